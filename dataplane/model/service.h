@@ -1,0 +1,95 @@
+// Virtual services and real servers: the rules, as plain values, the same for both dataplanes.
+// Identity and settings are different structs: a change of identity is a removal and an addition,
+// a change of settings is one "set". Pure: no socket, clock, thread or log.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/ip.h"
+
+namespace kube_lvs {
+
+enum class Dataplane : uint8_t { kIpvs, kEbpf };
+enum class Protocol : uint8_t { kTcp = 6, kUdp = 17, kSctp = 132 };
+enum class ForwardingMethod : uint8_t { kNat, kDirectRouting, kTunnel };
+
+// A service found by the packet's mark instead of by address and port (IPVS only).
+struct FwMark {
+  uint32_t mark = 0;
+  Family family = Family::kIpv4;
+  auto operator<=>(const FwMark&) const = default;
+  bool operator==(const FwMark&) const = default;
+};
+
+// Identity of a virtual service. With FwMark, `protocol` has no meaning and stays kTcp.
+struct ServiceKey {
+  Dataplane dataplane = Dataplane::kEbpf;
+  std::variant<Endpoint, FwMark> match;
+  Protocol protocol = Protocol::kTcp;
+  auto operator<=>(const ServiceKey&) const = default;
+  bool operator==(const ServiceKey&) const = default;
+};
+
+struct Persistence {
+  uint32_t timeout_seconds = 360;
+  int prefix_length = 32;  // of client addresses that stick together
+  std::string engine;      // "" is the source address, "sip" the kernel's SIP engine
+  bool operator==(const Persistence&) const = default;
+};
+
+// Flags of the hash schedulers (sh, mh): ipvsadm's sh-port/mh-port and sh-fallback/mh-fallback.
+struct HashFlags {
+  bool source_port = false;
+  bool fallback = false;
+  bool operator==(const HashFlags&) const = default;
+};
+
+// Settings of a virtual service.
+struct ServiceConfig {
+  std::string scheduler = "wrr";  // the kernel's name
+  HashFlags hash;
+  std::optional<Persistence> persistence;
+  bool one_packet = false;
+  // NAT only: also replace the client's address by the director's (DIP), for real servers that do
+  // not route replies back through the director.
+  bool source_nat = false;
+  bool operator==(const ServiceConfig&) const = default;
+};
+
+// One real server of a service. Identity is `at`; the rest is settings.
+struct RealServer {
+  Endpoint at;
+  ForwardingMethod method = ForwardingMethod::kNat;
+  uint32_t weight = 1;           // 0 quiesces it: no new connections
+  uint32_t upper_threshold = 0;  // connections; 0 is none
+  uint32_t lower_threshold = 0;
+  bool operator==(const RealServer&) const = default;
+};
+
+// A service's settings and its real servers. The list is ordered: order decides rr, ties and hash
+// tables. Canonical order is by (address, port).
+struct VirtualService {
+  ServiceConfig config;
+  std::vector<RealServer> reals;
+  bool operator==(const VirtualService&) const = default;
+};
+
+using ServiceTable = std::map<ServiceKey, VirtualService>;
+
+// Puts real servers into canonical order.
+void SortCanonically(std::vector<RealServer>& reals);
+
+std::string ToString(Dataplane dataplane);          // "IPVS", "eBPF"
+std::string ToString(Protocol protocol);            // "tcp"
+std::string ToString(ForwardingMethod method);      // "NAT", "DirectRouting", "Tunnel"
+std::string ToString(const ServiceKey& key);        // "eBPF 192.0.2.1:80/tcp", "IPVS fwmark 7/IPv4"
+std::string ToString(const ServiceConfig& config);  // "wrr source-nat"
+std::string ToString(const RealServer& real);       // "10.0.0.1:8080 NAT weight 3"
+
+}  // namespace kube_lvs

@@ -1,0 +1,28 @@
+#include "dataplane/model/state.h"
+
+namespace kube_lvs {
+namespace {
+
+struct Printer {
+  std::string operator()(const Sysctl& s) const { return "sysctl " + s.name + "=" + s.value; }
+  std::string operator()(const Attachment& a) const { return "programs on " + a.interface; }
+  std::string operator()(const TunnelPeer& p) const {
+    return "tunnel from " + p.director.ToString() + " for " + p.vip.ToString();
+  }
+  std::string operator()(const MssClamp& c) const {
+    return "mss " + std::to_string(c.mss) + " from " + c.vip.ToString();
+  }
+  std::string operator()(const SilentVip& v) const { return "silent vip " + v.vip.ToString(); }
+  std::string operator()(const Masquerade& m) const {
+    return "masquerade " + m.vip.ToString() + "/" + ToString(m.protocol);
+  }
+  std::string operator()(const AnsweredVip& v) const {
+    return "answered vip " + ToString(v.dataplane) + " " + v.vip.ToString() + " on " + v.interface;
+  }
+};
+
+}  // namespace
+
+std::string ToString(const NodeItem& item) { return std::visit(Printer{}, item); }
+
+}  // namespace kube_lvs

@@ -1,0 +1,113 @@
+// Everything that kube-lvs sets up on one node: the services, and the node items that their
+// forwarding methods need. The same type says what is desired and what is there.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "dataplane/model/service.h"
+
+namespace kube_lvs {
+
+// Node items. Each is its own identity: a change is an addition and a removal. Who applies it is
+// named behind each. Their order in NodeItem is the order in which they are added.
+
+// A sysctl held at a value; removal puts back what was there before us. Host.
+struct Sysctl {
+  std::string name;  // path below /proc/sys: "net/ipv4/conf/all/arp_ignore"
+  std::string value;
+  auto operator<=>(const Sysctl&) const = default;
+  bool operator==(const Sysctl&) const = default;
+};
+
+// Our programs on an interface: on a director where clients and real servers are reached, on a
+// real server where encapsulated packets arrive. eBPF.
+struct Attachment {
+  std::string interface;
+  auto operator<=>(const Attachment&) const = default;
+  bool operator==(const Attachment&) const = default;
+};
+
+// A director whose IPIP packets for `vip` this real server takes off their outer header. eBPF.
+struct TunnelPeer {
+  IpAddress director;
+  IpAddress vip;
+  auto operator<=>(const TunnelPeer&) const = default;
+  bool operator==(const TunnelPeer&) const = default;
+};
+
+// The largest TCP segment that this real server may offer in a SYN-ACK from `vip`, so that what
+// clients send still fits with the outer header. eBPF.
+struct MssClamp {
+  IpAddress vip;
+  uint16_t mss = 0;
+  auto operator<=>(const MssClamp&) const = default;
+  bool operator==(const MssClamp&) const = default;
+};
+
+// VIP/32 (or /128) on lo of a real server, never answered for by ARP: the sysctls that keep it
+// silent come before it. Host.
+struct SilentVip {
+  IpAddress vip;
+  auto operator<=>(const SilentVip&) const = default;
+  bool operator==(const SilentVip&) const = default;
+};
+
+// Source NAT for connections that IPVS forwards to `vip` by NAT. Host (nftables).
+struct Masquerade {
+  Endpoint vip;
+  Protocol protocol = Protocol::kTcp;
+  auto operator<=>(const Masquerade&) const = default;
+  bool operator==(const Masquerade&) const = default;
+};
+
+// This node answers ARP (NDP) for the VIP on `interface`: it is the active director. With IPVS the
+// host puts the address there; with eBPF our program answers and the VIP sits on no interface.
+// Both announce it by gratuitous ARP when added.
+struct AnsweredVip {
+  Dataplane dataplane = Dataplane::kEbpf;
+  IpAddress vip;
+  std::string interface;
+  auto operator<=>(const AnsweredVip&) const = default;
+  bool operator==(const AnsweredVip&) const = default;
+};
+
+using NodeItem =
+    std::variant<Sysctl, Attachment, TunnelPeer, MssClamp, SilentVip, Masquerade, AnsweredVip>;
+
+struct State {
+  ServiceTable services;
+  std::set<NodeItem> items;
+  bool operator==(const State&) const = default;
+};
+
+std::string ToString(const NodeItem& item);
+
+// What the kernel counted. 64 bit, since the object was made.
+struct Counters {
+  uint64_t packets = 0;  // from clients
+  uint64_t bytes = 0;
+  uint64_t connections = 0;
+  bool operator==(const Counters&) const = default;
+};
+
+struct RealServerStats {
+  Counters counters;
+  uint32_t weight = 0;
+  uint64_t active_connections = 0;
+  uint64_t inactive_connections = 0;
+  bool operator==(const RealServerStats&) const = default;
+};
+
+struct Stats {
+  std::map<ServiceKey, Counters> services;
+  std::map<std::pair<ServiceKey, Endpoint>, RealServerStats> reals;
+  std::map<std::string, uint64_t> drops;  // by reason
+};
+
+}  // namespace kube_lvs
