@@ -98,24 +98,77 @@ struct BackendSource {
   std::string service_name;               // serviceRef.name; empty if not that kind
   std::optional<LabelSelector> selector;  // refused for now
   std::vector<StaticBackend> static_reals;
+  bool is_static = false;  // `static` is there, even if the list is empty
   bool operator==(const BackendSource&) const = default;
 };
 
+struct HealthCheck {
+  std::string type;  // TCP HTTP HTTPS GRPC DNS UDP ICMP None
+  std::string via = "Direct";
+  std::optional<uint16_t> port;
+  uint32_t interval_seconds = 5;
+  uint32_t timeout_seconds = 2;
+  uint32_t failure_threshold = 3;
+  uint32_t success_threshold = 2;
+  struct Http {
+    std::string host;
+    std::string path = "/";
+    std::vector<std::string> expected_statuses = {"200-399"};
+    bool operator==(const Http&) const = default;
+  };
+  std::optional<Http> http;
+  bool operator==(const HealthCheck&) const = default;
+};
+
+struct Availability {
+  uint32_t quorum = 1;
+  uint32_t hysteresis = 0;
+  std::string real_server_failure_policy = "Quiesce";
+  std::string on_quorum_lost = "KeepLast";
+  struct SorryServer {
+    std::string address;
+    std::optional<uint16_t> port;
+    bool operator==(const SorryServer&) const = default;
+  };
+  std::optional<SorryServer> sorry_server;
+  bool operator==(const Availability&) const = default;
+};
+
+// What a service asks of persistence. dataplane's Persistence has one prefix length: that of the
+// VIP's family.
+struct PersistenceRequest {
+  std::string engine = "SourceAddress";  // or SIP
+  uint32_t timeout_seconds = 360;
+  int prefix_length_ipv4 = 32;
+  int prefix_length_ipv6 = 128;
+  bool operator==(const PersistenceRequest&) const = default;
+};
+
+// Fields that no dataplane implements yet are kept too, so that validate.h can refuse them.
 struct LvsServiceSpec {
   std::string director_group = "default";
+  std::string ip_family_policy = "SingleStack";
   std::vector<AddressRequest> addresses;
   std::vector<ServicePort> ports;
   bool all_ports = false;
   ForwardingMethod method = ForwardingMethod::kNat;
   SourceNatChoice source_nat = SourceNatChoice::kAuto;
   std::string tunnel_type = "IPIP";
+  std::optional<uint16_t> tunnel_port;
   bool mss_clamp = true;
+  std::string fallback = "None";
   std::string scheduler = "wrr";
   HashFlags hash;
+  uint32_t slow_start_seconds = 0;
   std::vector<BackendSource> backends;
-  std::optional<Persistence> persistence;
+  std::optional<PersistenceRequest> persistence;
   bool one_packet = false;
+  std::optional<HealthCheck> health_check;
+  Availability availability;
   uint32_t drain_timeout_seconds = 300;
+  std::vector<std::string> allowed_source_ranges;  // access; empty: everybody
+  std::string icmp_echo;                           // access; "": as the dataplane does
+  std::string topology_prefer;                     // "": all alike
   DataplaneChoice dataplane = DataplaneChoice::kAuto;
   bool operator==(const LvsServiceSpec&) const = default;
 };
@@ -170,6 +223,7 @@ struct LvsAddressPool {
     bool operator==(const Spec&) const = default;
   } spec;
   struct Status {
+    int64_t observed_generation = 0;
     std::vector<std::string> cidrs;  // ranges split, exclusions removed
     int64_t total_ipv4 = 0, allocated_ipv4 = 0, available_ipv4 = 0;
     int64_t total_ipv6 = 0, allocated_ipv6 = 0, available_ipv6 = 0;
@@ -199,12 +253,23 @@ struct LvsDirectorGroup {
     uint32_t connection_table_size = 262144;
     std::vector<std::string> maintenance_nodes;
     std::vector<std::string> static_allowed_ranges;  // staticBackends.allowedRanges
+    bool connection_sync = false;
+    struct Timeouts {
+      std::optional<uint32_t> tcp_seconds, tcp_fin_seconds, udp_seconds;
+      bool operator==(const Timeouts&) const = default;
+    };
+    std::optional<Timeouts> timeouts;
     bool operator==(const Spec&) const = default;
   } spec;
   struct Status {
-    int64_t epoch = 0;
+    int64_t observed_generation = 0;
+    int64_t epoch = 0;  // rises with every change of members
     std::vector<GroupMember> members;
     std::string dataplane;  // "", "IPVS", "eBPF": what Auto was resolved to
+    struct Counts {
+      int32_t selected = 0, members = 0, maintenance = 0, services = 0;
+      bool operator==(const Counts&) const = default;
+    } counts;
     std::vector<Condition> conditions;
     bool operator==(const Status&) const = default;
   } status;
@@ -214,8 +279,9 @@ struct LvsDirectorGroup {
 // ---- LVSNode: the agent's report
 
 struct NodeProblem {
-  std::string check;    // "RpFilter", "ModuleMissing", ...
-  std::string message;  // names the object and the mend
+  std::string check;    // "RpFilter", "ModuleMissing", ...; one entry a check
+  std::string message;  // names the object
+  std::string mend;     // what to do about it
   bool operator==(const NodeProblem&) const = default;
 };
 
@@ -223,25 +289,40 @@ struct NodeProblem {
 struct NodeServiceReport {
   std::string name_space, name, uid;
   int64_t generation = 0;
-  std::string
-      reason;  // a reason of the condition it belongs to: PrerequisiteMissing, Conflict, ...
+  // A reason of the condition it belongs to: PrerequisiteMissing, Conflict, Pending, ...
+  std::string reason;
   std::string message;
+  int32_t ready = 0, total = 0;  // real servers
   bool operator==(const NodeServiceReport&) const = default;
+};
+
+struct NodeInterface {
+  std::string name;
+  int32_t mtu = 0;
+  bool xdp_native = false;  // else tc
+  bool operator==(const NodeInterface&) const = default;
 };
 
 struct LvsNode {
   ObjectMeta meta;
   struct Status {
+    std::string agent_version;
+    std::string address;  // DIP of a director, RIP of a real server
+    std::string role;     // Director, RealServer, DirectorAndRealServer, None; "": not said
     std::string kernel;
-    std::vector<std::string> dataplanes;            // usable here: "eBPF", "IPVS"
-    std::vector<std::string> schedulers;            // of IPVS
-    std::map<std::string, std::string> interfaces;  // name -> "XDP native", "tc: <why not XDP>"
+    std::vector<std::string> dataplanes;  // usable here: "eBPF", "IPVS"
+    std::vector<std::string> schedulers;  // of the dataplane in use
+    std::vector<std::string> tunnels;     // "IPIP"
+    std::vector<NodeInterface> interfaces;
     std::vector<NodeProblem> problems;
     std::string director_group;
+    int64_t epoch = 0;                     // of the members that it follows
+    std::string dataplane;                 // in use: "IPVS", "eBPF", ""
     std::vector<std::string> answers_for;  // VIPs
     // Objects it has programmed: "ns/name" -> generation would grow with services, so one number:
     // the newest resourceVersion whose objects are all programmed.
     std::string programmed_resource_version;
+    int32_t services_programmed = 0;
     std::vector<NodeServiceReport> services;  // only those not as expected, at most 100
     int64_t services_omitted = 0;
     bool operator==(const Status&) const = default;
@@ -259,6 +340,8 @@ struct KubeService {
     bool operator==(const Port&) const = default;
   };
   ObjectMeta meta;
+  std::string type = "ClusterIP";
+  std::vector<std::string> cluster_ips;  // without "None"
   std::vector<Port> ports;
   bool operator==(const KubeService&) const = default;
 };
@@ -291,12 +374,19 @@ struct KubeNode {
   std::vector<std::string> internal_addresses;
   std::vector<std::string> pod_cidrs;
   bool unschedulable = false;
+  bool ready = false;  // condition Ready is True
   bool operator==(const KubeNode&) const = default;
 };
 
 struct KubeNamespace {
   ObjectMeta meta;
   bool operator==(const KubeNamespace&) const = default;
+};
+
+struct KubeServiceCidr {
+  ObjectMeta meta;
+  std::vector<std::string> cidrs;
+  bool operator==(const KubeServiceCidr&) const = default;
 };
 
 }  // namespace kube_lvs::api

@@ -1,0 +1,49 @@
+// What a spec may say: the CRDs' rules again (files have no API server before them), and what the
+// chosen dataplane can do. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kube/api/types.h"
+
+namespace kube_lvs::api {
+
+// Reasons of the condition Accepted.
+inline constexpr char kInvalidSpec[] = "InvalidSpec";
+inline constexpr char kUnsupportedByDataplane[] = "UnsupportedByDataplane";
+inline constexpr char kDirectorGroupNotFound[] = "DirectorGroupNotFound";
+inline constexpr char kBackendNotPermitted[] = "BackendNotPermitted";
+// Reasons of the condition BackendsReady.
+inline constexpr char kPortNotFound[] = "PortNotFound";
+inline constexpr char kNoBackends[] = "NoBackends";
+
+// Why something is not as its user wants it. The message names the field or the object, and the
+// mend.
+struct Problem {
+  std::string reason;
+  std::string message;
+  bool operator==(const Problem&) const = default;
+};
+
+// The dataplane of a service: its own choice, else the group's choice, else what the group's Auto
+// was resolved to; nullopt while that is not known.
+std::optional<Dataplane> EffectiveDataplane(const LvsServiceSpec& spec,
+                                            const LvsDirectorGroup* group);
+
+// Whether to replace clients' addresses: NAT only; Auto means yes if any backend is a serviceRef.
+bool EffectiveSourceNat(const LvsServiceSpec& spec);
+
+// Empty if the spec is fine. Without a dataplane, only what holds for all. A service with
+// any of these problems is not programmed.
+std::vector<Problem> Validate(const LvsService& service, std::optional<Dataplane> dataplane);
+
+std::vector<Problem> Validate(const LvsAddressPool& pool);
+std::vector<Problem> Validate(const LvsDirectorGroup& group);
+
+// Loopback, link-local (metadata services too), multicast, broadcast and unspecified addresses:
+// neither a VIP nor a real server may have one.
+bool IsNeverAllowed(const IpAddress& address);
+
+}  // namespace kube_lvs::api
