@@ -1,0 +1,3 @@
+module kube-lvs.io/e2e/cluster/web
+
+go 1.26.0
