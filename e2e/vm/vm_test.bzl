@@ -1,0 +1,33 @@
+"""Tests that run in a small virtual machine with a distribution kernel."""
+
+KERNELS = ["6.1", "6.12"]
+
+def vm_test(name, binary, kernels = KERNELS, args = [], env = {}, size = "large", tags = []):
+    """Runs a test program as root in a guest, once for each kernel.
+
+    The kernels come from e2e/vm/kernels, which must have run before; the test fails without them.
+
+    Args:
+      name: a test_suite; the tests are name_6_1 and name_6_12.
+      binary: a program whose status is the result, such as a testonly cc_binary with gtest_main. A
+        cc_test does too, with the tag "manual" so that it is not also run on this machine.
+      kernels: of KERNELS.
+      args: arguments of the program, without spaces.
+      env: for e2e/vm/run: VM_MEMORY, VM_CPUS, VM_CPU, VM_ARGS.
+      size: as for any test.
+      tags: more tags.
+    """
+    tests = []
+    for kernel in kernels:
+        test = name + "_" + kernel.replace(".", "_")
+        tests.append(":" + test)
+        native.sh_test(
+            name = test,
+            size = size,
+            srcs = ["//e2e/vm:vm_test.sh"],
+            args = [kernel, "$(rootpath %s)" % binary] + args,
+            data = [binary, "//e2e/vm:scripts"],
+            env = env,
+            tags = ["kernel", "external", "vm"] + tags,
+        )
+    native.test_suite(name = name, tests = tests)
