@@ -1,0 +1,63 @@
+// What the eBPF dataplane must know of the node's network: how a real server is reached, and which
+// links there are. A seam: production asks the kernel over rtnetlink, tests use FakeNetwork.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/ip.h"
+
+namespace kube_lvs::ebpf {
+
+// How packets for one address leave this node.
+struct NextHop {
+  bool local = false;  // an address of this node: the rest is empty
+  uint32_t ifindex = 0;
+  IpAddress neighbour;       // the gateway, or the address itself when it is on the link
+  IpAddress source;          // of our own packets on that way: the DIP
+  uint32_t mtu = 0;          // IP packet, bytes
+  MacAddress source_mac;     // zero on links without such addresses
+  MacAddress neighbour_mac;  // zero: not resolved yet
+  bool operator==(const NextHop&) const = default;
+};
+
+struct Link {
+  uint32_t index = 0;
+  std::string name;
+  std::string kind;       // "veth", "bridge", ...; "" for a real device
+  bool hardware = false;  // sits on a bus (PCI, virtio), so its driver owns real queues
+  bool loopback = false;
+  bool up = false;
+  uint32_t mtu = 0;
+  MacAddress mac;
+  bool operator==(const Link&) const = default;
+};
+
+// Not thread-safe. All of it is about the network namespace in which the object was made.
+class Network {
+ public:
+  virtual ~Network() = default;
+
+  // kNotFound: there is no route, or one that refuses.
+  virtual absl::StatusOr<NextHop> Route(const IpAddress& to) = 0;
+
+  // Asks the kernel to resolve the neighbour now and, where it can (5.16), to keep it resolved.
+  virtual absl::Status KeepResolved(const NextHop& hop) = 0;
+
+  virtual absl::StatusOr<std::vector<Link>> Links() = 0;
+  virtual absl::StatusOr<Link> LinkByName(const std::string& name) = 0;  // kNotFound
+
+  // Tells the link's neighbours that `vip` is at this node's MAC: ARP announcements in both forms.
+  virtual absl::Status Announce(const IpAddress& vip, const Link& link) = 0;
+
+  // Readable when routes, addresses, links or neighbours changed since TakeChanges().
+  virtual int fd() const = 0;
+
+  // Whether anything changed since the last call; also when notifications were lost.
+  virtual bool TakeChanges() = 0;
+};
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,425 @@
+#include "dataplane/ebpf/rtnetlink.h"
+
+#include <arpa/inet.h>
+#include <linux/if.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/neighbour.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <utility>
+
+#include "base/status.h"
+#include "base/unique_fd.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+// How many ARP announcements of each form: one may be lost, switches drop none of many.
+constexpr int kAnnouncements = 3;
+
+absl::Status Errno(const std::string& what, int error) {
+  const std::string text = what + ": " + std::strerror(error);
+  switch (error) {
+    case ENOENT:
+    case ENODEV:
+    case ESRCH:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EACCES:  // a "prohibit" route
+    case EINVAL:  // a "blackhole" route
+      return absl::NotFoundError(text);
+    case EPERM:
+      return absl::PermissionDeniedError(text + " (CAP_NET_ADMIN and CAP_NET_RAW are needed)");
+    case ENOBUFS:
+    case EAGAIN:
+    case EINTR:
+    case EBUSY:
+      return absl::UnavailableError(text);
+    default:
+      return absl::InternalError(text);
+  }
+}
+
+// One request: a fixed header of the kind that its type wants, and attributes.
+class Request {
+ public:
+  template <typename Header>
+  Request(uint16_t type, uint16_t flags, const Header& header) {
+    nlmsghdr base{};
+    base.nlmsg_type = type;
+    base.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | flags);
+    Append(&base, sizeof base);
+    Append(&header, sizeof header);
+  }
+
+  void Add(uint16_t type, std::span<const uint8_t> value) {
+    rtattr attribute{};
+    attribute.rta_type = type;
+    attribute.rta_len = static_cast<uint16_t>(RTA_LENGTH(value.size()));
+    Append(&attribute, sizeof attribute);
+    Append(value.data(), value.size());
+  }
+  void Add(uint16_t type, uint32_t value) {
+    std::array<uint8_t, 4> bytes;
+    std::memcpy(bytes.data(), &value, sizeof value);
+    Add(type, std::span<const uint8_t>(bytes));
+  }
+  void Add(uint16_t type, const IpAddress& ip) {
+    Add(type, std::span<const uint8_t>(ip.bytes.data(), ip.Size()));
+  }
+
+  std::span<uint8_t> Finish(uint32_t sequence) {
+    nlmsghdr base;
+    std::memcpy(&base, bytes_.data(), sizeof base);
+    base.nlmsg_len = static_cast<uint32_t>(bytes_.size());
+    base.nlmsg_seq = sequence;
+    std::memcpy(bytes_.data(), &base, sizeof base);
+    return bytes_;
+  }
+
+ private:
+  void Append(const void* data, size_t size) {
+    const auto* from = static_cast<const uint8_t*>(data);
+    bytes_.insert(bytes_.end(), from, from + size);
+    bytes_.resize(NLMSG_ALIGN(bytes_.size()));
+  }
+  std::vector<uint8_t> bytes_;
+};
+
+// The attributes of a message, by type; those of unknown types are kept and ignored.
+class Attributes {
+ public:
+  explicit Attributes(std::span<const uint8_t> bytes) {
+    while (bytes.size() >= sizeof(rtattr)) {
+      rtattr header;
+      std::memcpy(&header, bytes.data(), sizeof header);
+      if (header.rta_len < sizeof header || header.rta_len > bytes.size()) return;
+      all_.emplace_back(header.rta_type & NLA_TYPE_MASK,
+                        bytes.subspan(sizeof header, header.rta_len - sizeof header));
+      bytes = bytes.subspan(std::min<size_t>(RTA_ALIGN(header.rta_len), bytes.size()));
+    }
+  }
+  std::span<const uint8_t> Get(uint16_t type) const {
+    for (const auto& [t, value] : all_) {
+      if (t == type) return value;
+    }
+    return {};
+  }
+  bool Has(uint16_t type) const {
+    return std::ranges::any_of(all_, [type](const auto& a) { return a.first == type; });
+  }
+  uint32_t U32(uint16_t type) const {
+    uint32_t out = 0;
+    if (const auto value = Get(type); value.size() >= sizeof out) {
+      std::memcpy(&out, value.data(), sizeof out);
+    }
+    return out;
+  }
+  std::string Text(uint16_t type) const {
+    const auto value = Get(type);
+    const auto end = std::ranges::find(value, uint8_t{0});
+    return std::string(value.begin(), end);
+  }
+  MacAddress Mac(uint16_t type) const {
+    MacAddress out;
+    if (const auto value = Get(type); value.size() == out.bytes.size()) {
+      std::ranges::copy(value, out.bytes.begin());
+    }
+    return out;
+  }
+
+ private:
+  std::vector<std::pair<uint16_t, std::span<const uint8_t>>> all_;
+};
+
+IpAddress AddressOf(std::span<const uint8_t> bytes) {
+  IpAddress out;
+  out.family = bytes.size() == 16 ? Family::kIpv6 : Family::kIpv4;
+  std::copy_n(bytes.begin(), std::min(bytes.size(), out.bytes.size()), out.bytes.begin());
+  return out;
+}
+
+uint8_t FamilyOf(const IpAddress& ip) { return ip.IsV4() ? AF_INET : AF_INET6; }
+
+absl::StatusOr<UniqueFd> OpenRoute(uint32_t groups) {
+  UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!fd.ok()) return Errno("rtnetlink socket", errno);
+  sockaddr_nl address{};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = groups;
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return Errno("rtnetlink bind", errno);
+  }
+  return fd;
+}
+
+Link DecodeLink(std::span<const uint8_t> payload) {
+  Link out;
+  if (payload.size() < sizeof(ifinfomsg)) return out;
+  ifinfomsg header;
+  std::memcpy(&header, payload.data(), sizeof header);
+  const Attributes attributes(payload.subspan(NLMSG_ALIGN(sizeof header)));
+  out.index = static_cast<uint32_t>(header.ifi_index);
+  out.name = attributes.Text(IFLA_IFNAME);
+  out.kind = Attributes(attributes.Get(IFLA_LINKINFO)).Text(IFLA_INFO_KIND);
+  out.hardware = attributes.Has(IFLA_PARENT_DEV_NAME) && out.kind.empty();
+  out.loopback = (header.ifi_flags & IFF_LOOPBACK) != 0;
+  out.up = (header.ifi_flags & IFF_UP) != 0;
+  out.mtu = attributes.U32(IFLA_MTU);
+  out.mac = attributes.Mac(IFLA_ADDRESS);
+  return out;
+}
+
+// ARP over Ethernet for one address, RFC 5227: sender and target are both the VIP.
+std::array<uint8_t, 42> GratuitousArp(const IpAddress& vip, const MacAddress& mac, bool reply) {
+  std::array<uint8_t, 42> frame{};
+  auto at = frame.begin();
+  const auto put = [&at](std::span<const uint8_t> bytes) { at = std::ranges::copy(bytes, at).out; };
+  constexpr std::array<uint8_t, 6> kBroadcast = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  const std::array<uint8_t, 10> kind = {0x08, 0x06, 0, 1, 0x08,
+                                        0,    6,    4, 0, static_cast<uint8_t>(reply ? 2 : 1)};
+  const std::span<const uint8_t> ip(vip.bytes.data(), 4);
+  put(kBroadcast);
+  put(mac.bytes);
+  put(kind);
+  put(mac.bytes);
+  put(ip);
+  put(reply ? std::span<const uint8_t>(kBroadcast)
+            : std::span<const uint8_t>(std::array<uint8_t, 6>{}));
+  put(ip);
+  return frame;
+}
+
+class KernelNetwork final : public Network {
+ public:
+  KernelNetwork(UniqueFd requests, UniqueFd changes)
+      : requests_(std::move(requests)), changes_(std::move(changes)) {
+    // Opened here, because a socket belongs to the namespace of the thread that opens it. Only
+    // directors need it, so that lacking the right to it is an error when it is used.
+    packets_.Reset(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+    if (!packets_.ok()) packets_error_ = errno;
+  }
+
+  absl::StatusOr<NextHop> Route(const IpAddress& to) override {
+    rtmsg header{};
+    header.rtm_family = FamilyOf(to);
+    header.rtm_dst_len = static_cast<uint8_t>(to.Bits());
+    Request request(RTM_GETROUTE, 0, header);
+    request.Add(RTA_DST, to);
+    NextHop hop;
+    KUBE_LVS_RETURN_IF_ERROR(
+        Annotate(Ask(request, RTM_NEWROUTE,
+                     [&](std::span<const uint8_t> payload) {
+                       rtmsg route;
+                       if (payload.size() < sizeof route) return;
+                       std::memcpy(&route, payload.data(), sizeof route);
+                       const Attributes a(payload.subspan(NLMSG_ALIGN(sizeof route)));
+                       hop.local = route.rtm_type == RTN_LOCAL;
+                       hop.ifindex = a.U32(RTA_OIF);
+                       hop.neighbour = a.Has(RTA_GATEWAY) ? AddressOf(a.Get(RTA_GATEWAY)) : to;
+                       if (a.Has(RTA_PREFSRC)) hop.source = AddressOf(a.Get(RTA_PREFSRC));
+                       hop.mtu = Attributes(a.Get(RTA_METRICS)).U32(RTAX_MTU);
+                     }),
+                 "route to " + to.ToString()));
+    if (hop.local) {
+      hop = NextHop();
+      hop.local = true;
+      return hop;
+    }
+    ifinfomsg of{};
+    of.ifi_index = static_cast<int>(hop.ifindex);
+    KUBE_LVS_ASSIGN_OR_RETURN(const Link link, AskLink(Request(RTM_GETLINK, 0, of)));
+    if (hop.mtu == 0 || hop.mtu > link.mtu) hop.mtu = link.mtu;
+    hop.source_mac = link.mac;
+    KUBE_LVS_ASSIGN_OR_RETURN(hop.neighbour_mac, Neighbour(hop));
+    return hop;
+  }
+
+  absl::Status KeepResolved(const NextHop& hop) override {
+    if (hop.local) return absl::OkStatus();
+    if (managed_) {
+      const absl::Status managed = SetNeighbour(hop, NTF_EXT_MANAGED, 0);
+      if (managed.ok()) return managed;
+      if (managed.code() != absl::StatusCode::kNotFound &&
+          managed.code() != absl::StatusCode::kInternal) {
+        return managed;
+      }
+      managed_ = false;  // a kernel before 5.16
+    }
+    return SetNeighbour(hop, 0, NTF_USE);
+  }
+
+  absl::StatusOr<std::vector<Link>> Links() override {
+    std::vector<Link> out;
+    KUBE_LVS_RETURN_IF_ERROR(
+        Annotate(Ask(Request(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{}), RTM_NEWLINK,
+                     [&](std::span<const uint8_t> payload) { out.push_back(DecodeLink(payload)); }),
+                 "list of interfaces"));
+    return out;
+  }
+
+  absl::StatusOr<Link> LinkByName(const std::string& name) override {
+    if (name.empty() || name.size() >= IFNAMSIZ) {
+      return absl::NotFoundError("no interface can be named \"" + name + "\"");
+    }
+    Request request(RTM_GETLINK, 0, ifinfomsg{});
+    std::vector<uint8_t> text(name.begin(), name.end());
+    text.push_back(0);
+    request.Add(IFLA_IFNAME, std::span<const uint8_t>(text));
+    auto link = AskLink(std::move(request));
+    if (!link.ok()) return Annotate(link.status(), "interface " + name);
+    return link;
+  }
+
+  absl::Status Announce(const IpAddress& vip, const Link& link) override {
+    if (!vip.IsV4()) {
+      return absl::UnimplementedError("announcing the IPv6 address " + vip.ToString() +
+                                      ": use an IPv4 VIP");
+    }
+    if (!packets_.ok()) return Errno("packet socket", packets_error_);
+    sockaddr_ll to{};
+    to.sll_family = AF_PACKET;
+    to.sll_protocol = htons(ETH_P_ARP);
+    to.sll_ifindex = static_cast<int>(link.index);
+    to.sll_halen = 6;
+    std::ranges::fill(to.sll_addr, uint8_t{0xff});
+    for (int i = 0; i < kAnnouncements; ++i) {
+      for (const bool reply : {false, true}) {
+        const auto frame = GratuitousArp(vip, link.mac, reply);
+        if (sendto(packets_.get(), frame.data(), frame.size(), 0,
+                   reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) {
+          return Errno("announcing " + vip.ToString() + " on " + link.name, errno);
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  int fd() const override { return changes_.get(); }
+
+  bool TakeChanges() override {
+    std::array<uint8_t, 16384> buffer;
+    bool changed = false;
+    while (true) {
+      const ssize_t got = recv(changes_.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      if (got > 0 || (got < 0 && (errno == ENOBUFS || errno == EINTR))) {
+        changed = true;
+        continue;
+      }
+      return changed;
+    }
+  }
+
+ private:
+  absl::StatusOr<Link> AskLink(Request request) {
+    Link link;
+    KUBE_LVS_RETURN_IF_ERROR(Ask(std::move(request), RTM_NEWLINK,
+                                 [&](std::span<const uint8_t> p) { link = DecodeLink(p); }));
+    return link;
+  }
+
+  absl::StatusOr<MacAddress> Neighbour(const NextHop& hop) {
+    ndmsg header{};
+    header.ndm_family = FamilyOf(hop.neighbour);
+    header.ndm_ifindex = static_cast<int>(hop.ifindex);
+    Request request(RTM_GETNEIGH, 0, header);
+    request.Add(NDA_DST, hop.neighbour);
+    MacAddress mac;
+    const absl::Status status =
+        Ask(std::move(request), RTM_NEWNEIGH, [&](std::span<const uint8_t> payload) {
+          ndmsg found;
+          if (payload.size() < sizeof found) return;
+          std::memcpy(&found, payload.data(), sizeof found);
+          constexpr int kValid =
+              NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
+          if ((found.ndm_state & kValid) == 0) return;
+          mac = Attributes(payload.subspan(NLMSG_ALIGN(sizeof found))).Mac(NDA_LLADDR);
+        });
+    if (!status.ok() && status.code() != absl::StatusCode::kNotFound) {
+      return Annotate(status, "neighbour " + hop.neighbour.ToString());
+    }
+    return mac;
+  }
+
+  absl::Status SetNeighbour(const NextHop& hop, uint32_t extended, uint8_t flags) {
+    ndmsg header{};
+    header.ndm_family = FamilyOf(hop.neighbour);
+    header.ndm_ifindex = static_cast<int>(hop.ifindex);
+    header.ndm_flags = flags;
+    Request request(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE, header);
+    request.Add(NDA_DST, hop.neighbour);
+    if (extended != 0) request.Add(NDA_FLAGS_EXT, extended);
+    return Annotate(Ask(std::move(request), 0, [](std::span<const uint8_t>) {}),
+                    "neighbour " + hop.neighbour.ToString());
+  }
+
+  // Sends the request and hands each answer of type `want` to `take`; without NLM_F_DUMP and
+  // NLM_F_ACK the first answer ends it.
+  absl::Status Ask(Request request, uint16_t want,
+                   const std::function<void(std::span<const uint8_t>)>& take) {
+    const uint32_t sequence = ++sequence_;
+    const auto bytes = request.Finish(sequence);
+    nlmsghdr sent;
+    std::memcpy(&sent, bytes.data(), sizeof sent);
+    const bool until_done = (sent.nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
+    if (send(requests_.get(), bytes.data(), bytes.size(), 0) < 0) {
+      return Errno("rtnetlink send", errno);
+    }
+    std::vector<uint8_t> buffer(65536);
+    while (true) {
+      const ssize_t got = recv(requests_.get(), buffer.data(), buffer.size(), 0);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return Errno("rtnetlink receive", errno);
+      std::span<const uint8_t> rest(buffer.data(), static_cast<size_t>(got));
+      while (rest.size() >= sizeof(nlmsghdr)) {
+        nlmsghdr header;
+        std::memcpy(&header, rest.data(), sizeof header);
+        if (header.nlmsg_len < sizeof header || header.nlmsg_len > rest.size()) break;
+        const auto payload = rest.subspan(sizeof header, header.nlmsg_len - sizeof header);
+        rest = rest.subspan(std::min<size_t>(NLMSG_ALIGN(header.nlmsg_len), rest.size()));
+        if (header.nlmsg_seq != sequence) continue;  // of an earlier request that failed half-way
+        if (header.nlmsg_type == NLMSG_ERROR) {
+          int error = 0;
+          if (payload.size() >= sizeof error) std::memcpy(&error, payload.data(), sizeof error);
+          return error == 0 ? absl::OkStatus() : Errno("rtnetlink", -error);
+        }
+        if (header.nlmsg_type == NLMSG_DONE) return absl::OkStatus();
+        if (header.nlmsg_type == want) take(payload);
+        if (!until_done) return absl::OkStatus();
+      }
+    }
+  }
+
+  UniqueFd requests_;
+  UniqueFd changes_;
+  UniqueFd packets_;
+  int packets_error_ = 0;
+  uint32_t sequence_ = 0;
+  bool managed_ = true;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Network>> NewKernelNetwork() {
+  KUBE_LVS_ASSIGN_OR_RETURN(UniqueFd requests, OpenRoute(0));
+  KUBE_LVS_ASSIGN_OR_RETURN(UniqueFd changes,
+                            OpenRoute(RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE |
+                                      RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_IFADDR));
+  // A deaf kernel must not hang the agent's loop.
+  const timeval limit{.tv_sec = 5, .tv_usec = 0};
+  if (setsockopt(requests.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0) {
+    return Errno("rtnetlink timeout", errno);
+  }
+  return std::make_unique<KernelNetwork>(std::move(requests), std::move(changes));
+}
+
+}  // namespace kube_lvs::ebpf
