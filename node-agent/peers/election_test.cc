@@ -1,0 +1,348 @@
+#include "node-agent/peers/election.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <random>
+
+#include "node-agent/peers/ownership.h"
+
+namespace kube_lvs {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr Duration kInterval = milliseconds(100);
+
+IpAddress Vip(uint32_t n) { return IpAddress::FromV4(0xc6336400u + n); }
+IpAddress AddressOf(const std::string& node) {
+  return IpAddress::FromV4(0x0a000000u + static_cast<uint8_t>(node[0]));
+}
+
+std::set<IpAddress> Vips(uint32_t count) {
+  std::set<IpAddress> vips;
+  for (uint32_t n = 0; n < count; ++n) vips.insert(Vip(n));
+  return vips;
+}
+
+// Directors on one segment; steps of one interval, messages arrive at once.
+class Segment {
+ public:
+  explicit Segment(std::vector<std::string> nodes, uint32_t vips = 20)
+      : nodes_(std::move(nodes)), vips_(Vips(vips)) {
+    group_.name = "default";
+    group_.epoch = 1;
+    group_.interval = kInterval;
+    for (const std::string& node : nodes_) group_.members.push_back({node, AddressOf(node)});
+  }
+
+  void Boot(const std::string& node, std::set<IpAddress> adopted = {}) {
+    auto election = std::make_unique<Election>(node, ++incarnation_);
+    election->Adopt(std::move(adopted));
+    election->SetGroup(group_, now_);
+    election->SetVips(vips_);
+    agents_[node] = std::move(election);
+    answering_[node] = {};
+    node_up_.insert(node);
+    agents_[node]->SetReady(true);
+  }
+  // The agent is gone, its node and dataplane are not.
+  void KillAgent(const std::string& node) { agents_.erase(node); }
+  void KillNode(const std::string& node) {
+    agents_.erase(node);
+    node_up_.erase(node);
+    answering_.erase(node);
+  }
+  Election& operator[](const std::string& node) { return *agents_.at(node); }
+  void Cut(const std::string& a, const std::string& b) {
+    cut_.insert({a, b});
+    cut_.insert({b, a});
+  }
+  void Heal() { cut_.clear(); }
+
+  void Step(int intervals = 1) {
+    for (int i = 0; i < intervals; ++i) {
+      now_ += kInterval;
+      for (auto& [node, election] : agents_) {
+        const Election::Due due = election->Tick(now_);
+        const auto bytes = EncodeHeartbeat(due.message, "key");
+        ASSERT_TRUE(bytes.ok());
+        for (const PeerMember& to : due.to) {
+          if (agents_.contains(to.node) && !cut_.contains({node, to.node})) {
+            agents_[to.node]->OnHeartbeat(*DecodeHeartbeat(*bytes, "key"), now_);
+          }
+        }
+        for (const PeerMember& probed : due.probe) {
+          if (node_up_.contains(probed.node) && !cut_.contains({node, probed.node})) {
+            election->OnProbeAnswer(probed.address, now_);
+          }
+        }
+      }
+      for (auto& [node, election] : agents_) answering_[node] = election->Claims(now_);
+    }
+  }
+
+  // Who answers for the VIP, dataplanes without an agent included.
+  std::set<std::string> Answering(const IpAddress& vip) const {
+    std::set<std::string> nodes;
+    for (const auto& [node, vips] : answering_) {
+      if (vips.contains(vip)) nodes.insert(node);
+    }
+    return nodes;
+  }
+  void ExpectEachAnsweredOnce() const {
+    for (const IpAddress& vip : vips_) {
+      EXPECT_EQ(Answering(vip).size(), 1u) << vip.ToString();
+    }
+  }
+  std::set<IpAddress> AnsweredBy(const std::string& node) const { return answering_.at(node); }
+  TimePoint now() const { return now_; }
+  const std::set<IpAddress>& vips() const { return vips_; }
+  PeerGroup& group() { return group_; }
+
+ private:
+  std::vector<std::string> nodes_;
+  std::set<IpAddress> vips_;
+  PeerGroup group_;
+  TimePoint now_{std::chrono::hours(1)};
+  uint64_t incarnation_ = 0;
+  std::map<std::string, std::unique_ptr<Election>> agents_;
+  std::map<std::string, std::set<IpAddress>> answering_;
+  std::set<std::string> node_up_;
+  std::set<std::pair<std::string, std::string>> cut_;
+};
+
+TEST(Election, ADirectorAloneInItsGroupAnswersAtOnce) {
+  Segment net({"a"});
+  net.Boot("a");
+  net.Step();
+  EXPECT_EQ(net.AnsweredBy("a"), net.vips());
+}
+
+TEST(Election, OneThatIsNoMemberAnswersForNothing) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("x");
+  net.Step(200);
+  EXPECT_TRUE(net.AnsweredBy("x").empty());
+}
+
+TEST(Election, NobodyAnswersBeforeOneDetectionTimeHasPassed) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(3);
+  EXPECT_TRUE(net.AnsweredBy("a").empty());
+  EXPECT_TRUE(net.AnsweredBy("b").empty());
+  net.Step(2);
+  net.ExpectEachAnsweredOnce();
+}
+
+TEST(Election, TheVipsAreSharedAndEachIsAnsweredOnce) {
+  Segment net({"a", "b", "c"}, 200);
+  for (const char* node : {"a", "b", "c"}) net.Boot(node);
+  net.Step(10);
+  net.ExpectEachAnsweredOnce();
+  for (const char* node : {"a", "b", "c"}) EXPECT_GT(net.AnsweredBy(node).size(), 40u);
+}
+
+TEST(Election, ADeadNodesVipsAreTakenWithinTwoDetectionTimesAndOthersStay) {
+  Segment net({"a", "b", "c"}, 60);
+  for (const char* node : {"a", "b", "c"}) net.Boot(node);
+  net.Step(10);
+  const auto before = net.AnsweredBy("a");
+  net.KillNode("b");
+  net.Step(6);
+  net.ExpectEachAnsweredOnce();
+  for (const IpAddress& vip : before) EXPECT_EQ(net.Answering(vip), std::set<std::string>{"a"});
+}
+
+TEST(Election, ADeadAgentsVipsStayForTheGrace) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(10);
+  const auto of_a = net.AnsweredBy("a");
+  ASSERT_FALSE(of_a.empty());
+  net.KillAgent("a");
+  net.Step(95);
+  EXPECT_EQ(net[std::string("b")].Peers(net.now()).at("a"), PeerState::kAgentSilent);
+  net.ExpectEachAnsweredOnce();
+  net.Step(15);
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+}
+
+TEST(Election, ARestartedAgentKeepsWhatItsKernelAnswers) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(10);
+  const auto of_a = net.AnsweredBy("a");
+  net.KillAgent("a");
+  net.Step(20);
+  net.Boot("a", of_a);
+  for (int i = 0; i < 20; ++i) {
+    net.Step();
+    net.ExpectEachAnsweredOnce();
+    EXPECT_EQ(net.AnsweredBy("a"), of_a) << "interval " << i;
+  }
+}
+
+TEST(Election, AReturningNodeTakesItsVipsBackOnlyOnceItIsReady) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(10);
+  const auto of_a = net.AnsweredBy("a");
+  net.KillNode("a");
+  net.Step(10);
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+  net.Boot("a");
+  net["a"].SetReady(false);
+  net.Step(10);
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+  net["a"].SetReady(true);
+  net.Step(2);
+  EXPECT_EQ(net.AnsweredBy("a"), of_a);
+  net.ExpectEachAnsweredOnce();
+}
+
+TEST(Election, AfterASplitHealsOneWithdrawsAtOnce) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(10);
+  net.Cut("a", "b");
+  net.Step(10);
+  EXPECT_EQ(net.AnsweredBy("a"), net.vips());
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+  net.Heal();
+  net.Step(2);
+  net.ExpectEachAnsweredOnce();
+}
+
+TEST(Election, AClaimOfAHigherEpochWins) {
+  Segment net({"a", "b"}, 30);
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(10);
+  // b learns of a newer group, of which a is no member any more; a has not heard of it yet.
+  PeerGroup newer = net.group();
+  newer.epoch = 2;
+  net["b"].SetGroup(newer, net.now());
+  Heartbeat claim = {.group = "default", .node = "b", .epoch = 2, .incarnation = 99, .sequence = 1};
+  claim.ready = true;
+  for (const IpAddress& vip : net.vips()) claim.claims.push_back(vip);
+  claim.total_claims = 30;
+  ASSERT_EQ(net["a"].OnHeartbeat(claim, net.now()), Election::Verdict::kAccepted);
+  EXPECT_TRUE(net["a"].Claims(net.now()).empty());
+}
+
+TEST(Election, ReplayedMessagesAndStrangersAreIgnored) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  const Heartbeat first = {.group = "default", .node = "b", .incarnation = 5, .sequence = 10};
+  EXPECT_EQ(net["a"].OnHeartbeat(first, net.now()), Election::Verdict::kAccepted);
+  EXPECT_EQ(net["a"].OnHeartbeat(first, net.now()), Election::Verdict::kReplayed);
+  Heartbeat older = first;
+  older.incarnation = 4;
+  older.sequence = 1000;
+  EXPECT_EQ(net["a"].OnHeartbeat(older, net.now()), Election::Verdict::kReplayed);
+  Heartbeat restarted = first;
+  restarted.incarnation = 6;
+  restarted.sequence = 1;
+  EXPECT_EQ(net["a"].OnHeartbeat(restarted, net.now()), Election::Verdict::kAccepted);
+  Heartbeat stranger = first;
+  stranger.node = "x";
+  EXPECT_EQ(net["a"].OnHeartbeat(stranger, net.now()), Election::Verdict::kNotAMember);
+  Heartbeat elsewhere = restarted;
+  elsewhere.group = "other";
+  elsewhere.sequence = 2;
+  EXPECT_EQ(net["a"].OnHeartbeat(elsewhere, net.now()), Election::Verdict::kNotAMember);
+}
+
+TEST(Election, OneThatWasItselfLateDoesNotJudge) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(10);
+  Election& a = net["a"];
+  const auto before = a.Claims(net.now());
+  const TimePoint late = net.now() + std::chrono::seconds(5);
+  a.Tick(late);
+  EXPECT_EQ(a.Peers(late).at("b"), PeerState::kAlive);
+  EXPECT_EQ(a.Claims(late), before);
+}
+
+TEST(Election, AMemberInMaintenanceHandsItsVipsOver) {
+  Segment net({"a", "b"});
+  net.group().maintenance = {"a"};
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(10);
+  EXPECT_TRUE(net.AnsweredBy("a").empty());
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+}
+
+TEST(Election, ManyClaimsTravelInParts) {
+  Segment net({"a", "b"}, 500);
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(30);
+  net.ExpectEachAnsweredOnce();
+  net.Cut("a", "b");
+  net.Step(10);
+  net.Heal();
+  net.Step(2);
+  net.ExpectEachAnsweredOnce();
+}
+
+// Whatever happens, soon after the last event each VIP is answered by exactly one director.
+TEST(Election, ItHeals) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  for (int round = 0; round < 30; ++round) {
+    const std::vector<std::string> nodes = {"a", "b", "c", "d"};
+    Segment net(nodes, 40);
+    std::set<std::string> up;
+    for (const std::string& node : nodes) {
+      net.Boot(node);
+      up.insert(node);
+    }
+    for (int event = 0; event < 15; ++event) {
+      const std::string node = nodes[random() % nodes.size()];
+      const std::string other = nodes[random() % nodes.size()];
+      switch (random() % 5) {
+        case 0:
+          if (up.size() > 1 && up.erase(node) > 0) net.KillNode(node);
+          break;
+        case 1:
+          if (up.contains(node)) {
+            const auto adopted = net.AnsweredBy(node);
+            net.KillAgent(node);
+            net.Step(static_cast<int>(random() % 5));
+            net.Boot(node, adopted);
+          }
+          break;
+        case 2:
+          if (up.insert(node).second) net.Boot(node);
+          break;
+        case 3:
+          net.Cut(node, other);
+          break;
+        case 4:
+          net.Heal();
+          break;
+      }
+      net.Step(static_cast<int>(random() % 12));
+    }
+    net.Heal();
+    net.Step(12);
+    net.ExpectEachAnsweredOnce();
+    if (HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace kube_lvs
