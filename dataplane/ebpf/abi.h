@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The layout of every map that the BPF programs share with user space; C and C++ both include it.
+ * Byte order is in the type: __be16 and __be32 are as on the wire, everything else is the host's.
+ * An id of 0 is never valid. Reserved fields and padding are written as zero.
+ * A change that moves or redefines a field increases KLVS_LAYOUT; using a reserved field does not.
+ *
+ * Objects. `director_xdp` and `director_tc` (skeletons of the same names) are one source compiled
+ * twice; `node_tc` holds what real servers need. All share the maps below by name: load
+ * director_tc first, hand its maps to the others with bpf_map__reuse_fd. Sizes are set before
+ * loading (bpf_map__set_max_entries); the defaults in bpf/maps.h suit tests.
+ *
+ *   director_xdp: SEC xdp    xdp_director   XDP of an interface
+ *   director_tc:  SEC tc     tc_director    clsact ingress of every interface of a director
+ *                 SEC syscall klvs_clock     BPF_PROG_TEST_RUN with ctx struct klvs_clock: the time
+ *   node_tc:      SEC tc     tc_decap       clsact ingress of a real server, *before* tc_director
+ *                 SEC tc     tc_mss_clamp   clsact egress of a real server
+ *
+ * A node that is director and real server has two direct-action filters on ingress, tc_decap at
+ * the lower preference: what it takes off its outer header goes straight to the stack
+ * (TC_ACT_OK); everything else goes on to tc_director (TC_ACT_UNSPEC).
+ *
+ * How user space writes:
+ *   - klvs_settings before anything is attached; later only `flags` and `timeouts`.
+ *   - HASH values are replaced whole; readers see the old or the new one.
+ *   - klvs_reals, klvs_lists, klvs_tables, klvs_interfaces are mapped and written by plain stores.
+ *     A list or table is written in a fresh extent, then the klvs_service that names it is
+ *     replaced; the old extent rests 1 s before reuse. To change an address, port, method, next
+ *     hop or MAC of a real server in use, clear KLVS_REAL_L2 first and set it last.
+ *   - A removed real server keeps its record, with KLVS_REAL_REMOVED, until klvs_real_conns of
+ *     its id reads 0 active and 0 inactive.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+#ifdef __cplusplus
+#define KLVS_ASSERT_SIZE(type, size) static_assert(sizeof(type) == (size), #type)
+#else
+#define KLVS_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
+#endif
+
+#define KLVS_LAYOUT 1
+
+/* ---- settings: klvs_settings, ARRAY of 1 ------------------------------------------------- */
+
+/* States of a connection: the kernel's IP_VS_TCP_S_*, then one for UDP. */
+enum klvs_state {
+	KLVS_NONE = 0,
+	KLVS_ESTABLISHED = 1,
+	KLVS_SYN_SENT = 2,
+	KLVS_SYN_RECV = 3,
+	KLVS_FIN_WAIT = 4,
+	KLVS_TIME_WAIT = 5,
+	KLVS_CLOSE = 6,
+	KLVS_CLOSE_WAIT = 7,
+	KLVS_LAST_ACK = 8,
+	KLVS_LISTEN = 9,
+	KLVS_SYNACK = 10,
+	KLVS_UDP = 11,
+	KLVS_STATES = 16, /* size of tables indexed by state */
+};
+
+/* The kernel's timeouts in seconds by state; multiply by hz for klvs_settings.timeouts. */
+#define KLVS_TIMEOUT_SECONDS {2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 0, 0, 0, 0}
+
+enum klvs_setting_flags {
+	/* Some address carries KLVS_ADDRESS_NAT_REAL: look at source addresses, too. */
+	KLVS_SETTING_PLAIN_NAT = 1,
+};
+
+struct klvs_settings {
+	__u32 layout;	  /* KLVS_LAYOUT */
+	__u32 flags;	  /* KLVS_SETTING_* */
+	__u32 hz;	  /* jiffies per second: 1e9 / clock_getres(CLOCK_MONOTONIC_COARSE) in ns */
+	__u32 conn_sets;  /* max_entries of klvs_conns; a power of two */
+	__u32 conn_locks; /* max_entries of klvs_conn_locks; a power of two <= conn_sets */
+	__u16 snat_port_base; /* ports claimed on a source-NAT address; default 1024 */
+	__u16 snat_port_count; /* default 31744: up to 32767, below the ephemeral ports */
+	__u64 seed[2];	       /* random; fixed for the life of klvs_conns */
+	__u32 timeouts[KLVS_STATES]; /* jiffies */
+	__u32 reserved[22];
+};
+KLVS_ASSERT_SIZE(struct klvs_settings, 192);
+
+/* ctx of klvs_clock: both clocks read at once, to show `expires` as seconds left. */
+struct klvs_clock {
+	__u64 jiffies;
+	__u64 boot_ns;
+};
+KLVS_ASSERT_SIZE(struct klvs_clock, 16);
+
+/* ---- addresses: klvs_addresses, HASH __be32 -> struct klvs_address ------------------------- */
+
+enum klvs_address_flags {
+	KLVS_ADDRESS_VIP = 1, /* packets to it are ours: balanced, or dropped with a reason */
+	KLVS_ADDRESS_ANSWER_ARP = 2, /* with VIP: ARP answered on `ifindex` until `claim_until` */
+	KLVS_ADDRESS_SNAT = 4,	     /* a `source` of NAT real servers: replies come to it */
+	KLVS_ADDRESS_NAT_REAL = 8, /* a NAT real server without source NAT: replies come from it */
+};
+
+struct klvs_address {
+	__u32 vip_id; /* != 0 with KLVS_ADDRESS_VIP */
+	__u32 flags;
+	__u64 claim_until; /* CLOCK_BOOTTIME ns; ~0 never ends */
+	__u32 ifindex;	   /* of KLVS_ADDRESS_ANSWER_ARP */
+	__u32 reserved[3];
+};
+KLVS_ASSERT_SIZE(struct klvs_address, 32);
+
+/*
+ * Interfaces that the programs are attached to: klvs_interfaces, ARRAY, mapped; the record of an
+ * interface is at ifindex % KLVS_INTERFACE_SLOTS. Two attached interfaces with one slot cannot
+ * both be served. XDP passes what arrives on an interface without record to tc.
+ */
+#define KLVS_INTERFACE_SLOTS 1024
+
+struct klvs_interface {
+	__u32 ifindex; /* 0: empty slot. Written last. */
+	__u8 mac[6];
+	__u16 reserved0;
+	__u32 reserved[1];
+};
+KLVS_ASSERT_SIZE(struct klvs_interface, 16);
+
+/* ---- services: klvs_services, HASH struct klvs_service_key -> struct klvs_service ---------- */
+
+struct klvs_service_key {
+	__u32 vip_id;
+	__be16 port;
+	__u8 protocol; /* 6, 17 */
+	__u8 reserved;
+};
+KLVS_ASSERT_SIZE(struct klvs_service_key, 8);
+
+enum klvs_scheduler {
+	KLVS_SCHEDULER_RR = 1,
+	KLVS_SCHEDULER_WRR = 2,
+	KLVS_SCHEDULER_MH = 3,
+};
+
+enum klvs_service_flags {
+	KLVS_SERVICE_SOURCE_NAT = 1, /* its NAT real servers see `source` instead of the client */
+	KLVS_SERVICE_HASH_PORT = 2,	/* mh-port: the client's port takes part in the hash */
+	KLVS_SERVICE_HASH_FALLBACK = 4, /* mh-fallback: a quiesced choice is replaced by another */
+};
+
+/*
+ * rr and wrr keep (position, current weight) in klvs_service_state, tagged with `generation`. When
+ * a replaced value has another generation, its `start_*` are taken instead: user space computes
+ * them from the state it finds and the kernel's rule for a changed list. A position is 0 at the
+ * head of the list, else 1 + the index of the last choice.
+ */
+struct klvs_service {
+	__u32 id; /* 1 .. max_entries - 1 of klvs_service_state and klvs_service_counters */
+	__u8 scheduler;
+	__u8 flags;
+	__u16 generation; /* != 0; another one whenever the list changes */
+	__u32 list_base;  /* first index in klvs_lists */
+	__u32 list_count; /* <= 65535 */
+	__u32 table_base; /* mh: first index in klvs_tables */
+	__u32 table_size; /* mh: a prime of the kernel's list, default 4093 */
+	__u32 wrr_max;	  /* greatest weight - wrr_gcd + 1; 0 if there is no weight > 0 */
+	__u32 wrr_gcd;	  /* of all weights > 0; 1 if there is none */
+	__u32 start_weight; /* wrr: current weight of this generation's first choice */
+	__u16 start_position;
+	__u16 reserved0;
+	__u32 reserved[6];
+};
+KLVS_ASSERT_SIZE(struct klvs_service, 64);
+
+/* klvs_service_state, ARRAY by service id, mapped. User space zeroes it before it gives an id to a
+ * new service, and otherwise only reads it. */
+struct klvs_service_state {
+	__u64 cursor; /* generation << 48 | position << 32 | current weight; one word, replaced
+			 by compare-and-swap */
+	__u64 reserved;
+};
+KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
+
+/* klvs_lists, ARRAY, mapped: the real servers of a service in their order. */
+struct klvs_list_entry {
+	__u32 real;
+	__u32 weight; /* 0: quiesced */
+};
+KLVS_ASSERT_SIZE(struct klvs_list_entry, 8);
+
+/* klvs_tables, ARRAY, mapped: a real server id for each slot of a Maglev table; 0 is an empty slot.
+ * Whether the real server is quiesced is read from klvs_reals. */
+typedef __u32 klvs_table_slot;
+
+/* ---- real servers: klvs_reals, ARRAY by real id, mapped ------------------------------------ */
+
+enum klvs_method {
+	KLVS_METHOD_NAT = 0,
+	KLVS_METHOD_DIRECT_ROUTING = 1,
+	KLVS_METHOD_TUNNEL = 2, /* IPIP */
+};
+
+enum klvs_real_flags {
+	KLVS_REAL_VALID = 1,
+	KLVS_REAL_REMOVED = 2, /* only its connections remain */
+	KLVS_REAL_LOCAL = 4,   /* this node: handed to the stack (not NAT) */
+	KLVS_REAL_L2 = 8, /* dst_mac, src_mac are valid, so that XDP on `ifindex` may transmit */
+};
+
+/* One real server of one service: two services with the same endpoint have two ids. */
+struct klvs_real {
+	__be32 address;
+	__be16 port;
+	__u8 method;
+	__u8 flags;
+	__u32 weight;	 /* as in the list */
+	__u32 ifindex;	 /* where it, or the router to it, is reached; 0 only with LOCAL */
+	__be32 next_hop; /* its address, or the router's */
+	__be32 source;	 /* DIP: outer source of Tunnel, source address of source NAT */
+	__u16 mtu;	 /* of the way to it */
+	__u16 reserved0;
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__u32 service; /* id of its service */
+	__u32 reserved[5];
+};
+KLVS_ASSERT_SIZE(struct klvs_real, 64);
+
+/* klvs_real_conns, ARRAY by real id, mapped: kept by the programs, read by user space. */
+struct klvs_real_conns {
+	__u32 active;
+	__u32 inactive;
+	__u32 reserved[2];
+};
+KLVS_ASSERT_SIZE(struct klvs_real_conns, 16);
+
+/* ---- connections: klvs_conns, ARRAY of struct klvs_conn_set, mapped ------------------------ */
+
+/* The addresses and ports as in the packet that finds the entry, a client's or a reply. */
+struct klvs_conn_key {
+	__be32 src;
+	__be32 dst;
+	__be16 sport;
+	__be16 dport;
+	__u8 protocol;
+	__u8 reserved[3];
+};
+KLVS_ASSERT_SIZE(struct klvs_conn_key, 16);
+
+enum klvs_conn_flags {
+	KLVS_CONN_LIVE = 1,
+	KLVS_CONN_REPLY = 2, /* only a key: everything else is in the entry that `peer` names */
+	KLVS_CONN_PENDING = 4, /* its reply key is not claimed yet */
+	KLVS_CONN_SNAT = 8,
+	KLVS_CONN_NAT = 16,
+};
+
+/* `ctl`: generation << 32 | flags << 8 | state. The generation counts the uses of the slot. */
+#define KLVS_CTL_STATE(ctl) ((__u32)(ctl) & 0xff)
+#define KLVS_CTL_FLAGS(ctl) (((__u32)(ctl) >> 8) & 0xff)
+#define KLVS_CTL_GENERATION(ctl) ((__u32)((ctl) >> 32))
+
+/*
+ * A handle names an entry: 1 + (set * KLVS_CONN_WAYS + way).
+ * An entry is there if it is LIVE, and (not REPLY) jiffies <= expires. A REPLY entry is there if
+ * its peer is, with generation `peer_generation`.
+ */
+struct klvs_conn {
+	struct klvs_conn_key key;
+	__u64 ctl;
+	__u64 expires; /* jiffies; not of a REPLY entry */
+	__u32 real;
+	__u32 service;
+	__be32 nat_addr; /* NAT: what the real server sees as client */
+	__be16 nat_port;
+	__u16 reserved;
+	__u32 peer; /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
+	__u8 client_mac[6]; /* NAT: where the client's packets came from */
+	__u16 reserved1;
+	union {
+		__u32 client_ifindex;  /* interface of the client's packets */
+		__u32 peer_generation; /* of a REPLY entry */
+	};
+};
+KLVS_ASSERT_SIZE(struct klvs_conn, 64);
+
+#define KLVS_CONN_WAYS 8
+
+struct klvs_conn_set {
+	__u16 tags[KLVS_CONN_WAYS]; /* 16 bits of each entry's hash; 0 is a free way */
+	__u32 reserved[12];
+	struct klvs_conn ways[KLVS_CONN_WAYS];
+};
+KLVS_ASSERT_SIZE(struct klvs_conn_set, 576);
+
+/* ---- counters ------------------------------------------------------------------------------ */
+
+/* klvs_service_counters, klvs_real_counters: PERCPU_ARRAY by id. Bytes are IP total lengths. */
+struct klvs_counters {
+	__u64 packets; /* from clients */
+	__u64 bytes;
+	__u64 connections;
+	__u64 reply_packets; /* NAT: from real servers */
+	__u64 reply_bytes;
+};
+KLVS_ASSERT_SIZE(struct klvs_counters, 40);
+
+/* klvs_drops: PERCPU_ARRAY of __u64, KLVS_DROP_SLOTS entries, by reason. Names: abi_names.h. */
+enum klvs_drop_reason {
+	KLVS_DROP_SHORT = 1,	  /* ends within a header, or before its total length */
+	KLVS_DROP_BAD_HEADER = 2, /* version, header or total length make no sense */
+	KLVS_DROP_FRAGMENT = 3,
+	KLVS_DROP_ICMP = 4,
+	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP */
+	KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */
+	KLVS_DROP_NO_CONNECTION = 7, /* TCP without SYN, and no connection known */
+	KLVS_DROP_NO_REAL_SERVER = 8,
+	KLVS_DROP_TABLE_FULL = 9, /* no way free for a new connection */
+	KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
+	KLVS_DROP_TTL = 11,
+	KLVS_DROP_TOO_BIG = 12, /* Tunnel: 20 more bytes do not fit the MTU */
+	KLVS_DROP_NO_ROUTE = 13, /* the real server's record names no interface */
+	KLVS_DROP_BAD_REAL = 14, /* a list or connection names no valid record */
+	KLVS_DROP_LOCAL_NAT = 15, /* NAT to this very node */
+	KLVS_DROP_REWRITE = 16,	  /* the kernel refused to change the packet */
+	KLVS_DROP_RACE = 17,	  /* another CPU is setting up the same connection */
+	KLVS_DROP_REASONS = 18,	  /* one more than the last */
+	KLVS_DROP_SLOTS = 64,
+};
+
+/* ---- real servers' own maps ---------------------------------------------------------------- */
+
+/* klvs_tunnel_peers, HASH -> __u32 1: IPIP packets whose outer source is `director` and whose inner
+ * destination is `vip` lose their outer header. */
+struct klvs_tunnel_peer {
+	__be32 director;
+	__be32 vip;
+};
+KLVS_ASSERT_SIZE(struct klvs_tunnel_peer, 8);
+
+/* klvs_mss_clamps, HASH __be32 (vip) -> __u32: greatest MSS in a SYN-ACK from it, 1..65535. */
