@@ -1,0 +1,69 @@
+// What this node is, as far as the rules depend on it: one plain value, read anew for each pass.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+
+namespace kube_lvs {
+
+struct InterfaceFacts {
+  struct Address {
+    IpAddress ip;
+    int prefix_length = 0;
+    bool operator==(const Address&) const = default;
+  };
+  std::string name;
+  uint32_t index = 0;
+  MacAddress mac;
+  uint32_t mtu = 0;
+  bool up = false;
+  bool loopback = false;
+  std::string kind;  // "veth", "bridge", ...; empty for a real NIC
+  std::vector<Address> addresses;
+  bool operator==(const InterfaceFacts&) const = default;
+};
+
+// A unicast route of the main table.
+struct RouteFacts {
+  Cidr destination;
+  uint32_t metric = 0;
+  std::string interface;
+  std::optional<IpAddress> gateway;
+  bool operator==(const RouteFacts&) const = default;
+};
+
+struct NodeFacts {
+  std::string node_name;
+  std::optional<IpAddress> node_address;  // where peers reach us, as told or PreferredAddress
+  std::string kernel_release;             // "6.1.0-56-cloud-amd64"
+  bool has_btf = false;                   // the kernel describes its types: our programs can load
+  bool has_ipvs = false;                  // ip_vs is loaded in this kernel
+  std::map<std::string, InterfaceFacts> interfaces;  // by name
+  std::vector<RouteFacts> routes;
+  bool operator==(const NodeFacts&) const = default;
+};
+
+// Where packets to `to` leave: an interface that has the address ("lo" for our own), else the
+// longest route, of the lowest metric. nullptr: no route. Policy routing is not looked at.
+const InterfaceFacts* InterfaceTowards(const NodeFacts& facts, const IpAddress& to);
+
+// The one with the default route of that family; nullptr if there is none.
+const InterfaceFacts* DefaultRouteInterface(const NodeFacts& facts, Family family);
+
+// All addresses of the node, VIPs that sit on it included.
+std::set<IpAddress> OwnAddresses(const NodeFacts& facts);
+
+// The first IPv4 (else IPv6) address of the interface with the default route, else of any, that is
+// neither a host address (as VIPs are) nor of loopback or link-local scope.
+std::optional<IpAddress> PreferredAddress(const NodeFacts& facts);
+
+// Whether `name` matches the shell pattern ("eth*").
+bool MatchesGlob(const std::string& pattern, const std::string& name);
+
+}  // namespace kube_lvs

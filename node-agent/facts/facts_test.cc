@@ -1,0 +1,75 @@
+#include "node-agent/facts/facts.h"
+
+#include <gtest/gtest.h>
+
+namespace kube_lvs {
+namespace {
+
+IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
+
+NodeFacts TwoLegs() {
+  NodeFacts facts;
+  facts.interfaces["lo"] = {.name = "lo",
+                            .index = 1,
+                            .mac = {},
+                            .mtu = 65536,
+                            .up = true,
+                            .loopback = true,
+                            .kind = "",
+                            .addresses = {{Ip("127.0.0.1"), 8}}};
+  facts.interfaces["eth0"] = {.name = "eth0",
+                              .index = 2,
+                              .mac = {},
+                              .mtu = 1500,
+                              .up = true,
+                              .loopback = false,
+                              .kind = "veth",
+                              .addresses = {{Ip("192.0.2.10"), 32}, {Ip("192.0.2.2"), 24}}};
+  facts.interfaces["eth1"] = {.name = "eth1",
+                              .index = 3,
+                              .mac = {},
+                              .mtu = 1500,
+                              .up = true,
+                              .loopback = false,
+                              .kind = "veth",
+                              .addresses = {{Ip("10.0.0.1"), 24}}};
+  facts.routes = {{*Cidr::Parse("0.0.0.0/0"), 100, "eth0", Ip("192.0.2.1")},
+                  {*Cidr::Parse("192.0.2.0/24"), 0, "eth0", std::nullopt},
+                  {*Cidr::Parse("10.0.0.0/24"), 0, "eth1", std::nullopt},
+                  {*Cidr::Parse("10.0.0.0/24"), 50, "eth0", std::nullopt}};
+  return facts;
+}
+
+TEST(Facts, TheLongestRouteOfTheLowestMetricCounts) {
+  const NodeFacts facts = TwoLegs();
+  EXPECT_EQ(InterfaceTowards(facts, Ip("10.0.0.7"))->name, "eth1");
+  EXPECT_EQ(InterfaceTowards(facts, Ip("198.51.100.1"))->name, "eth0");
+  EXPECT_EQ(InterfaceTowards(facts, Ip("10.0.0.1"))->name, "lo");
+  EXPECT_EQ(InterfaceTowards(facts, Ip("2001:db8::1")), nullptr);
+}
+
+TEST(Facts, AVipOnTheUplinkIsNotTheNodesAddress) {
+  EXPECT_EQ(PreferredAddress(TwoLegs()), Ip("192.0.2.2"));
+}
+
+TEST(Facts, WithoutADefaultRouteAnyAddressServes) {
+  NodeFacts facts = TwoLegs();
+  facts.routes.clear();
+  EXPECT_EQ(PreferredAddress(facts), Ip("192.0.2.2"));
+  facts.interfaces.clear();
+  EXPECT_EQ(PreferredAddress(facts), std::nullopt);
+}
+
+TEST(Facts, TheDefaultRouteIsFoundPerFamily) {
+  EXPECT_EQ(DefaultRouteInterface(TwoLegs(), Family::kIpv4)->name, "eth0");
+  EXPECT_EQ(DefaultRouteInterface(TwoLegs(), Family::kIpv6), nullptr);
+}
+
+TEST(Facts, InterfacesAreNamedByShellPatterns) {
+  EXPECT_TRUE(MatchesGlob("eth*", "eth0"));
+  EXPECT_TRUE(MatchesGlob("eth0", "eth0"));
+  EXPECT_FALSE(MatchesGlob("eth?", "eth10"));
+}
+
+}  // namespace
+}  // namespace kube_lvs
