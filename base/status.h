@@ -7,17 +7,22 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/cord.h"
 
 namespace kube_lvs {
 
-// The same status with "context: " before its message; OK stays OK. Say on the way up what you
-// were doing, once, naming the object.
+// The same status with "context: " before its message, payloads kept; OK stays OK. Say on the way
+// up what you were doing, once, naming the object.
 inline absl::Status Annotate(const absl::Status& status, std::string_view context) {
   if (status.ok()) return status;
   std::string message(context);
   message += ": ";
   message.append(status.message().data(), status.message().size());
-  return absl::Status(status.code(), absl::string_view(message.data(), message.size()));
+  absl::Status annotated(status.code(), absl::string_view(message.data(), message.size()));
+  status.ForEachPayload([&annotated](absl::string_view type, const absl::Cord& payload) {
+    annotated.SetPayload(type, payload);
+  });
+  return annotated;
 }
 
 // A message of an absl::Status as std::string (absl::string_view is not std's in Debian's build).

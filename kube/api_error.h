@@ -30,12 +30,9 @@ absl::Status MakeApiStatus(const ApiError& error, const std::string& message);
 // From an answer that is not 2xx, with or without a metav1.Status as its body.
 absl::Status ApiStatusOf(const HttpResponse& response);
 
-// What a status carries; nullopt if it does not come from an API server's answer. Survives
-// Annotate() only through AnnotateApi().
+// What a status carries; nullopt if it does not come from an API server's answer. Annotate() keeps
+// it.
 std::optional<ApiError> ApiErrorOf(const absl::Status& status);
-
-// As Annotate() in base/status.h, and keeps the ApiError.
-absl::Status AnnotateApi(const absl::Status& status, const std::string& context);
 
 bool IsNotFound(const absl::Status& status);
 bool IsAlreadyExists(const absl::Status& status);

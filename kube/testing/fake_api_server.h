@@ -3,15 +3,16 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "kube/config.h"
 #include "kube/resource.h"
+#include "kube/testing/field_ownership.h"
 
 namespace kube_lvs::kube {
 
@@ -41,13 +42,14 @@ struct Fault {
   int after_events = 0;
 };
 
-// What it does as the real one does it: see the .cc's head; kube/contract_test.cc runs the same
-// cases on both.
+// How far it follows the real one: see fake_api.h. kube/contract_test.cc runs the same cases on
+// both.
 class FakeApiServer {
  public:
   struct Options {
     std::vector<Resource> resources = {};  // any other kind answers 404
-    std::string token = {};                // if set, a request without it answers 401
+    std::vector<std::pair<Resource, ListMap>> list_maps = {};
+    std::string token = {};  // if set, a request without it answers 401
     std::chrono::milliseconds bookmark_interval{1000};
   };
 
