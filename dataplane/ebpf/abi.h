@@ -169,12 +169,16 @@ struct klvs_service {
 };
 KLVS_ASSERT_SIZE(struct klvs_service, 64);
 
-/* klvs_service_state, ARRAY by service id, mapped. User space zeroes it before it gives an id to a
- * new service, and otherwise only reads it. */
+/* klvs_service_state, ARRAY by service id, mapped. User space zeroes the cursor before it gives an
+ * id to a new service, and otherwise only reads it. The programs do not look at the other fields:
+ * they tell user space which service a resting id belongs to, so that it gets the same id back. */
 struct klvs_service_state {
 	__u64 cursor; /* generation << 48 | position << 32 | current weight; one word, replaced
 			 by compare-and-swap */
-	__u64 reserved;
+	__be32 vip;
+	__be16 port;
+	__u8 protocol; /* 0: the id belongs to no service */
+	__u8 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
 
@@ -219,7 +223,9 @@ struct klvs_real {
 	__u8 dst_mac[6];
 	__u8 src_mac[6];
 	__u32 service; /* id of its service */
-	__u32 reserved[5];
+	__u32 last_weight; /* newest weight that was not 0: what mh's table is made of; only user
+			      space looks at it */
+	__u32 reserved[4];
 };
 KLVS_ASSERT_SIZE(struct klvs_real, 64);
 

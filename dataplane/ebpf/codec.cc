@@ -1,0 +1,283 @@
+#include "dataplane/ebpf/codec.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <optional>
+
+#include "dataplane/plan/maglev.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+constexpr uint32_t kMaxWeight = 65535;
+
+absl::Status Unimplemented(const ServiceKey& key, const std::string& what) {
+  return absl::UnimplementedError(ToString(key) + ": " + what);
+}
+
+absl::Status Invalid(const std::string& where, const std::string& what) {
+  return absl::InvalidArgumentError(where + ": " + what);
+}
+
+std::optional<klvs_scheduler> SchedulerByName(const std::string& name) {
+  if (name == "rr") return KLVS_SCHEDULER_RR;
+  if (name == "wrr") return KLVS_SCHEDULER_WRR;
+  if (name == "mh") return KLVS_SCHEDULER_MH;
+  return std::nullopt;
+}
+
+const char* SchedulerName(uint8_t scheduler) {
+  switch (scheduler) {
+    case KLVS_SCHEDULER_RR:
+      return "rr";
+    case KLVS_SCHEDULER_WRR:
+      return "wrr";
+    case KLVS_SCHEDULER_MH:
+      return "mh";
+    default:
+      return nullptr;
+  }
+}
+
+bool Listed(std::span<const klvs_list_entry> list, uint32_t real, size_t* index) {
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (list[i].real != real) continue;
+    *index = i;
+    return true;
+  }
+  return false;
+}
+
+std::string MacText(const uint8_t (&mac)[6]) {
+  MacAddress out;
+  std::ranges::copy(mac, out.bytes.begin());
+  return out.ToString();
+}
+
+}  // namespace
+
+__be32 ToWire(const IpAddress& address) {
+  __be32 out;
+  std::memcpy(&out, address.bytes.data(), sizeof out);
+  return out;
+}
+
+IpAddress FromWire(__be32 address) {
+  IpAddress out;
+  std::memcpy(out.bytes.data(), &address, sizeof address);
+  return out;
+}
+
+__be16 ToWirePort(uint16_t port) { return htons(port); }
+uint16_t FromWirePort(__be16 port) { return ntohs(port); }
+
+absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) {
+  const auto* at = std::get_if<Endpoint>(&key.match);
+  if (at == nullptr) return Unimplemented(key, "services by firewall mark need dataplane IPVS");
+  if (!at->ip.IsV4()) {
+    return Unimplemented(key, "eBPF balances IPv4 only; use an IPv4 address or dataplane IPVS");
+  }
+  if (key.protocol != Protocol::kTcp && key.protocol != Protocol::kUdp) {
+    return Unimplemented(key, "eBPF balances TCP and UDP; use dataplane IPVS");
+  }
+  if (at->port == 0) return Unimplemented(key, "a service on all ports needs dataplane IPVS");
+  if (!SchedulerByName(config.scheduler)) {
+    return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler +
+                                  "\"; use rr, wrr or mh, or dataplane IPVS");
+  }
+  if (config.hash.source_port || config.hash.fallback) {
+    return Unimplemented(key, "hash flags need dataplane IPVS");
+  }
+  if (config.persistence) return Unimplemented(key, "persistence needs dataplane IPVS");
+  if (config.one_packet) return Unimplemented(key, "one-packet scheduling needs dataplane IPVS");
+  return absl::OkStatus();
+}
+
+absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
+  const std::string where = ToString(key) + " -> " + real.at.ToString();
+  if (!real.at.ip.IsV4()) {
+    return absl::UnimplementedError(where + ": eBPF reaches IPv4 real servers only");
+  }
+  if (real.at.port == 0) return Invalid(where, "a real server needs a port");
+  if (real.at.ip.V4() == 0) return Invalid(where, "0.0.0.0 is no real server");
+  const auto* at = std::get_if<Endpoint>(&key.match);
+  if (at != nullptr && real.method != ForwardingMethod::kNat && real.at.port != at->port) {
+    return Invalid(where, ToString(real.method) + " cannot change the port; use port " +
+                              std::to_string(at->port) + " or method NAT");
+  }
+  if (real.weight > kMaxWeight) {
+    return Invalid(
+        where, "weight " + std::to_string(real.weight) + " is above " + std::to_string(kMaxWeight));
+  }
+  if (real.upper_threshold != 0 || real.lower_threshold != 0) {
+    return absl::UnimplementedError(where + ": thresholds need dataplane IPVS");
+  }
+  return absl::OkStatus();
+}
+
+klvs_service_key EncodeKey(uint32_t vip_id, const ServiceKey& key) {
+  klvs_service_key out{};
+  out.vip_id = vip_id;
+  out.port = ToWirePort(std::get<Endpoint>(key.match).port);
+  out.protocol = static_cast<uint8_t>(key.protocol);
+  return out;
+}
+
+ServiceKey DecodeKey(const IpAddress& vip, const klvs_service_key& key) {
+  ServiceKey out;
+  out.dataplane = Dataplane::kEbpf;
+  out.match = Endpoint{vip, FromWirePort(key.port)};
+  out.protocol = static_cast<Protocol>(key.protocol);
+  return out;
+}
+
+klvs_service EncodeConfig(const ServiceConfig& config) {
+  klvs_service out{};
+  out.scheduler = static_cast<uint8_t>(*SchedulerByName(config.scheduler));
+  if (config.source_nat) out.flags |= KLVS_SERVICE_SOURCE_NAT;
+  if (out.scheduler == KLVS_SCHEDULER_MH) out.table_size = kMaglevDefaultSize;
+  return out;
+}
+
+absl::StatusOr<ServiceConfig> DecodeConfig(const klvs_service& service) {
+  const char* scheduler = SchedulerName(service.scheduler);
+  if (scheduler == nullptr) {
+    return absl::DataLossError("service " + std::to_string(service.id) + " has scheduler number " +
+                               std::to_string(service.scheduler));
+  }
+  ServiceConfig out;
+  out.scheduler = scheduler;
+  out.source_nat = (service.flags & KLVS_SERVICE_SOURCE_NAT) != 0;
+  out.hash.source_port = (service.flags & KLVS_SERVICE_HASH_PORT) != 0;
+  out.hash.fallback = (service.flags & KLVS_SERVICE_HASH_FALLBACK) != 0;
+  return out;
+}
+
+void SetWrr(std::span<const klvs_list_entry> list, klvs_service& service) {
+  uint32_t divisor = 0;
+  uint32_t largest = 0;
+  for (const klvs_list_entry& entry : list) {
+    divisor = std::gcd(divisor, entry.weight);
+    largest = std::max(largest, entry.weight);
+  }
+  service.wrr_gcd = divisor == 0 ? 1 : divisor;
+  service.wrr_max = largest == 0 ? 0 : largest - service.wrr_gcd + 1;
+}
+
+void ContinueRoundRobin(const klvs_service& before, uint64_t cursor,
+                        std::span<const klvs_list_entry> old_list,
+                        std::span<const klvs_list_entry> new_list, klvs_service& next) {
+  uint32_t position = before.start_position;
+  uint32_t weight = before.start_weight;
+  if (static_cast<uint16_t>(cursor >> 48) == before.generation && before.generation != 0) {
+    position = static_cast<uint16_t>(cursor >> 32);
+    weight = static_cast<uint32_t>(cursor);
+  }
+  next.start_position = 0;
+  next.start_weight = 0;
+  if (next.scheduler == KLVS_SCHEDULER_RR && before.scheduler == KLVS_SCHEDULER_RR) {
+    for (uint32_t i = std::min<uint32_t>(position, static_cast<uint32_t>(old_list.size())); i > 0;
+         --i) {
+      size_t index = 0;
+      if (!Listed(new_list, old_list[i - 1].real, &index)) continue;
+      next.start_position = static_cast<uint16_t>(index + 1);
+      break;
+    }
+  }
+  if (next.scheduler != KLVS_SCHEDULER_WRR) return;
+  if (before.scheduler != KLVS_SCHEDULER_WRR || weight == 0 || weight > next.wrr_max) {
+    next.start_weight = next.wrr_max;
+  } else if (next.wrr_gcd > 1) {
+    next.start_weight = weight / next.wrr_gcd * next.wrr_gcd + 1;
+  } else {
+    next.start_weight = weight;
+  }
+}
+
+klvs_real EncodeReal(uint32_t service_id, const RealServer& real) {
+  klvs_real out{};
+  out.address = ToWire(real.at.ip);
+  out.port = ToWirePort(real.at.port);
+  out.method = static_cast<uint8_t>(real.method);
+  out.flags = KLVS_REAL_VALID;
+  out.weight = real.weight;
+  out.last_weight = real.weight;
+  out.service = service_id;
+  return out;
+}
+
+absl::StatusOr<RealServer> DecodeReal(const klvs_real& record, uint32_t weight) {
+  if ((record.flags & KLVS_REAL_VALID) == 0 || record.method > KLVS_METHOD_TUNNEL) {
+    return absl::DataLossError("a list names a real server whose record is not valid");
+  }
+  RealServer out;
+  out.at = {FromWire(record.address), FromWirePort(record.port)};
+  out.method = static_cast<ForwardingMethod>(record.method);
+  out.weight = weight;
+  return out;
+}
+
+void SetWay(const NextHop& hop, klvs_real& record) {
+  record.flags &= static_cast<uint8_t>(~(KLVS_REAL_LOCAL | KLVS_REAL_L2));
+  if (hop.local) record.flags |= KLVS_REAL_LOCAL;
+  record.ifindex = hop.ifindex;
+  record.next_hop = ToWire(hop.neighbour);
+  record.source = ToWire(hop.source);
+  record.mtu = static_cast<uint16_t>(std::min<uint32_t>(hop.mtu, UINT16_MAX));
+  std::ranges::copy(hop.neighbour_mac.bytes, record.dst_mac);
+  std::ranges::copy(hop.source_mac.bytes, record.src_mac);
+  if (hop.ifindex != 0 && !hop.neighbour_mac.IsZero() && !hop.source_mac.IsZero()) {
+    record.flags |= KLVS_REAL_L2;
+  }
+}
+
+std::string ToString(const klvs_service_key& key) {
+  return "vip " + std::to_string(key.vip_id) + ":" + std::to_string(FromWirePort(key.port)) + "/" +
+         ToString(static_cast<Protocol>(key.protocol));
+}
+
+std::string ToString(const klvs_service& service) {
+  const char* scheduler = SchedulerName(service.scheduler);
+  std::string out = "service " + std::to_string(service.id) + " " +
+                    (scheduler == nullptr ? "scheduler?" : scheduler) + " generation " +
+                    std::to_string(service.generation) + " list " +
+                    std::to_string(service.list_base) + "+" + std::to_string(service.list_count);
+  if (service.table_size != 0) {
+    out +=
+        " table " + std::to_string(service.table_base) + "+" + std::to_string(service.table_size);
+  }
+  if ((service.flags & KLVS_SERVICE_SOURCE_NAT) != 0) out += " source-nat";
+  return out;
+}
+
+std::string ToString(const klvs_real& real) {
+  if ((real.flags & KLVS_REAL_VALID) == 0) return "empty";
+  std::string out = ToString(RealServer{.at = {FromWire(real.address), FromWirePort(real.port)},
+                                        .method = static_cast<ForwardingMethod>(real.method),
+                                        .weight = real.weight}) +
+                    " of service " + std::to_string(real.service);
+  if ((real.flags & KLVS_REAL_REMOVED) != 0) out += " removed";
+  if ((real.flags & KLVS_REAL_LOCAL) != 0) return out + " local";
+  if (real.ifindex == 0) return out + " no-route";
+  out += " via " + FromWire(real.next_hop).ToString() + " if " + std::to_string(real.ifindex) +
+         " from " + FromWire(real.source).ToString() + " mtu " + std::to_string(real.mtu);
+  if ((real.flags & KLVS_REAL_L2) != 0) out += " mac " + MacText(real.dst_mac);
+  return out;
+}
+
+std::string ToString(const klvs_address& address) {
+  std::string out;
+  const auto add = [&out](const std::string& word) { out += (out.empty() ? "" : " ") + word; };
+  if ((address.flags & KLVS_ADDRESS_VIP) != 0) add("vip " + std::to_string(address.vip_id));
+  if ((address.flags & KLVS_ADDRESS_ANSWER_ARP) != 0) {
+    add("answered on if " + std::to_string(address.ifindex));
+  }
+  if ((address.flags & KLVS_ADDRESS_SNAT) != 0) add("source-nat");
+  if ((address.flags & KLVS_ADDRESS_NAT_REAL) != 0) add("nat-real");
+  return out;
+}
+
+}  // namespace kube_lvs::ebpf

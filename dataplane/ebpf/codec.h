@@ -1,0 +1,63 @@
+// Between the model and the records of abi.h, both ways. Pure. The records are the only copy: what
+// Read() reports is decoded from them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/network.h"
+#include "dataplane/model/service.h"
+
+namespace kube_lvs::ebpf {
+
+// IPv4 only. Host order <-> as on the wire.
+__be32 ToWire(const IpAddress& address);
+IpAddress FromWire(__be32 address);
+__be16 ToWirePort(uint16_t port);
+uint16_t FromWirePort(__be16 port);
+
+// What this dataplane cannot do is refused, never ignored: kUnimplemented, or kInvalidArgument for
+// what makes no sense at all. The message names the service (and real server) and the mend.
+absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config);
+absl::Status CheckSupported(const ServiceKey& key, const RealServer& real);
+
+// `key` passed CheckSupported.
+klvs_service_key EncodeKey(uint32_t vip_id, const ServiceKey& key);
+ServiceKey DecodeKey(const IpAddress& vip, const klvs_service_key& key);
+
+// Scheduler and flags; everything else is zero. `config` passed CheckSupported.
+klvs_service EncodeConfig(const ServiceConfig& config);
+absl::StatusOr<ServiceConfig> DecodeConfig(const klvs_service& service);  // kDataLoss
+
+// Sets wrr_max and wrr_gcd for the list.
+void SetWrr(std::span<const klvs_list_entry> list, klvs_service& service);
+
+// Where round robin goes on after a changed list, by the kernel's rules (ip_vs_rr.c, ip_vs_wrr.c
+// of Linux 6.1): rr stays behind its last choice, or that one's nearest predecessor that is still
+// there; wrr starts at the head with its current weight fitted to the new list. Sets start_weight
+// and start_position of `next`, whose wrr_max and wrr_gcd are set. `cursor` is
+// klvs_service_state.cursor, of the generation of `before` or not yet.
+void ContinueRoundRobin(const klvs_service& before, uint64_t cursor,
+                        std::span<const klvs_list_entry> old_list,
+                        std::span<const klvs_list_entry> new_list, klvs_service& next);
+
+// A record for a real server that was not in the table: KLVS_REAL_VALID, without a way to it.
+klvs_real EncodeReal(uint32_t service_id, const RealServer& real);
+absl::StatusOr<RealServer> DecodeReal(const klvs_real& record, uint32_t weight);  // kDataLoss
+
+// Puts the way to the real server into `record`, with KLVS_REAL_LOCAL and KLVS_REAL_L2 as needed.
+// No way at all is a NextHop with ifindex 0.
+void SetWay(const NextHop& hop, klvs_real& record);
+
+// For people: lvsadm and messages.
+std::string ToString(const klvs_service_key& key);
+std::string ToString(const klvs_service& service);
+std::string ToString(const klvs_real& real);
+std::string ToString(const klvs_address& address);
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,215 @@
+#include "dataplane/ebpf/codec.h"
+
+#include <functional>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/status.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+Endpoint At(const std::string& text) { return *Endpoint::Parse(text); }
+ServiceKey Key(const std::string& at, Protocol protocol = Protocol::kTcp) {
+  return {Dataplane::kEbpf, At(at), protocol};
+}
+RealServer Real(const std::string& at, uint32_t weight = 1) {
+  RealServer real;
+  real.at = At(at);
+  real.weight = weight;
+  return real;
+}
+
+TEST(Codec, KeysGoBothWays) {
+  const ServiceKey key = Key("192.0.2.1:8080", Protocol::kUdp);
+  const klvs_service_key record = EncodeKey(7, key);
+  EXPECT_EQ(record.vip_id, 7U);
+  EXPECT_EQ(record.protocol, 17);
+  const auto* port = reinterpret_cast<const uint8_t*>(&record.port);
+  EXPECT_EQ(port[0] << 8 | port[1], 8080);  // as on the wire
+  EXPECT_EQ(DecodeKey(Ip("192.0.2.1"), record), key);
+}
+
+TEST(Codec, AddressesLieAsOnTheWire) {
+  const __be32 wire = ToWire(Ip("192.0.2.1"));
+  const auto* bytes = reinterpret_cast<const uint8_t*>(&wire);
+  EXPECT_EQ(std::vector<uint8_t>(bytes, bytes + 4), (std::vector<uint8_t>{192, 0, 2, 1}));
+  EXPECT_EQ(FromWire(wire), Ip("192.0.2.1"));
+}
+
+TEST(Codec, ConfigsGoBothWays) {
+  for (const char* scheduler : {"rr", "wrr", "mh"}) {
+    for (const bool source_nat : {false, true}) {
+      ServiceConfig config;
+      config.scheduler = scheduler;
+      config.source_nat = source_nat;
+      ASSERT_TRUE(CheckSupported(Key("192.0.2.1:80"), config).ok());
+      const klvs_service record = EncodeConfig(config);
+      EXPECT_EQ(*DecodeConfig(record), config);
+      EXPECT_EQ(record.table_size, config.scheduler == "mh" ? 4093U : 0U);
+    }
+  }
+  klvs_service unknown{};
+  unknown.scheduler = 99;
+  EXPECT_EQ(DecodeConfig(unknown).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST(Codec, RealServersGoBothWays) {
+  for (const auto method :
+       {ForwardingMethod::kNat, ForwardingMethod::kDirectRouting, ForwardingMethod::kTunnel}) {
+    RealServer real = Real("10.0.0.7:8080", 12);
+    real.method = method;
+    const klvs_real record = EncodeReal(3, real);
+    EXPECT_EQ(record.service, 3U);
+    EXPECT_EQ(*DecodeReal(record, 12), real);
+  }
+  EXPECT_FALSE(DecodeReal(klvs_real{}, 1).ok());
+}
+
+TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
+  const auto config = [](const std::function<void(ServiceConfig&)>& change) {
+    ServiceConfig out;
+    change(out);
+    return out;
+  };
+  const std::vector<std::pair<ServiceKey, ServiceConfig>> refused = {
+      {Key("[2001:db8::1]:80"), {}},
+      {Key("192.0.2.1:80", Protocol::kSctp), {}},
+      {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
+      {Key("192.0.2.1:0"), {}},
+      {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "wlc"; })},
+      {Key("192.0.2.1:80"), config([](auto& c) { c.persistence = Persistence{}; })},
+      {Key("192.0.2.1:80"), config([](auto& c) { c.one_packet = true; })},
+      {Key("192.0.2.1:80"), config([](auto& c) { c.hash.source_port = true; })},
+      {Key("192.0.2.1:80"), config([](auto& c) { c.hash.fallback = true; })},
+  };
+  for (const auto& [key, settings] : refused) {
+    const absl::Status status = CheckSupported(key, settings);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << ToString(key);
+    EXPECT_EQ(Message(status).find(ToString(key)), 0U) << Message(status);
+  }
+}
+
+TEST(Codec, RealServersThatMakeNoSenseAreRefused) {
+  const ServiceKey key = Key("192.0.2.1:80");
+  const auto with = [](RealServer real, const std::function<void(RealServer&)>& change) {
+    change(real);
+    return real;
+  };
+  EXPECT_TRUE(CheckSupported(key, Real("10.0.0.1:8080", 0)).ok());
+  const std::vector<RealServer> refused = {
+      Real("[2001:db8::2]:80"),
+      Real("10.0.0.1:0"),
+      Real("0.0.0.0:80"),
+      Real("10.0.0.1:80", 65536),
+      with(Real("10.0.0.1:8080"), [](auto& r) { r.method = ForwardingMethod::kTunnel; }),
+      with(Real("10.0.0.1:8080"), [](auto& r) { r.method = ForwardingMethod::kDirectRouting; }),
+      with(Real("10.0.0.1:80"), [](auto& r) { r.upper_threshold = 5; }),
+      with(Real("10.0.0.1:80"), [](auto& r) { r.lower_threshold = 5; }),
+  };
+  for (const RealServer& real : refused) {
+    const absl::Status status = CheckSupported(key, real);
+    EXPECT_FALSE(status.ok()) << ToString(real);
+    EXPECT_NE(Message(status).find(real.at.ToString()), std::string::npos) << Message(status);
+  }
+}
+
+TEST(Codec, WrrIsPreparedAsTheKernelDoes) {
+  struct Case {
+    std::vector<uint32_t> weights;
+    uint32_t max, gcd;
+  };
+  for (const Case& c : std::vector<Case>{
+           {{4, 3, 2}, 4, 1}, {{6, 4, 2}, 5, 2}, {{3, 0, 9}, 7, 3}, {{0, 0}, 0, 1}, {{}, 0, 1}}) {
+    std::vector<klvs_list_entry> list;
+    for (uint32_t weight : c.weights) list.push_back({1, weight});
+    klvs_service service{};
+    SetWrr(list, service);
+    EXPECT_EQ(service.wrr_max, c.max);
+    EXPECT_EQ(service.wrr_gcd, c.gcd);
+  }
+}
+
+uint64_t Cursor(uint64_t generation, uint64_t position, uint64_t weight) {
+  return generation << 48 | position << 32 | weight;
+}
+
+TEST(Codec, RoundRobinGoesOnBehindItsLastChoice) {
+  klvs_service before{};
+  before.scheduler = KLVS_SCHEDULER_RR;
+  before.generation = 5;
+  before.start_position = 1;
+  klvs_service next = before;
+  const std::vector<klvs_list_entry> old_list = {{11, 1}, {12, 1}, {13, 1}};
+  const auto start = [&](uint64_t cursor, const std::vector<klvs_list_entry>& new_list) {
+    ContinueRoundRobin(before, cursor, old_list, new_list, next);
+    return int{next.start_position};
+  };
+  // Last choice 12. It may move; when it is gone its predecessor stands for it.
+  EXPECT_EQ(start(Cursor(5, 2, 0), {{10, 1}, {11, 1}, {12, 1}, {13, 1}}), 3);
+  EXPECT_EQ(start(Cursor(5, 2, 0), {{11, 1}, {13, 1}}), 1);
+  EXPECT_EQ(start(Cursor(5, 2, 0), {{13, 1}}), 0);
+  EXPECT_EQ(start(Cursor(5, 2, 0), {}), 0);
+  // No choice was made since the list before: its own start counts.
+  EXPECT_EQ(start(Cursor(4, 3, 0), {{10, 1}, {11, 1}}), 2);
+  // Nonsense from the map does no harm.
+  EXPECT_EQ(start(Cursor(5, 60000, 0), {{13, 1}}), 1);
+}
+
+TEST(Codec, WeightedRoundRobinStartsAtTheHeadWithItsWeightFitted) {
+  klvs_service before{};
+  before.scheduler = KLVS_SCHEDULER_WRR;
+  before.generation = 5;
+  before.start_weight = 9;
+  const auto start = [&](uint64_t cursor, const std::vector<klvs_list_entry>& list) {
+    klvs_service next{};
+    next.scheduler = KLVS_SCHEDULER_WRR;
+    SetWrr(list, next);
+    ContinueRoundRobin(before, cursor, {}, list, next);
+    EXPECT_EQ(next.start_position, 0);
+    return next.start_weight;
+  };
+  EXPECT_EQ(start(Cursor(5, 1, 2), {{1, 4}, {2, 3}}), 2U);   // goes on
+  EXPECT_EQ(start(Cursor(5, 1, 9), {{1, 4}, {2, 3}}), 4U);   // above the greatest: the greatest
+  EXPECT_EQ(start(Cursor(5, 1, 0), {{1, 4}, {2, 3}}), 4U);   // spent
+  EXPECT_EQ(start(Cursor(5, 1, 4), {{1, 9}, {2, 3}}), 4U);   // gcd 3: 4 / 3 * 3 + 1
+  EXPECT_EQ(start(Cursor(4, 1, 1), {{1, 20}, {2, 3}}), 9U);  // no choice since: the start counts
+  EXPECT_EQ(start(Cursor(5, 1, 2), {}), 0U);
+}
+
+TEST(Codec, TheWayDecidesWhetherXdpMayTransmit) {
+  klvs_real record = EncodeReal(1, Real("10.0.0.1:80"));
+  NextHop hop;
+  SetWay(hop, record);  // no way at all
+  EXPECT_EQ(record.flags, KLVS_REAL_VALID);
+  EXPECT_EQ(record.ifindex, 0U);
+
+  hop.ifindex = 4;
+  hop.neighbour = Ip("10.0.0.254");
+  hop.source = Ip("10.0.0.9");
+  hop.mtu = 70000;
+  hop.source_mac.bytes = {2, 0, 0, 0, 0, 1};
+  SetWay(hop, record);  // neighbour not resolved
+  EXPECT_EQ(record.flags, KLVS_REAL_VALID);
+  EXPECT_EQ(record.mtu, 65535);
+
+  hop.neighbour_mac.bytes = {2, 0, 0, 0, 0, 2};
+  SetWay(hop, record);
+  EXPECT_EQ(record.flags, KLVS_REAL_VALID | KLVS_REAL_L2);
+  EXPECT_EQ(ToString(record),
+            "10.0.0.1:80 NAT weight 1 of service 1 via 10.0.0.254 if 4 from 10.0.0.9 mtu 65535 "
+            "mac 02:00:00:00:00:02");
+
+  NextHop local;
+  local.local = true;
+  SetWay(local, record);
+  EXPECT_EQ(record.flags, KLVS_REAL_VALID | KLVS_REAL_LOCAL);
+  EXPECT_EQ(record.ifindex, 0U);
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf

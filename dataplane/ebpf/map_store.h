@@ -1,0 +1,112 @@
+// The seam to BPF maps, by name and as bytes; typed by the functions below. Production goes
+// through libbpf (bpf_objects.cc, the one file that includes it), tests keep the maps in memory.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/status.h"
+
+namespace kube_lvs::ebpf {
+
+using Bytes = std::vector<uint8_t>;
+
+// Not thread-safe. Every call names a map; kNotFound: there is none of that name.
+// kUnavailable: the kernel is busy, retry. kResourceExhausted: the map is full.
+class MapStore {
+ public:
+  virtual ~MapStore() = default;
+
+  virtual absl::StatusOr<uint32_t> Capacity(std::string_view map) = 0;
+
+  virtual absl::StatusOr<std::optional<Bytes>> Lookup(std::string_view map,
+                                                      std::span<const uint8_t> key) = 0;
+  // Adds or replaces; readers in the kernel see the old value or the new one (hash maps).
+  virtual absl::Status Update(std::string_view map, std::span<const uint8_t> key,
+                              std::span<const uint8_t> value) = 0;
+  virtual absl::Status Delete(std::string_view map,
+                              std::span<const uint8_t> key) = 0;  // absent: OK
+  // All entries of a hash map, in no order.
+  virtual absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> Dump(std::string_view map) = 0;
+  // One value of a per-CPU map, of each possible CPU.
+  virtual absl::StatusOr<std::vector<Bytes>> LookupPerCpu(std::string_view map,
+                                                          std::span<const uint8_t> key) = 0;
+  // Sets the value on every CPU.
+  virtual absl::Status ClearPerCpu(std::string_view map, std::span<const uint8_t> key) = 0;
+  // The values of an mmapable array, shared with the running programs, as long as the store lives.
+  virtual absl::StatusOr<std::span<uint8_t>> Mapped(std::string_view map) = 0;
+};
+
+template <typename T>
+std::span<const uint8_t> AsBytes(const T& value) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  return {reinterpret_cast<const uint8_t*>(&value), sizeof value};
+}
+
+// kDataLoss: the map's entries have another size, so it is of another layout.
+template <typename T>
+absl::StatusOr<T> FromBytes(std::span<const uint8_t> bytes) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  if (bytes.size() != sizeof(T)) {
+    return absl::DataLossError("an entry of " + std::to_string(bytes.size()) + " bytes where " +
+                               std::to_string(sizeof(T)) + " are expected");
+  }
+  T value;
+  std::memcpy(&value, bytes.data(), sizeof value);
+  return value;
+}
+
+template <typename Value, typename Key>
+absl::StatusOr<std::optional<Value>> Get(MapStore& store, std::string_view map, const Key& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::optional<Bytes> bytes, store.Lookup(map, AsBytes(key)));
+  if (!bytes) return std::optional<Value>();
+  KUBE_LVS_ASSIGN_OR_RETURN(const Value value, FromBytes<Value>(*bytes));
+  return std::optional<Value>(value);
+}
+
+template <typename Key, typename Value>
+absl::Status Put(MapStore& store, std::string_view map, const Key& key, const Value& value) {
+  return store.Update(map, AsBytes(key), AsBytes(value));
+}
+
+template <typename Key>
+absl::Status Erase(MapStore& store, std::string_view map, const Key& key) {
+  return store.Delete(map, AsBytes(key));
+}
+
+template <typename Key, typename Value>
+absl::StatusOr<std::vector<std::pair<Key, Value>>> GetAll(MapStore& store, std::string_view map) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, store.Dump(map));
+  std::vector<std::pair<Key, Value>> out;
+  out.reserve(entries.size());
+  for (const auto& [key_bytes, value_bytes] : entries) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const Key key, FromBytes<Key>(key_bytes));
+    KUBE_LVS_ASSIGN_OR_RETURN(const Value value, FromBytes<Value>(value_bytes));
+    out.emplace_back(key, value);
+  }
+  return out;
+}
+
+// The values of an mmapable array as such. kDataLoss: another layout.
+template <typename Value>
+absl::StatusOr<std::span<Value>> GetArray(MapStore& store, std::string_view map) {
+  static_assert(std::is_trivially_copyable_v<Value> && sizeof(Value) % 8 == 0 ||
+                std::is_same_v<Value, uint32_t>);
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::span<uint8_t> bytes, store.Mapped(map));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t count, store.Capacity(map));
+  if (bytes.size() < size_t{count} * sizeof(Value)) {
+    return absl::DataLossError("the map " + std::string(map) + " has another layout");
+  }
+  return std::span<Value>(reinterpret_cast<Value*>(bytes.data()), count);
+}
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,140 @@
+#include "dataplane/ebpf/testing/fake_map_store.h"
+
+#include <algorithm>
+
+namespace kube_lvs::ebpf {
+
+void FakeMapStore::Make(const std::string& name, Kind kind, uint32_t key_size, uint32_t value_size,
+                        uint32_t capacity) {
+  Map map;
+  map.kind = kind;
+  map.key_size = key_size;
+  map.value_size = value_size;
+  map.capacity = capacity;
+  if (kind == Kind::kArray) map.array.resize(size_t{map.stride()} * capacity);
+  if (kind == Kind::kPerCpuArray) map.per_cpu.resize(size_t{map.stride()} * capacity * kCpus);
+  maps_[name] = std::move(map);
+}
+
+absl::StatusOr<FakeMapStore::Map*> FakeMapStore::Find(std::string_view map) {
+  const auto found = maps_.find(map);
+  if (found == maps_.end()) return absl::NotFoundError("no map named " + std::string(map));
+  return &found->second;
+}
+
+absl::StatusOr<uint32_t> FakeMapStore::Index(const Map& map, std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t index, FromBytes<uint32_t>(key));
+  if (index >= map.capacity) return absl::ResourceExhaustedError("index out of range");
+  return index;
+}
+
+absl::StatusOr<uint32_t> FakeMapStore::Capacity(std::string_view map) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  return found->capacity;
+}
+
+absl::StatusOr<std::optional<Bytes>> FakeMapStore::Lookup(std::string_view map,
+                                                          std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  if (key.size() != found->key_size) return absl::InvalidArgumentError("key size");
+  if (found->kind == Kind::kHash) {
+    const auto entry = found->hash.find(Bytes(key.begin(), key.end()));
+    if (entry == found->hash.end()) return std::optional<Bytes>();
+    return std::optional<Bytes>(entry->second);
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t index, Index(*found, key));
+  const auto at = found->array.begin() + static_cast<long>(size_t{index} * found->stride());
+  return std::optional<Bytes>(Bytes(at, at + found->value_size));
+}
+
+absl::Status FakeMapStore::Update(std::string_view map, std::span<const uint8_t> key,
+                                  std::span<const uint8_t> value) {
+  KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
+  if (key.size() != found->key_size || value.size() != found->value_size) {
+    return absl::InvalidArgumentError("size of key or value of " + std::string(map));
+  }
+  if (fault) KUBE_LVS_RETURN_IF_ERROR(fault(map));
+  if (found->kind == Kind::kHash) {
+    const Bytes key_bytes(key.begin(), key.end());
+    if (!found->hash.contains(key_bytes) && found->hash.size() >= found->capacity) {
+      return absl::ResourceExhaustedError("the map " + std::string(map) + " is full");
+    }
+    found->hash[key_bytes] = Bytes(value.begin(), value.end());
+  } else {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t index, Index(*found, key));
+    std::ranges::copy(value,
+                      found->array.begin() + static_cast<long>(size_t{index} * found->stride()));
+  }
+  ++writes;
+  if (after_write) after_write(map);
+  return absl::OkStatus();
+}
+
+absl::Status FakeMapStore::Delete(std::string_view map, std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
+  if (found->kind != Kind::kHash || key.size() != found->key_size) {
+    return absl::InvalidArgumentError("cannot delete from " + std::string(map));
+  }
+  if (fault) KUBE_LVS_RETURN_IF_ERROR(fault(map));
+  found->hash.erase(Bytes(key.begin(), key.end()));
+  ++writes;
+  if (after_write) after_write(map);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> FakeMapStore::Dump(std::string_view map) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  if (found->kind != Kind::kHash) return absl::InvalidArgumentError("not a hash map");
+  return std::vector<std::pair<Bytes, Bytes>>(found->hash.begin(), found->hash.end());
+}
+
+absl::StatusOr<std::vector<Bytes>> FakeMapStore::LookupPerCpu(std::string_view map,
+                                                              std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  if (found->kind != Kind::kPerCpuArray) return absl::InvalidArgumentError("not per CPU");
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t index, Index(*found, key));
+  std::vector<Bytes> out;
+  auto at = found->per_cpu.begin() + static_cast<long>(size_t{index} * kCpus * found->stride());
+  for (int cpu = 0; cpu < kCpus; ++cpu, at += found->stride()) {
+    out.emplace_back(at, at + found->value_size);
+  }
+  return out;
+}
+
+absl::Status FakeMapStore::ClearPerCpu(std::string_view map, std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
+  if (found->kind != Kind::kPerCpuArray) return absl::InvalidArgumentError("not per CPU");
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t index, Index(*found, key));
+  if (fault) KUBE_LVS_RETURN_IF_ERROR(fault(map));
+  std::fill_n(found->per_cpu.begin() + static_cast<long>(size_t{index} * kCpus * found->stride()),
+              kCpus * found->stride(), uint8_t{0});
+  ++writes;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::span<uint8_t>> FakeMapStore::Mapped(std::string_view map) {
+  KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
+  if (found->kind != Kind::kArray) return absl::InvalidArgumentError("not an mmapable array");
+  return std::span<uint8_t>(found->array);
+}
+
+void FakeMapStore::SetOnCpu(std::string_view map, uint32_t index, int cpu,
+                            std::span<const uint8_t> value) {
+  Map& found = *Find(map).value();
+  std::ranges::copy(
+      value,
+      found.per_cpu.begin() +
+          static_cast<long>((size_t{index} * kCpus + static_cast<size_t>(cpu)) * found.stride()));
+}
+
+std::map<std::string, std::map<Bytes, Bytes>> FakeMapStore::Contents() const {
+  std::map<std::string, std::map<Bytes, Bytes>> out;
+  for (const auto& [name, map] : maps_) {
+    out[name] = map.hash;
+    if (!map.array.empty()) out[name][{}] = map.array;
+    if (!map.per_cpu.empty()) out[name][{}] = map.per_cpu;
+  }
+  return out;
+}
+
+}  // namespace kube_lvs::ebpf
