@@ -1,0 +1,52 @@
+#!/bin/bash
+# Makes what is made from crds/ and the chart: the chart's copies of the CRDs, and dist/install.yaml.
+#   charts/render.sh           writes them
+#   charts/render.sh --check   changes nothing; fails with the difference if they are not up to date
+# Helm: $KUBE_LVS_BIN/helm, else ~/.cache/kube-lvs/bin/helm, else the one in PATH.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+home=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
+PATH=${KUBE_LVS_BIN:-$home/.cache/kube-lvs/bin}:$PATH
+command -v helm >/dev/null || { echo "render.sh: no helm: e2e/cluster/README.md says how to build it" >&2; exit 1; }
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp -rL "$root/charts/kube-lvs" "$work/chart"  # a copy: helm is noisy about Bazel's links
+rm -rf "$work/chart/files/crds"
+mkdir "$work/chart/files/crds"
+cp -L "$root"/crds/*.yaml "$work/chart/files/crds/"
+
+# --api-versions: the group "default" comes as a plain object, not as a hook of helm install.
+# ServiceAccountToken: a random key in a rendered file would be a key that everybody knows.
+HOME=$work helm template kube-lvs "$work/chart" --namespace kube-lvs --no-hooks \
+  --api-versions kube-lvs.io/v1alpha1/LVSDirectorGroup --set peerKey.source=ServiceAccountToken >"$work/rendered.yaml"
+{
+  cat <<'HEAD'
+# kube-lvs, made from charts/kube-lvs by charts/render.sh: do not edit.
+#
+#   kubectl apply --server-side -f dist/install.yaml
+#
+# kubectl looks up every kind before it sends anything. On a cluster that never had kube-lvs the first
+# run therefore ends with: no matches for kind "LVSDirectorGroup". Run it a second time: that makes the
+# director group "default".
+---
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: kube-lvs
+  labels:
+    pod-security.kubernetes.io/enforce: privileged  # agents use the host's network and kernel
+HEAD
+  grep -v -e '^# Source: ' -e 'app.kubernetes.io/managed-by: Helm' "$work/rendered.yaml"
+} >"$work/install.yaml"
+
+if [ "${1:-}" = --check ]; then
+  diff -ru "$root/charts/kube-lvs/files/crds" "$work/chart/files/crds" &&
+    diff -u "$root/dist/install.yaml" "$work/install.yaml" && exit 0
+  echo "render.sh: not up to date: run charts/render.sh and commit what it writes" >&2
+  exit 1
+fi
+rm -rf "$root/charts/kube-lvs/files/crds"
+cp -r "$work/chart/files/crds" "$root/charts/kube-lvs/files/crds"
+mkdir -p "$root/dist"
+cp "$work/install.yaml" "$root/dist/install.yaml"
