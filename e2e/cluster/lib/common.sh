@@ -2,10 +2,10 @@
 #
 # A cluster is named by CLUSTER. Its state (kubeconfig, logs, the disks of its nodes) is in $STATE; its
 # network namespaces are $CLUSTER-rack, -router, -client, -cp, -n1, -n2, ...
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # what is set here is used by those who source it
 
-# The commands below and the caller use these.
-# shellcheck disable=SC2034
+umask 022
+
 COMMAND=${0##*/}
 SELF=$(readlink -f "$0")
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -60,6 +60,7 @@ check_cluster_name() {
 load_cluster() {
   check_cluster_name
   [ -e "$STATE/facts" ] || die "cluster $CLUSTER is not up (no $STATE/facts): start it with e2e/cluster/up"
+  [ -O "$STATE/facts" ] || die "$STATE/facts belongs to another user: it is not run; choose another KUBE_LVS_STATE"
   # shellcheck source=/dev/null
   . "$STATE/facts"
 }
@@ -98,6 +99,14 @@ recorded_pid() { # FILE: the pid if that very process still lives; else nothing
   [ -s "$1" ] || return 0
   read -r pid started <"$1"
   if [ -n "$started" ] && [ "$(start_time "$pid")" = "$started" ]; then printf '%s' "$pid"; fi
+}
+
+# kill_now PID...: one that has ended meanwhile is no failure.
+kill_now() {
+  local pid
+  for pid in "$@"; do
+    kill -KILL "$pid" 2>/dev/null || [ -z "$(start_time "$pid")" ] || die "cannot kill process $pid"
+  done
 }
 
 is_running() { [ -n "$(recorded_pid "$STATE/$1/pid")" ]; } # MACHINE

@@ -22,7 +22,6 @@ kube-apiserver --etcd-servers=http://127.0.0.1:2379 --bind-address="$CP_ADDRESS"
 until curl --silent --fail --cacert ca.crt --max-time 2 "https://$CP_ADDRESS:6443/readyz" >/dev/null; do sleep 0.1; done
 touch ready
 kube-controller-manager --kubeconfig=kcm.kubeconfig --service-account-private-key-file=sa.key --root-ca-file=ca.crt \
-  --use-service-account-credentials --leader-elect=false --bind-address=127.0.0.1 \
-  --node-monitor-period=1s --node-monitor-grace-period=6s >>kcm.log 2>&1 &
+  --leader-elect=false --bind-address=127.0.0.1 --node-monitor-period=1s --node-monitor-grace-period=6s >>kcm.log 2>&1 &
 kube-scheduler --kubeconfig=scheduler.kubeconfig --leader-elect=false --bind-address=127.0.0.1 >>scheduler.log 2>&1 &
 wait

@@ -17,11 +17,11 @@ boot() {
 
 # halt MACHINE...: kill -9 everything in them and remove their cgroups; network and disk stay.
 halt() {
-  local name pid inner group
+  local name pid group
   for name in "$@"; do
     pid=$(recorded_pid "$STATE/$name/pid")
-    [ -z "$pid" ] || inner=$(init_of "$name")
-    [ -z "$pid" ] || kill -KILL "$pid" ${inner:+"$inner"} 2>/dev/null || [ -z "$(start_time "$pid")" ]
+    # shellcheck disable=SC2046 # one number or nothing
+    [ -z "$pid" ] || kill_now $(init_of "$name") "$pid"
   done
   for name in "$@"; do
     wait_until 20 "the end of $name" not_running "$name"

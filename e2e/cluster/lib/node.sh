@@ -15,7 +15,8 @@ D=$STATE/$NAME
 # ---- stage 1: control groups
 
 enter_groups_v1() { # one group per hierarchy, below the one we are in
-  local controllers path group
+  local controllers path group before
+  before=$(cat /proc/self/cgroup) # read whole: it changes with every move
   while IFS=: read -r _ controllers path; do
     [ -n "$controllers" ] || continue
     group=/sys/fs/cgroup/${controllers#name=}${path%/}/kube-lvs-$CLUSTER-$NAME
@@ -27,7 +28,7 @@ enter_groups_v1() { # one group per hierarchy, below the one we are in
       echo 1 >"$group/cgroup.clone_children"
     fi
     echo $$ >"$group/cgroup.procs"
-  done </proc/self/cgroup
+  done <<<"$before"
 }
 
 enter_groups_v2() { # below the root group, the one place where processes and controllers may meet

@@ -16,7 +16,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,25 +47,18 @@ type outcome struct {
 	err                            error
 }
 
-type latencies struct {
-	P50 float64 `json:"p50"`
-	P90 float64 `json:"p90"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
-}
-
 type report struct {
-	Target       string         `json:"target"`
-	Proto        string         `json:"proto"`
-	Total        int            `json:"total"`
-	Failed       int            `json:"failed"`
-	Errors       map[string]int `json:"errors"`
-	Responders   map[string]int `json:"responders"`
-	Destinations map[string]int `json:"destinations"`
-	Clients      map[string]int `json:"clients"`
-	Latency      latencies      `json:"latency_ms"`
-	LongestGap   float64        `json:"longest_gap_ms"`
-	Seconds      float64        `json:"seconds"`
+	Target       string             `json:"target"`
+	Proto        string             `json:"proto"`
+	Total        int                `json:"total"`
+	Failed       int                `json:"failed"`
+	Errors       map[string]int     `json:"errors"`
+	Responders   map[string]int     `json:"responders"`
+	Destinations map[string]int     `json:"destinations"`
+	Clients      map[string]int     `json:"clients"`
+	Latency      map[string]float64 `json:"latency_ms"`
+	LongestGap   float64            `json:"longest_gap_ms"`
+	Seconds      float64            `json:"seconds"`
 }
 
 func main() {
@@ -79,9 +72,9 @@ func main() {
 	start := time.Now()
 	outcomes := run(o, start, interrupted)
 	r := summarize(o, start, time.Now(), outcomes)
-	encoder := json.NewEncoder(os.Stdout)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(r); err != nil || r.Failed > 0 || r.Total == 0 {
+	text, err := json.MarshalIndent(r, "", "  ")
+	fmt.Println(string(text))
+	if err != nil || r.Failed > 0 || r.Total == 0 {
 		os.Exit(1)
 	}
 }
@@ -153,27 +146,26 @@ func run(o options, start time.Time, interrupted <-chan os.Signal) []outcome {
 			workers.Wait()
 			close(results)
 		}()
-		var over <-chan time.Time
+		over := make(<-chan time.Time)
 		if o.duration > 0 {
 			over = time.After(o.duration)
 		}
 		for n := 0; o.count == 0 || n < o.count; n++ {
+			due, next := make(<-chan time.Time), numbers
 			if o.rate > 0 {
-				due := start.Add(time.Duration(float64(n) / o.rate * float64(time.Second)))
+				due, next = time.After(time.Until(start.Add(time.Duration(float64(n)/o.rate*float64(time.Second))))), nil
+			}
+			for sent := false; !sent; {
 				select {
-				case <-time.After(time.Until(due)):
+				case <-due:
+					next = numbers
+				case next <- n:
+					sent = true
 				case <-over:
 					return
 				case <-interrupted:
 					return
 				}
-			}
-			select {
-			case numbers <- n:
-			case <-over:
-				return
-			case <-interrupted:
-				return
 			}
 		}
 	}()
@@ -203,19 +195,15 @@ func (c *connection) request(o options, number int) outcome {
 	if err != nil || !o.keepalive {
 		c.drop()
 	}
-	result := outcome{end: time.Now(), err: err}
-	result.latency = result.end.Sub(begun)
+	result := outcome{end: time.Now(), latency: time.Since(begun), err: err}
 	if err != nil {
 		return result
 	}
-	fields := strings.Fields(line)
-	if len(fields) != 3 {
-		result.err = fmt.Errorf("answer is not RESPONDER OWN CLIENT")
-		return result
-	}
-	result.responder, result.destination = fields[0], fields[1]
-	if result.client, _, err = net.SplitHostPort(fields[2]); err != nil {
-		result.err = fmt.Errorf("answer names no client address")
+	var client string
+	if n, _ := fmt.Sscan(line, &result.responder, &result.destination, &client); n != 3 {
+		result.err = errors.New("answer is not RESPONDER OWN CLIENT")
+	} else if result.client, _, err = net.SplitHostPort(client); err != nil {
+		result.err = errors.New("answer names no client address")
 	}
 	return result
 }
@@ -228,10 +216,9 @@ func (c *connection) exchange(o options, number int, deadline time.Time) (string
 			network = "tcp"
 		}
 		if len(o.sources) > 0 {
-			ip := o.sources[number%len(o.sources)]
-			dialer.LocalAddr = &net.TCPAddr{IP: ip}
+			dialer.LocalAddr = &net.TCPAddr{IP: o.sources[number%len(o.sources)]}
 			if o.proto == "udp" {
-				dialer.LocalAddr = &net.UDPAddr{IP: ip}
+				dialer.LocalAddr = &net.UDPAddr{IP: o.sources[number%len(o.sources)]}
 			}
 		}
 		conn, err := dialer.Dial(network, o.target)
@@ -270,8 +257,8 @@ func (c *connection) exchange(o options, number int, deadline time.Time) (string
 
 func summarize(o options, start, end time.Time, outcomes []outcome) report {
 	r := report{Target: o.target, Proto: o.proto, Total: len(outcomes), Errors: map[string]int{},
-		Responders: map[string]int{}, Destinations: map[string]int{}, Clients: map[string]int{}, Seconds: end.Sub(start).Seconds()}
-	sort.Slice(outcomes, func(i, j int) bool { return outcomes[i].end.Before(outcomes[j].end) })
+		Responders: map[string]int{}, Destinations: map[string]int{}, Clients: map[string]int{}, Latency: map[string]float64{}, Seconds: end.Sub(start).Seconds()}
+	slices.SortFunc(outcomes, func(a, b outcome) int { return a.end.Compare(b.end) })
 	last := start
 	gap := func(until time.Time) { r.LongestGap = max(r.LongestGap, milliseconds(until.Sub(last))) }
 	var taken []time.Duration
@@ -289,10 +276,11 @@ func summarize(o options, start, end time.Time, outcomes []outcome) report {
 		taken = append(taken, one.latency)
 	}
 	gap(end)
-	if len(taken) > 0 {
-		sort.Slice(taken, func(i, j int) bool { return taken[i] < taken[j] })
-		at := func(share float64) float64 { return milliseconds(taken[int(share*float64(len(taken)-1))]) }
-		r.Latency = latencies{at(0.5), at(0.9), at(0.99), at(1)}
+	slices.Sort(taken)
+	for name, share := range map[string]float64{"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1} {
+		if len(taken) > 0 {
+			r.Latency[name] = milliseconds(taken[int(share*float64(len(taken)-1))])
+		}
 	}
 	return r
 }
@@ -302,19 +290,14 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // reason groups errors that differ only in their port numbers.
 func reason(err error) string {
 	var number syscall.Errno
-	var timeout net.Error
 	var op *net.OpError
-	step := ""
-	if errors.As(err, &op) {
-		step = op.Op + ": "
-	}
 	switch {
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return step + "timeout"
-	case errors.As(err, &number):
-		return step + number.Error()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return step + "connection closed before a whole answer"
+		return "connection closed before a whole answer"
+	case errors.As(err, &op) && op.Timeout():
+		return op.Op + ": timeout"
+	case errors.As(err, &op) && errors.As(err, &number):
+		return op.Op + ": " + number.Error()
 	}
-	return step + err.Error()
+	return err.Error()
 }
