@@ -102,10 +102,6 @@ std::optional<ApiError> ApiErrorOf(const absl::Status& status) {
   return error;
 }
 
-bool IsNotFound(const absl::Status& status) { return HasStatus(status, 404); }
-bool IsAlreadyExists(const absl::Status& status) {
-  return HasStatus(status, 409) && absl::IsAlreadyExists(status);
-}
 bool IsConflict(const absl::Status& status) {
   return HasStatus(status, 409) && !absl::IsAlreadyExists(status);
 }

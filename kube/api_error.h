@@ -34,8 +34,8 @@ absl::Status ApiStatusOf(const HttpResponse& response);
 // it.
 std::optional<ApiError> ApiErrorOf(const absl::Status& status);
 
-bool IsNotFound(const absl::Status& status);
-bool IsAlreadyExists(const absl::Status& status);
+// The HTTP status behind it. For 404 and "already exists" there are absl::IsNotFound and
+// absl::IsAlreadyExists.
 bool IsConflict(const absl::Status& status);  // 409, other than AlreadyExists
 bool IsGone(const absl::Status& status);      // 410: Gone or Expired
 bool IsUnauthorized(const absl::Status& status);

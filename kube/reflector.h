@@ -91,7 +91,8 @@ class Reflector {
   bool Synced() const { return core_.Synced(); }
 
   // Why the last list or watch failed; OK while it works. IsForbidden, IsUnauthorized and
-  // IsNotFound (the kind is not installed) mean a fault of the API, never that objects are gone.
+  // absl::IsNotFound (the kind is not installed) mean a fault of the API, never that objects are
+  // gone.
   absl::Status LastError() const { return core_.LastError(); }
 
   // Key -> why it could not be decoded.

@@ -1,0 +1,194 @@
+#include "kube/reflector.h"
+
+#include <condition_variable>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/status.h"
+#include "kube/json.h"
+#include "kube/reflector_state.h"
+
+namespace kube_lvs::kube {
+namespace {
+
+// Waits out `how_long` or until `stop`.
+void Sleep(Duration how_long, const std::stop_token& stop) {
+  std::mutex alone;
+  std::unique_lock<std::mutex> lock(alone);
+  std::condition_variable_any never;
+  never.wait_for(lock, stop, how_long, [] { return false; });
+}
+
+}  // namespace
+
+ReflectorCore::ReflectorCore(const Client& client, ReflectorOptions options, Decode decode,
+                             ObjectSink& sink, const Clock& clock, Logger& log)
+    : client_(client),
+      options_(std::move(options)),
+      decode_(std::move(decode)),
+      sink_(sink),
+      clock_(clock),
+      log_(log) {}
+
+absl::Status ReflectorCore::Run(std::stop_token stop) {
+  ReflectorState state;
+  std::mt19937_64 generator(options_.seed);
+  std::uniform_real_distribution<double> random(0.0, 1.0);
+  const std::string plural(options_.resource.plural);
+  const auto warn = [this, &plural](std::string_view message, const absl::Status& error) {
+    log_.Log(Level::kWarn, message, {{"resource", plural}, {"error", Message(error)}});
+  };
+  while (!stop.stop_requested()) {
+    const ReflectorStep step = state.Next(random(generator));
+    if (step.wait > Duration::zero()) Sleep(step.wait, stop);
+    if (stop.stop_requested()) break;
+    if (step.action == ReflectorStep::Do::kList) {
+      const absl::StatusOr<std::string> version = ListOnce(stop);
+      if (stop.stop_requested()) break;
+      SetError(version.status());
+      if (version.ok()) {
+        state.Listed(*version);
+      } else {
+        warn("list failed", version.status());
+        state.ListFailed(version.status(), clock_.Now());
+      }
+      continue;
+    }
+    const TimePoint began = clock_.Now();
+    const absl::Status ended = client_.Watch(
+        options_.resource,
+        {.ns = options_.ns,
+         .label_selector = options_.label_selector,
+         .field_selector = options_.field_selector,
+         .resource_version = step.resource_version,
+         .timeout = step.watch_timeout},
+        [this, &state](WatchEventType type, const nlohmann::json& object) -> absl::Status {
+          std::string version;
+          KUBE_LVS_RETURN_IF_ERROR(OnEvent(type, object, version));
+          state.Advanced(version);
+          return absl::OkStatus();
+        },
+        stop);
+    if (stop.stop_requested()) break;
+    if (!ended.ok() && !IsGone(ended)) warn("watch failed", ended);
+    SetError(IsGone(ended) ? absl::OkStatus() : ended);
+    state.WatchEnded(ended, began, clock_.Now());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ReflectorCore::ListOnce(std::stop_token stop) {
+  std::map<std::string, ObjectSink::Object> all;
+  std::map<std::string, std::string> versions;
+  const absl::StatusOr<std::string> version = client_.List(
+      options_.resource,
+      {.ns = options_.ns,
+       .label_selector = options_.label_selector,
+       .field_selector = options_.field_selector},
+      [&](const nlohmann::json& item) -> absl::Status {
+        const absl::StatusOr<ObjectMeta> meta = DecodeMeta(item);
+        if (!meta.ok() || meta->name.empty()) {
+          return absl::DataLossError("an item without a readable metadata");
+        }
+        const std::string key = ObjectName{meta->ns, meta->name}.Key();
+        const auto known = versions_.find(key);
+        ObjectSink::Object object;
+        if (known != versions_.end() && !meta->resource_version.empty() &&
+            known->second == meta->resource_version) {
+          object = sink_.Find(key);
+        }
+        if (object == nullptr) object = DecodeOrKeep(key, item);
+        if (object != nullptr) all[key] = std::move(object);
+        versions[key] = meta->resource_version;
+        return absl::OkStatus();
+      },
+      std::move(stop));
+  if (!version.ok()) return version.status();
+  sink_.Replace(std::move(all));
+  versions_ = std::move(versions);
+  const std::lock_guard<std::mutex> lock(mu_);
+  std::erase_if(undecodable_,
+                [this](const auto& entry) { return !versions_.contains(entry.first); });
+  synced_ = true;
+  ++lists_;
+  return version;
+}
+
+absl::Status ReflectorCore::OnEvent(WatchEventType type, const nlohmann::json& object,
+                                    std::string& version) {
+  const absl::StatusOr<ObjectMeta> meta = DecodeMeta(object);
+  if (!meta.ok() || meta->resource_version.empty()) {
+    return absl::DataLossError("an event without a readable metadata");
+  }
+  version = meta->resource_version;
+  SetError(absl::OkStatus());
+  if (type == WatchEventType::kBookmark) return absl::OkStatus();
+  if (meta->name.empty()) return absl::DataLossError("an event about an object without a name");
+  const std::string key = ObjectName{meta->ns, meta->name}.Key();
+  if (type == WatchEventType::kDeleted) {
+    versions_.erase(key);
+    {
+      const std::lock_guard<std::mutex> lock(mu_);
+      undecodable_.erase(key);
+    }
+    sink_.Remove(key);
+    return absl::OkStatus();
+  }
+  const auto known = versions_.find(key);
+  if (known != versions_.end() && known->second == version) return absl::OkStatus();
+  const ObjectSink::Object before = sink_.Find(key);
+  ObjectSink::Object now = DecodeOrKeep(key, object);
+  versions_[key] = version;
+  if (now != before) sink_.Set(key, std::move(now));
+  return absl::OkStatus();
+}
+
+ObjectSink::Object ReflectorCore::DecodeOrKeep(const std::string& key,
+                                               const nlohmann::json& object) {
+  absl::StatusOr<ObjectSink::Object> decoded = decode_(object);
+  if (decoded.ok()) {
+    const std::lock_guard<std::mutex> lock(mu_);
+    undecodable_.erase(key);
+    return *std::move(decoded);
+  }
+  const std::string why = Message(decoded.status());
+  bool news = false;
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    std::string& known = undecodable_[key];
+    news = known != why;
+    known = why;
+  }
+  if (news) {
+    log_.Log(Level::kWarn, "object cannot be decoded, its last good version stays",
+             {{"resource", std::string(options_.resource.plural)}, {"key", key}, {"error", why}});
+  }
+  return sink_.Find(key);
+}
+
+void ReflectorCore::SetError(const absl::Status& error) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  last_error_ = error;
+}
+
+bool ReflectorCore::Synced() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return synced_;
+}
+
+absl::Status ReflectorCore::LastError() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return last_error_;
+}
+
+std::map<std::string, std::string> ReflectorCore::Undecodable() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return undecodable_;
+}
+
+int64_t ReflectorCore::Lists() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return lists_;
+}
+
+}  // namespace kube_lvs::kube
