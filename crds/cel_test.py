@@ -2,7 +2,7 @@
 
 testdata/good/*.yaml must be accepted. Each object of testdata/bad/*.yaml must be refused with the
 text of the comment above it, and every rule of the CRDs must be the reason at least once. Then an
-object's defaults, a status of each kind, and what `kubectl get` prints.
+object's defaults, a status of each kind, and what `kubectl get` prints. examples/ must be accepted.
 """
 
 import glob
@@ -102,6 +102,11 @@ def run(api):
         for _, item in objects(api, path):
             status, body = create(api, item, dry_run=False)
             check(status == 201, f"good {item['kind']} {item['metadata']['name']} refused: {body}")
+
+    for path in sorted(glob.glob(os.path.join(HERE, "../examples/**/*.yaml"), recursive=True)):
+        done = api.kubectl("create", "--dry-run=server", "-f", path, check=False)
+        check(done.returncode == 0, f"{path}: {done.stderr}")
+    check(os.path.exists(os.path.join(HERE, "../examples/web.yaml")), "no examples")
 
     unseen = set(messages)
     for path in sorted(glob.glob(os.path.join(HERE, "testdata/bad/*.yaml"))):
