@@ -84,7 +84,7 @@ draw() { # TITLE VIP:PORT MACHINES SWITCH CLIENT FLAGS...
 }
 
 bare_traffic() {
-  local machines='d1=director,d2=director,r1=real server,r2=real server,r3=real server'
+  local machines='d1=director,d2=director,r1=server,r2=server,r3=server'
   echo
   draw "NAT" 10.77.0.201:80 "$machines" $BENCH-lan $BENCH-client --replies director
   draw "DirectRouting" 10.77.0.202:80 "$machines" $BENCH-lan $BENCH-client --replies bypass --sees client
@@ -137,7 +137,7 @@ example() {
     if [ -n "$context" ]; then
       "$load" -n 300 "$vip"
     else
-      draw "$name" "$vip" "n1=director,n2=director,n3=real server,n4=real server,n5=real server" "$CLUSTER-rack" "$CLUSTER-client"
+      draw "$name" "$vip" "n1=director,n2=director,n3=server,n4=server,n5=server" "$CLUSTER-rack" "$CLUSTER-client"
     fi
   done
 }
