@@ -505,7 +505,7 @@ absl::StatusOr<T> DecodeObject(const json& object, const kube::Resource& kind, b
     if (is != kind.kind || version != kind.ApiVersion()) {
       error.Add("", "is a " + version.substr(0, 128) + " " + is.substr(0, 128));
     }
-    if (object.is_object()) out = read(in);
+    out = read(in);
   }
   if (error.ok()) return out;
   std::string message = std::string(kind.kind);

@@ -324,7 +324,7 @@ EndpointSlice RandomSlice(Random& r) {
 template <typename T, typename Make, typename Decode>
 void ExpectRoundTrips(Make make, Decode decode) {
   Random random(20260101);
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < 150; ++i) {
     const T object = make(random);
     const json text = Encode(object);
     for (const bool strict : {false, true}) {
@@ -522,7 +522,7 @@ TEST(DecodeTest, AbsurdValuesAnywhereAreSurvived) {
                          json::object({{"a", json::array()}}),
                          json(true)};
   int refused = 0;
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < 4; ++round) {
     const json whole = Encode(RandomService(random));
     const json flat = whole.flatten();
     for (auto it = flat.begin(); it != flat.end(); ++it) {
@@ -533,7 +533,7 @@ TEST(DecodeTest, AbsurdValuesAnywhereAreSurvived) {
       }
     }
   }
-  EXPECT_GT(refused, 1000);
+  EXPECT_GT(refused, 500);
 }
 
 TEST(DecodeTest, SelectorsMatchAsKubernetesDoes) {
