@@ -41,7 +41,7 @@ class Store final : public ObjectSink {
   Store& operator=(const Store&) = delete;
 
   // All objects of one moment; never changes afterwards, and costs one copy of the map at the next
-  // write. Never null.
+  // write. Never null. Hold it in a variable: `for (... : *store.Snapshot())` outlives it.
   std::shared_ptr<const Map> Snapshot() const {
     const std::lock_guard<std::mutex> lock(mu_);
     handed_out_ = true;
