@@ -14,7 +14,7 @@ def bpf_skeleton(name, src, hdrs, defines = [], visibility = None):
         name = name + "_object",
         srcs = [src] + hdrs,
         outs = [name + ".bpf.o"],
-        cmd = "clang-19 -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror " +
+        cmd = "clang-19 -target bpf -mcpu=v3 -O2 -g -std=gnu11 -fno-strict-aliasing -Wall -Wextra -Werror " +
               "-Wno-unused-parameter -Wno-missing-field-initializers -Wno-sign-compare " +
               " ".join(["-D" + d for d in defines]) +
               " -I. -I/usr/include/x86_64-linux-gnu -c $(location " + src + ") -o $@",

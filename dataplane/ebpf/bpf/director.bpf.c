@@ -1,20 +1,265 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The director: compiled with -DKLVS_XDP into xdp_director, without it into tc_director.
+ * The director. Compiled with -DKLVS_XDP into xdp_director, without it into tc_director.
+ *
+ * Look-ups, in this order: address (whether the packet is ours), connection, service. A packet
+ * that is not ours is left untouched. One that is ours is sent on or dropped with a reason, save
+ * that XDP leaves to tc, untouched and uncounted, what it cannot send by the interface the packet
+ * came from, and that a packet for a real server on this node goes to the stack. XDP may have
+ * opened the connection of such a packet; tc then finds it, and the same event a second time
+ * changes nothing.
  */
 #include "dataplane/ebpf/bpf/maps.h"
+
+#include "dataplane/ebpf/bpf/arp.h"
+#include "dataplane/ebpf/bpf/conn.h"
+#include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/open.h"
+#include "dataplane/ebpf/bpf/parse.h"
+#include "dataplane/ebpf/bpf/tunnel.h"
+
+#ifdef KLVS_XDP
+#include "dataplane/ebpf/bpf/send_xdp.h"
+#else
+#include "dataplane/ebpf/bpf/send_tc.h"
+#endif
+
+/* Forwards a client's packet of connection `c`, whose control word was `ctl`. */
+static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_conn *c, __u64 ctl,
+				   struct klvs_settings *settings)
+{
+	__u32 id = c->real, service = c->service, overhead = 0;
+	struct klvs_real *real = bpf_map_lookup_elem(&klvs_reals, &id);
+	int nat;
+
+	if (!real || !(real->flags & KLVS_REAL_VALID))
+		return drop(KLVS_DROP_BAD_REAL);
+	if (ctl & CTL_PENDING)
+		return drop(KLVS_DROP_RACE);
+	if (!may_send_to_real(p, real))
+		return KLVS_UNTOUCHED;
+	nat = real->method == KLVS_METHOD_NAT;
+	if (real->method == KLVS_METHOD_TUNNEL)
+		overhead = IP_HEADER;
+	if (!(real->flags & KLVS_REAL_LOCAL)) {
+		if (!real->ifindex)
+			return drop(KLVS_DROP_NO_ROUTE);
+		if (nat && p->ttl <= 1)
+			return drop(KLVS_DROP_TTL);
+		if (!p->gso && real->mtu && p->total_length + overhead > real->mtu)
+			return drop(KLVS_DROP_TOO_BIG);
+		/* The outer length has 16 bits, too. */
+		if (p->total_length + overhead > 0xffff)
+			return drop(KLVS_DROP_TOO_BIG);
+	} else if (nat) {
+		return drop(KLVS_DROP_LOCAL_NAT);
+	}
+
+	conn_step(c, ctl, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event, p->now, settings);
+	count_packet(service, id, p->total_length, 0);
+
+	if (real->flags & KLVS_REAL_LOCAL)
+		return KLVS_UNTOUCHED;
+	if (nat) {
+		struct klvs_conn_key new = {
+			.src = c->nat_addr,
+			.dst = real->address,
+			.sport = c->nat_port,
+			.dport = real->port,
+		};
+
+		/* The client's router may have changed. */
+		if (!mac_equal(c->client_mac, p->src_mac))
+			mac_copy(c->client_mac, p->src_mac);
+		if (c->client_ifindex != p->ifindex)
+			WRITE_ONCE(c->client_ifindex, p->ifindex);
+		if (rewrite(ctx, p, &new))
+			return drop(KLVS_DROP_REWRITE);
+	} else if (real->method == KLVS_METHOD_TUNNEL) {
+		struct iphdr outer;
+
+		outer_header(&outer, p, real);
+		if (encapsulate(ctx, p, &outer))
+			return drop(KLVS_DROP_REWRITE);
+	}
+	return send_to_real(ctx, p, real);
+}
+
+/* Translates a real server's packet back, if it belongs to a connection; else leaves it alone. */
+static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
+{
+	struct klvs_conn_key new;
+	struct conn_place place;
+	struct klvs_conn *c;
+	__u32 handle, generation;
+	__u64 ctl;
+
+	if (parse_ipv4(ctx, p))
+		return KLVS_UNTOUCHED;
+	conn_locate(&place, conn_hash(&p->key, settings), settings);
+	c = conn_find(&p->key, &place, &ctl, &handle);
+	if (!c || !(ctl & CTL_REPLY))
+		return KLVS_UNTOUCHED;
+	generation = c->peer_generation;
+	c = conn_get(c->peer);
+	if (!c)
+		return KLVS_UNTOUCHED;
+	ctl = READ_ONCE(c->ctl);
+	if (!(ctl & CTL_LIVE) || ctl & CTL_PENDING || ctl >> 32 != generation ||
+	    p->now > c->expires)
+		return KLVS_UNTOUCHED;
+	if (!may_send_to_client(p, c))
+		return KLVS_UNTOUCHED;
+	if (p->ttl <= 1)
+		return drop(KLVS_DROP_TTL);
+
+	conn_step(c, ctl, STATE_OUTPUT, p->event, p->now, settings);
+	count_packet(c->service, c->real, p->total_length, 1);
+	new.src = c->key.dst;
+	new.dst = c->key.src;
+	new.sport = c->key.dport;
+	new.dport = c->key.sport;
+	if (rewrite(ctx, p, &new))
+		return drop(KLVS_DROP_REWRITE);
+	return send_to_client(ctx, p, c);
+}
+
+/* A packet to a VIP. */
+static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
+{
+	__u32 reason = parse_ipv4(ctx, p);
+	struct conn_place place;
+	struct klvs_conn *c;
+	__u32 handle = 0;
+	__u64 ctl = 0;
+
+	if (reason)
+		return drop(reason);
+	p->hash = conn_hash(&p->key, settings);
+	conn_locate(&place, p->hash, settings);
+	c = conn_find(&p->key, &place, &ctl, &handle);
+	if (c && ctl & CTL_REPLY)
+		c = NULL;
+	if (c) {
+		int gone = p->now > c->expires;
+
+		if (!gone && p->opening) {
+			__u32 id = c->real, state = KLVS_CTL_STATE(ctl);
+			struct klvs_real *real = bpf_map_lookup_elem(&klvs_reals, &id);
+
+			/* A client may use a port again, and need not stay with a real server that
+			 * is gone. */
+			gone = state == KLVS_TIME_WAIT || state == KLVS_CLOSE || !real ||
+			       real->flags & KLVS_REAL_REMOVED;
+		}
+		if (gone) {
+			conn_remove(handle, ctl);
+			c = NULL;
+		}
+	}
+	if (!c) {
+		int opened = conn_open(p);
+
+		if (opened <= 0)
+			return drop(-opened);
+		c = conn_get(opened);
+		if (!c)
+			return drop(KLVS_DROP_TABLE_FULL);
+		ctl = READ_ONCE(c->ctl);
+		if (ctl & CTL_PENDING) {
+			reason = conn_translate(p, opened);
+			if (reason)
+				return drop(reason);
+			ctl = READ_ONCE(c->ctl);
+		}
+		count_connection(c->service, c->real);
+	}
+	return forward(ctx, p, c, ctl, settings);
+}
+
+/* Whether a frame came to us, and not to somebody else in the segment. */
+static __always_inline int is_for_us(klvs_ctx *ctx, const struct ethhdr *eth, struct packet *p)
+{
+#ifdef KLVS_XDP
+	__u32 slot = p->ifindex % KLVS_INTERFACE_SLOTS;
+	struct klvs_interface *interface = bpf_map_lookup_elem(&klvs_interfaces, &slot);
+
+	if (!interface || interface->ifindex != p->ifindex)
+		return 0;
+	mac_copy(p->own_mac, interface->mac);
+	return mac_equal(eth->h_dest, interface->mac);
+#else
+	return ctx->pkt_type == PACKET_HOST;
+#endif
+}
+
+static __always_inline int director(klvs_ctx *ctx)
+{
+	struct klvs_settings *settings = settings_get();
+	struct klvs_address *address;
+	struct packet p = {};
+	struct ethhdr *eth;
+	struct iphdr *ip;
+	void *data, *end;
+	__be32 key;
+
+	if (!settings)
+		return KLVS_UNTOUCHED;
+#ifdef KLVS_XDP
+	p.ifindex = ctx->ingress_ifindex;
+#else
+	if (ctx->vlan_present)
+		return KLVS_UNTOUCHED;
+	p.ifindex = ctx->ifindex;
+	p.gso = ctx->gso_segs > 1 || ctx->gso_size;
+#endif
+	parse_pull(ctx, ETH_HEADER + IP_HEADER);
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	eth = data;
+	if ((void *)(eth + 1) > end)
+		return KLVS_UNTOUCHED;
+	if (eth->h_proto == bpf_htons(ETH_P_ARP))
+		return arp_answer(ctx, p.ifindex);
+	ip = (void *)(eth + 1);
+	if (eth->h_proto != bpf_htons(ETH_P_IP) || (void *)(ip + 1) > end)
+		return KLVS_UNTOUCHED;
+
+	key = ip->daddr;
+	address = bpf_map_lookup_elem(&klvs_addresses, &key);
+	if (address && address->flags & KLVS_ADDRESS_VIP) {
+		if (!is_for_us(ctx, eth, &p))
+			return KLVS_UNTOUCHED;
+		mac_copy(p.src_mac, eth->h_source);
+		p.vip_id = address->vip_id;
+		p.now = bpf_jiffies64();
+		return request(ctx, &p, settings);
+	}
+	if (!(address && address->flags & KLVS_ADDRESS_SNAT)) {
+		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))
+			return KLVS_UNTOUCHED;
+		key = ip->saddr;
+		address = bpf_map_lookup_elem(&klvs_addresses, &key);
+		if (!address || !(address->flags & KLVS_ADDRESS_NAT_REAL))
+			return KLVS_UNTOUCHED;
+	}
+	if (!is_for_us(ctx, eth, &p))
+		return KLVS_UNTOUCHED;
+	p.now = bpf_jiffies64();
+	return reply(ctx, &p, settings);
+}
 
 #ifdef KLVS_XDP
 SEC("xdp")
 int xdp_director(struct xdp_md *ctx)
 {
-	return XDP_PASS;
+	return director(ctx);
 }
 #else
 SEC("tc")
 int tc_director(struct __sk_buff *ctx)
 {
-	return -1;
+	return director(ctx);
 }
 
 SEC("syscall")

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The connection table: 8-way sets of 64-byte entries, two candidate sets for each key. A reader
+ * takes no lock: it finds the tag, reads `ctl`, compares the key, reads `ctl` again. Insertion and
+ * the freeing of a way hold the spin lock that both candidate sets of a key share. Whoever takes
+ * LIVE from an entry by compare-and-swap corrects its real server's counts, exactly once.
+ *
+ * conn_find, conn_get, conn_insert and conn_remove are all that the rest of the program knows.
+ */
+#pragma once
+
+#include "dataplane/ebpf/bpf/defs.h"
+#include "dataplane/ebpf/bpf/state.h"
+
+#define CONN_EXISTS -1
+#define CONN_FULL -2
+
+#define CTL_LIVE ((__u64)KLVS_CONN_LIVE << 8)
+#define CTL_REPLY ((__u64)KLVS_CONN_REPLY << 8)
+#define CTL_PENDING ((__u64)KLVS_CONN_PENDING << 8)
+#define CTL_GENERATION_ONE (1ULL << 32)
+
+/* Where a key may be. */
+struct conn_place {
+	__u32 set[2];
+	__u32 lock;
+	__u16 tag;
+};
+
+static __always_inline __u64 conn_hash(const struct klvs_conn_key *key,
+				       const struct klvs_settings *settings)
+{
+	const __u64 *word = (const __u64 *)key;
+	__u64 h;
+
+	h = (word[0] ^ settings->seed[0]) * 0x9E3779B97F4A7C15ULL;
+	h ^= h >> 32;
+	h = (h ^ word[1] ^ settings->seed[1]) * 0xD6E8FEB86659FD93ULL;
+	return h ^ h >> 32;
+}
+
+static __always_inline void conn_locate(struct conn_place *place, __u64 hash,
+					const struct klvs_settings *settings)
+{
+	__u32 sets = settings->conn_sets - 1, locks = settings->conn_locks - 1;
+	__u16 tag = hash >> 48;
+
+	place->tag = tag ? tag : 1;
+	place->set[0] = (__u32)hash & sets;
+	/* The same low bits: both sets are under one lock. */
+	place->set[1] = place->set[0] ^ ((__u32)place->tag * 0x9E3779B1U & sets & ~locks);
+	place->lock = place->set[0] & locks;
+}
+
+static __always_inline __u32 conn_handle(__u32 set, __u32 way)
+{
+	return 1 + set * KLVS_CONN_WAYS + way;
+}
+
+/* The entry that a handle names, whatever it holds now; NULL for no handle. */
+static __always_inline struct klvs_conn *conn_get(__u32 handle)
+{
+	__u32 set = (handle - 1) / KLVS_CONN_WAYS;
+	struct klvs_conn_set *s;
+
+	if (!handle)
+		return NULL;
+	s = bpf_map_lookup_elem(&klvs_conns, &set);
+	if (!s)
+		return NULL;
+	return &s->ways[(handle - 1) & (KLVS_CONN_WAYS - 1)];
+}
+
+static __always_inline int conn_key_equal(const struct klvs_conn_key *a,
+					  const struct klvs_conn_key *b)
+{
+	const volatile __u64 *x = (const volatile __u64 *)a, *y = (const volatile __u64 *)b;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+/* The top bit of each 16-bit lane that equals `tag`, and now and then of one that does not. */
+static __always_inline __u64 conn_match_lanes(__u64 tags, __u64 tag)
+{
+	__u64 x = tags ^ tag * 0x0001000100010001ULL;
+
+	return (x - 0x0001000100010001ULL) & ~x & 0x8000800080008000ULL;
+}
+
+/* The number of the lowest lane that conn_match_lanes marked. */
+static __always_inline __u32 conn_lane(__u64 lanes)
+{
+	return ((lanes & -lanes) >> 15) * 0x0000000100020003ULL >> 48;
+}
+
+static __always_inline __s32 conn_find_way(struct klvs_conn_set *set,
+					   const struct klvs_conn_key *key, __u16 tag, __u64 *ctl)
+{
+	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	__u32 half, n;
+
+#pragma unroll
+	for (half = 0; half < 2; half++) {
+		__u64 lanes = conn_match_lanes(tags[half], tag);
+
+		for (n = 0; n < 4 && lanes; n++) {
+			__u32 way = (half * 4 + conn_lane(lanes)) & (KLVS_CONN_WAYS - 1);
+			struct klvs_conn *c = &set->ways[way];
+			__u64 before = READ_ONCE(c->ctl);
+
+			if (before & CTL_LIVE && conn_key_equal(&c->key, key) &&
+			    (READ_ONCE(c->ctl) ^ before) >> 32 == 0) {
+				*ctl = before;
+				return way;
+			}
+			lanes &= lanes - 1;
+		}
+	}
+	return -1;
+}
+
+/*
+ * The entry of `key`, expired or not; NULL if there is none. `*ctl` is its control word and
+ * `*handle` its handle.
+ */
+static __always_inline struct klvs_conn *conn_find(const struct klvs_conn_key *key,
+						   const struct conn_place *place, __u64 *ctl,
+						   __u32 *handle)
+{
+	struct klvs_conn_set *set;
+	__u32 index = place->set[0];
+	__s32 way;
+
+	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	if (!set)
+		return NULL;
+	way = conn_find_way(set, key, place->tag, ctl);
+	if (way < 0) {
+		index = place->set[1];
+		set = bpf_map_lookup_elem(&klvs_conns, &index);
+		if (!set)
+			return NULL;
+		way = conn_find_way(set, key, place->tag, ctl);
+		if (way < 0)
+			return NULL;
+	}
+	way = klvs_mask(klvs_forget(way), KLVS_CONN_WAYS - 1);
+	*handle = conn_handle(index, way);
+	return &set->ways[way];
+}
+
+/* Frees the way of an entry that is of `generation`, and LIVE only if it is a reply key. */
+__noinline int conn_release(__u32 handle, __u32 generation)
+{
+	struct klvs_settings *settings = settings_get();
+	__u32 index = (handle - 1) / KLVS_CONN_WAYS;
+	__u32 way = (handle - 1) & (KLVS_CONN_WAYS - 1);
+	struct klvs_conn_lock *lock;
+	struct klvs_conn_set *set;
+	__u32 lock_index;
+	__u64 ctl;
+
+	if (!handle || !settings)
+		return 0;
+	lock_index = index & (settings->conn_locks - 1);
+	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	lock = bpf_map_lookup_elem(&klvs_conn_locks, &lock_index);
+	if (!set || !lock)
+		return 0;
+	bpf_spin_lock(&lock->lock);
+	ctl = set->ways[way].ctl;
+	if (ctl >> 32 == generation && (!(ctl & CTL_LIVE) || ctl & CTL_REPLY)) {
+		set->ways[way].ctl = ctl & ~CTL_LIVE;
+		set->tags[way] = 0;
+	}
+	bpf_spin_unlock(&lock->lock);
+	return 0;
+}
+
+/*
+ * Takes out a connection (not a reply key), its reply key with it, and corrects the counts of its
+ * real server. Does nothing, and returns 0, if it is not `ctl` any more: somebody else was faster,
+ * or a packet has just moved it on.
+ */
+__noinline int conn_remove(__u32 handle, __u64 ctl)
+{
+	struct klvs_conn *c = conn_get(handle);
+	__u32 peer, real;
+
+	if (!c)
+		return 0;
+	peer = c->peer;
+	real = c->real;
+	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) != ctl)
+		return 0;
+	real_conns_add(real, KLVS_CTL_STATE(ctl), -1);
+	if (peer) {
+		struct klvs_conn *r = conn_get(peer);
+
+		if (r) {
+			__u64 reply = READ_ONCE(r->ctl);
+
+			if (reply & CTL_LIVE && reply & CTL_REPLY && r->peer == handle &&
+			    r->peer_generation == ctl >> 32)
+				conn_release(peer, reply >> 32);
+		}
+	}
+	conn_release(handle, ctl >> 32);
+	return 1;
+}
+
+/*
+ * Takes out what is dead at `handle`; with `replace`, also what may give way to a new connection.
+ * Returns 1 if it did.
+ */
+__noinline int conn_clean(__u32 handle, __u64 now, __u32 replace)
+{
+	struct klvs_conn *c = conn_get(handle);
+	__u64 ctl;
+
+	if (!c)
+		return 0;
+	ctl = READ_ONCE(c->ctl);
+	if (!(ctl & CTL_LIVE))
+		return 0;
+	if (ctl & CTL_REPLY) {
+		__u32 peer = c->peer, generation = c->peer_generation;
+		__u64 reply = ctl;
+
+		c = conn_get(peer);
+		ctl = c ? READ_ONCE(c->ctl) : 0;
+		if (!c || !(ctl & CTL_LIVE) || ctl >> 32 != generation) {
+			conn_release(handle, reply >> 32);
+			return 1;
+		}
+		handle = peer;
+	}
+	if (now <= c->expires && !(replace && state_is_replaceable(KLVS_CTL_STATE(ctl))))
+		return 0;
+	return conn_remove(handle, ctl);
+}
+
+static __always_inline __s32 conn_free_way(const struct klvs_conn_set *set)
+{
+	const __u64 *tags = (const __u64 *)set->tags;
+	__u64 low = conn_match_lanes(tags[0], 0), high = conn_match_lanes(tags[1], 0);
+
+	/* The lowest lane marked is always a true match. */
+	if (low)
+		return conn_lane(low);
+	if (high)
+		return 4 + conn_lane(high);
+	return -1;
+}
+
+static __always_inline __s32 conn_insert_locked(struct klvs_conn_set *set, struct klvs_conn *new,
+						__u32 way, __u16 tag)
+{
+	struct klvs_conn *c = &set->ways[way & (KLVS_CONN_WAYS - 1)];
+	__u64 ctl = (c->ctl & ~0xffffffffULL) + CTL_GENERATION_ONE + (__u32)new->ctl;
+
+	c->key = new->key;
+	c->expires = new->expires;
+	c->real = new->real;
+	c->service = new->service;
+	c->nat_addr = new->nat_addr;
+	c->nat_port = new->nat_port;
+	c->peer = new->peer;
+	mac_copy(c->client_mac, new->client_mac);
+	c->client_ifindex = new->client_ifindex;
+	/* A full barrier: who sees LIVE sees the rest. */
+	__sync_lock_test_and_set(&c->ctl, ctl);
+	set->tags[way & (KLVS_CONN_WAYS - 1)] = tag;
+	new->ctl = ctl;
+	return 0;
+}
+
+/*
+ * Adds an entry, whose ctl says flags and state without generation. Returns its handle, and its
+ * ctl in `new`; CONN_EXISTS if the key is there already; CONN_FULL.
+ */
+__noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second, __u32 tag)
+{
+	struct klvs_settings *settings = settings_get();
+	struct klvs_conn_set *one, *two;
+	struct klvs_conn_lock *lock;
+	__u32 lock_index;
+	__s32 way, result = CONN_FULL;
+	__u64 ctl;
+
+	if (!new || !settings)
+		return CONN_FULL;
+	lock_index = first & (settings->conn_locks - 1);
+	lock = bpf_map_lookup_elem(&klvs_conn_locks, &lock_index);
+	one = bpf_map_lookup_elem(&klvs_conns, &first);
+	two = bpf_map_lookup_elem(&klvs_conns, &second);
+	if (!lock || !one || !two)
+		return CONN_FULL;
+
+	bpf_spin_lock(&lock->lock);
+	if (conn_find_way(one, &new->key, tag, &ctl) >= 0 ||
+	    conn_find_way(two, &new->key, tag, &ctl) >= 0) {
+		result = CONN_EXISTS;
+	} else if ((way = conn_free_way(one)) >= 0) {
+		conn_insert_locked(one, new, way, tag);
+		result = conn_handle(first, way);
+	} else if ((way = conn_free_way(two)) >= 0) {
+		conn_insert_locked(two, new, way, tag);
+		result = conn_handle(second, way);
+	}
+	bpf_spin_unlock(&lock->lock);
+	return result;
+}
+
+/*
+ * conn_try_insert, after taking out what has expired in the key's sets, and if they are still
+ * full, one entry that is half open or over.
+ */
+__noinline int conn_insert(struct klvs_conn *new, __u64 now)
+{
+	struct klvs_settings *settings = settings_get();
+	struct conn_place place;
+	__u32 i;
+	int result;
+
+	if (!new || !settings)
+		return CONN_FULL;
+	conn_locate(&place, conn_hash(&new->key, settings), settings);
+	for (i = 0; i < KLVS_CONN_WAYS; i++)
+		conn_clean(conn_handle(place.set[0], i), now, 0);
+	result = conn_try_insert(new, place.set[0], place.set[1], place.tag);
+	if (result != CONN_FULL)
+		return result;
+	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++) {
+		__u32 set = i < KLVS_CONN_WAYS ? place.set[1] : place.set[0];
+
+		if (conn_clean(conn_handle(set, i & (KLVS_CONN_WAYS - 1)), now, 0))
+			break;
+	}
+	if (i == 2 * KLVS_CONN_WAYS) {
+		for (i = 0; i < 2 * KLVS_CONN_WAYS; i++) {
+			__u32 set = i < KLVS_CONN_WAYS ? place.set[0] : place.set[1];
+
+			if (conn_clean(conn_handle(set, i & (KLVS_CONN_WAYS - 1)), now, 1))
+				break;
+		}
+	}
+	return conn_try_insert(new, place.set[0], place.set[1], place.tag);
+}
+
+/* A packet was seen: the state that follows, and a new life. */
+static __always_inline void conn_step(struct klvs_conn *c, __u64 ctl, __u32 direction, __u32 event,
+				      __u64 now, const struct klvs_settings *settings)
+{
+	__u32 state = KLVS_CTL_STATE(ctl), next = state_next(state, direction, event);
+	__u64 expires;
+
+	if (next != state &&
+	    __sync_val_compare_and_swap(&c->ctl, ctl, (ctl & ~0xffULL) | next) == ctl &&
+	    state_is_active(state) != state_is_active(next)) {
+		real_conns_add(c->real, next, 1);
+		real_conns_add(c->real, state, -1);
+	}
+	expires = now + state_timeout(settings, next);
+	if (c->expires != expires)
+		WRITE_ONCE(c->expires, expires);
+}

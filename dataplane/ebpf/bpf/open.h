@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* A new connection: service, real server, entry, and with NAT its reply key. */
+#pragma once
+
+#include "dataplane/ebpf/bpf/conn.h"
+#include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/packet.h"
+#include "dataplane/ebpf/bpf/schedule_list.h"
+#include "dataplane/ebpf/bpf/schedule_mh.h"
+
+#define SNAT_TRIES 16
+
+static __always_inline struct klvs_service *service_find(const struct packet *p)
+{
+	struct klvs_service_key key = {
+		.vip_id = p->vip_id,
+		.port = p->key.dport,
+		.protocol = p->key.protocol,
+	};
+
+	return bpf_map_lookup_elem(&klvs_services, &key);
+}
+
+/* The real server that a service's scheduler chooses; 0 if none is available. */
+__noinline int schedule(struct packet *p)
+{
+	struct klvs_service *service;
+
+	if (!p)
+		return 0;
+	service = service_find(p);
+	if (!service)
+		return 0;
+	if (service->scheduler == KLVS_SCHEDULER_MH)
+		return schedule_mh(service, p);
+	return schedule_list(service);
+}
+
+/*
+ * Inserts the reply key of a connection, which claims its port on the real server's `source`
+ * address: the client's own port if that is in the range and free, else up to SNAT_TRIES - 1 from
+ * a hashed start. Without source NAT the key is what it is. Returns the handle of the reply key,
+ * or 0; the port is in `reply->key.dport`.
+ */
+static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u64 now, __u32 snat,
+				       const struct klvs_settings *settings)
+{
+	__u32 base = settings->snat_port_base, count = settings->snat_port_count;
+	__u32 start, own, i;
+	int handle;
+
+	if (!snat) {
+		handle = conn_insert(reply, now);
+		return handle > 0 ? handle : 0;
+	}
+	if (!count)
+		return 0;
+	own = bpf_ntohs(reply->key.dport) - base;
+	start = (__u32)(hash >> 20) % count;
+	for (i = 0; i < SNAT_TRIES; i++) {
+		__u32 offset = i == 0 && own < count ? own : (start + i) % count;
+
+		reply->key.dport = bpf_htons(base + offset);
+		reply->ctl = CTL_LIVE | CTL_REPLY;
+		handle = conn_insert(reply, now);
+		if (handle > 0)
+			return handle;
+	}
+	return 0;
+}
+
+/*
+ * Gives the new NAT connection at `handle` its reply key. Returns 0, or a KLVS_DROP_*; then the
+ * connection is gone.
+ */
+__noinline int conn_translate(struct packet *p, __u32 handle)
+{
+	struct klvs_settings *settings = settings_get();
+	struct klvs_conn *c = conn_get(handle);
+	struct klvs_conn reply = {};
+	struct klvs_real *real;
+	__u32 id, snat;
+	int claimed;
+	__u64 ctl;
+
+	if (!p || !settings || !c)
+		return KLVS_DROP_NO_SOURCE_PORT;
+	ctl = READ_ONCE(c->ctl);
+	id = c->real;
+	snat = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT;
+	real = bpf_map_lookup_elem(&klvs_reals, &id);
+	if (!real)
+		return KLVS_DROP_BAD_REAL;
+	reply.key.src = real->address;
+	reply.key.dst = snat ? real->source : p->key.src;
+	reply.key.sport = real->port;
+	reply.key.dport = p->key.sport;
+	reply.key.protocol = p->key.protocol;
+	reply.ctl = CTL_LIVE | CTL_REPLY;
+	reply.peer = handle;
+	reply.peer_generation = ctl >> 32;
+	claimed = claim_reply(&reply, p->hash, p->now, snat, settings);
+	if (!claimed) {
+		conn_remove(handle, ctl);
+		return KLVS_DROP_NO_SOURCE_PORT;
+	}
+	c->nat_addr = reply.key.dst;
+	c->nat_port = reply.key.dport;
+	c->peer = claimed;
+	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_PENDING) != ctl) {
+		conn_release(claimed, reply.ctl >> 32);
+		return KLVS_DROP_RACE;
+	}
+	return 0;
+}
+
+/*
+ * Opens a connection for `p`. Returns its handle, or a negated KLVS_DROP_*. With NAT the
+ * connection is PENDING until conn_translate.
+ */
+__noinline int conn_open(struct packet *p)
+{
+	struct klvs_settings *settings = settings_get();
+	struct klvs_service *service;
+	struct klvs_conn new = {};
+	struct klvs_real *real;
+	__u32 state, nat;
+	int handle;
+
+	if (!p || !settings)
+		return -KLVS_DROP_NO_SERVICE;
+	service = service_find(p);
+	if (!service)
+		return -KLVS_DROP_NO_SERVICE;
+	/* A hash scheduler chooses for a packet in mid-stream what another director chose. */
+	if (!p->opening && (service->scheduler != KLVS_SCHEDULER_MH || p->event == EVENT_RST))
+		return -KLVS_DROP_NO_CONNECTION;
+	new.service = service->id;
+	new.real = schedule(p);
+	if (!new.real)
+		return -KLVS_DROP_NO_REAL_SERVER;
+	real = bpf_map_lookup_elem(&klvs_reals, &new.real);
+	if (!real || (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) != KLVS_REAL_VALID)
+		return -KLVS_DROP_BAD_REAL;
+	nat = real->method == KLVS_METHOD_NAT;
+	if (nat && real->flags & KLVS_REAL_LOCAL)
+		return -KLVS_DROP_LOCAL_NAT;
+
+	new.key = p->key;
+	new.client_ifindex = p->ifindex;
+	mac_copy(new.client_mac, p->src_mac);
+	state = KLVS_UDP;
+	if (p->key.protocol == IPPROTO_TCP)
+		state = state_next(KLVS_NONE, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
+	new.ctl = CTL_LIVE | state;
+	if (nat)
+		new.ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
+	if (nat && service->flags & KLVS_SERVICE_SOURCE_NAT)
+		new.ctl |= (__u64)KLVS_CONN_SNAT << 8;
+	new.expires = p->now + state_timeout(settings, state);
+	handle = conn_insert(&new, p->now);
+	if (handle == CONN_EXISTS)
+		return -KLVS_DROP_RACE;
+	if (handle <= 0)
+		return -KLVS_DROP_TABLE_FULL;
+	real_conns_add(new.real, state, 1);
+	return handle;
+}

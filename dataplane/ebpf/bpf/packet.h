@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the director knows of a packet: values only, no pointers into it. */
+#pragma once
+
+#include "dataplane/ebpf/bpf/defs.h"
+
+struct packet {
+	struct klvs_conn_key key; /* as in the packet */
+	__u64 now;		  /* jiffies */
+	__u64 hash;
+	__u32 ifindex;
+	__u32 vip_id;
+	__u16 total_length; /* of the IP packet */
+	__u16 l4;	    /* offset of the TCP or UDP header from the Ethernet header */
+	__be16 fragment;    /* word of flags and fragment offset */
+	__u8 tos;
+	__u8 ttl;
+	__u8 event;   /* TCP: EVENT_* */
+	__u8 opening; /* may open a connection: UDP, or TCP with SYN and without RST */
+	__u8 src_mac[6];
+	__u8 own_mac[6];
+	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */
+	__u8 reserved;
+};

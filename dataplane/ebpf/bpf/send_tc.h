@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * tc: how a packet is rewritten, with helpers that know about partial checksums and bundles of
+ * segments, and leaves by its next hop, whose link address the kernel finds.
+ */
+#pragma once
+
+#include <linux/if_packet.h>
+
+#include "dataplane/ebpf/bpf/parse.h"
+
+#define KLVS_AF_INET 2
+
+static __always_inline int may_send_to_real(const struct packet *p, const struct klvs_real *real)
+{
+	return 1;
+}
+
+static __always_inline int may_send_to_client(const struct packet *p, const struct klvs_conn *c)
+{
+	return 1;
+}
+
+static __always_inline int send_to_real(klvs_ctx *ctx, const struct packet *p,
+					const struct klvs_real *real)
+{
+	struct bpf_redir_neigh hop = {.nh_family = KLVS_AF_INET, .ipv4_nh = real->next_hop};
+
+	return bpf_redirect_neigh(real->ifindex, &hop, sizeof(hop), 0);
+}
+
+/* By the node's own routes: the reply may take another way than the request came. */
+static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
+					  const struct klvs_conn *c)
+{
+	return bpf_redirect_neigh(c->client_ifindex, NULL, 0, 0);
+}
+
+static __always_inline int rewrite_address(klvs_ctx *ctx, const struct packet *p, __u32 check,
+					   __u64 flags, __u32 offset, __be32 from, __be32 to)
+{
+	if (from == to)
+		return 0;
+	if (bpf_l4_csum_replace(ctx, check, from, to, flags | BPF_F_PSEUDO_HDR | sizeof(to)) ||
+	    bpf_l3_csum_replace(ctx, ETH_HEADER + 10, from, to, sizeof(to)) ||
+	    bpf_skb_store_bytes(ctx, ETH_HEADER + offset, &to, sizeof(to), 0))
+		return -1;
+	return 0;
+}
+
+static __always_inline int rewrite_port(klvs_ctx *ctx, const struct packet *p, __u32 check,
+					__u64 flags, __u32 offset, __be16 from, __be16 to)
+{
+	if (from == to)
+		return 0;
+	if (bpf_l4_csum_replace(ctx, check, from, to, flags | sizeof(to)) ||
+	    bpf_skb_store_bytes(ctx, p->l4 + offset, &to, sizeof(to), 0))
+		return -1;
+	return 0;
+}
+
+/* NAT: other addresses and ports, one hop fewer, checksums to match. 0 if done. */
+static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
+				   const struct klvs_conn_key *new)
+{
+	__u32 check = p->l4 + (p->key.protocol == IPPROTO_TCP ? 16 : 6);
+	__u64 flags = p->key.protocol == IPPROTO_TCP ? 0 : BPF_F_MARK_MANGLED_0;
+	__u8 ttl = p->ttl - 1;
+
+	if (rewrite_address(ctx, p, check, flags, 12, p->key.src, new->src) ||
+	    rewrite_address(ctx, p, check, flags, 16, p->key.dst, new->dst) ||
+	    rewrite_port(ctx, p, check, flags, 0, p->key.sport, new->sport) ||
+	    rewrite_port(ctx, p, check, flags, 2, p->key.dport, new->dport) ||
+	    bpf_l3_csum_replace(ctx, ETH_HEADER + 10, bpf_htons(p->ttl << 8), bpf_htons(ttl << 8),
+				2) ||
+	    bpf_skb_store_bytes(ctx, ETH_HEADER + 8, &ttl, sizeof(ttl), 0))
+		return -1;
+	return 0;
+}
+
+/* Tunnel: the outer header in front. TCP segments of a bundle become that much smaller; the
+ * datagrams of a UDP bundle keep their size. 0 if done. */
+static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
+				       const struct iphdr *outer)
+{
+	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+
+	if (p->key.protocol == IPPROTO_UDP)
+		flags |= BPF_F_ADJ_ROOM_FIXED_GSO;
+	if (bpf_skb_adjust_room(ctx, IP_HEADER, BPF_ADJ_ROOM_MAC, flags) ||
+	    bpf_skb_store_bytes(ctx, ETH_HEADER, outer, sizeof(*outer), 0))
+		return -1;
+	return 0;
+}

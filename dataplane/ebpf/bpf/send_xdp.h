@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* XDP: how a packet is rewritten and leaves by the interface it came from. */
+#pragma once
+
+#include "dataplane/ebpf/bpf/csum.h"
+#include "dataplane/ebpf/bpf/parse.h"
+
+/* Whether XDP may send to this real server; if not, tc does. */
+static __always_inline int may_send_to_real(const struct packet *p, const struct klvs_real *real)
+{
+	return (real->flags & (KLVS_REAL_L2 | KLVS_REAL_LOCAL)) == KLVS_REAL_L2 &&
+	       real->ifindex == p->ifindex;
+}
+
+/* Whether XDP may send to the client of this connection. */
+static __always_inline int may_send_to_client(const struct packet *p, const struct klvs_conn *c)
+{
+	return c->client_ifindex == p->ifindex;
+}
+
+static __always_inline int send_frame(klvs_ctx *ctx, const void *dst_mac, const void *src_mac)
+{
+	struct ethhdr *eth = (void *)(long)ctx->data;
+
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return -1;
+	mac_copy(eth->h_dest, dst_mac);
+	mac_copy(eth->h_source, src_mac);
+	return XDP_TX;
+}
+
+static __always_inline int send_to_real(klvs_ctx *ctx, const struct packet *p,
+					const struct klvs_real *real)
+{
+	return send_frame(ctx, real->dst_mac, real->src_mac);
+}
+
+static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
+					  const struct klvs_conn *c)
+{
+	return send_frame(ctx, c->client_mac, p->own_mac);
+}
+
+/* NAT: other addresses and ports, one hop fewer, checksums to match. 0 if done. */
+static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
+				   const struct klvs_conn_key *new)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + ETH_HEADER;
+	__u32 addresses, ports;
+	__be16 *hop;
+
+	if ((void *)(ip + 1) > end)
+		return -1;
+	addresses = csum_change32(0, p->key.src, new->src);
+	addresses = csum_change32(addresses, p->key.dst, new->dst);
+	ports = csum_change16(addresses, p->key.sport, new->sport);
+	ports = csum_change16(ports, p->key.dport, new->dport);
+
+	if (p->key.protocol == IPPROTO_TCP) {
+		struct tcphdr *tcp = data + (p->l4 & 127);
+
+		if ((void *)(tcp + 1) > end)
+			return -1;
+		tcp->source = new->sport;
+		tcp->dest = new->dport;
+		tcp->check = csum_apply(tcp->check, ports);
+	} else {
+		struct udphdr *udp = data + (p->l4 & 127);
+
+		if ((void *)(udp + 1) > end)
+			return -1;
+		udp->source = new->sport;
+		udp->dest = new->dport;
+		/* 0 says that there is no checksum. */
+		if (udp->check) {
+			__u16 check = csum_apply(udp->check, ports);
+
+			udp->check = check ? check : 0xffff;
+		}
+	}
+	hop = (__be16 *)&ip->ttl;
+	addresses = csum_change16(addresses, *hop, *hop - bpf_htons(0x100));
+	ip->ttl--;
+	ip->saddr = new->src;
+	ip->daddr = new->dst;
+	ip->check = csum_apply(ip->check, addresses);
+	return 0;
+}
+
+/* Tunnel: the outer header in front. 0 if done. */
+static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
+				       const struct iphdr *outer)
+{
+	struct iphdr *ip;
+	struct ethhdr *eth;
+
+	if (bpf_xdp_adjust_head(ctx, -IP_HEADER))
+		return -1;
+	eth = (void *)(long)ctx->data;
+	ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
+		return -1;
+	/* The addresses are set when it is sent. */
+	eth->h_proto = bpf_htons(ETH_P_IP);
+	*ip = *outer;
+	return 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The outer header of a tunnelled packet. */
+#pragma once
+
+#include "dataplane/ebpf/bpf/csum.h"
+#include "dataplane/ebpf/bpf/parse.h"
+
+static __always_inline void outer_header(struct iphdr *outer, const struct packet *p,
+					 const struct klvs_real *real)
+{
+	const __u16 *word = (const __u16 *)outer;
+	__u32 sum = 0;
+	int i;
+
+	outer->version = 4;
+	outer->ihl = 5;
+	outer->tos = p->tos;
+	outer->tot_len = bpf_htons(p->total_length + IP_HEADER);
+	outer->frag_off = p->fragment & IP_DONT_FRAGMENT;
+	/* Routers behind us may cut what may be cut, and need to tell the pieces apart. */
+	outer->id = outer->frag_off ? 0 : (__u16)bpf_get_prandom_u32();
+	outer->ttl = 64;
+	outer->protocol = IPPROTO_IPIP;
+	outer->check = 0;
+	outer->saddr = real->source;
+	outer->daddr = real->address;
+#pragma unroll
+	for (i = 0; i < IP_HEADER / 2; i++)
+		sum += word[i];
+	outer->check = ~csum_fold(sum);
+}
