@@ -2,12 +2,12 @@
 # Makes what is made from crds/ and the chart: the chart's copies of the CRDs, and dist/install.yaml.
 #   charts/render.sh           writes them
 #   charts/render.sh --check   changes nothing; fails with the difference if they are not up to date
-# Helm: $KUBE_LVS_BIN/helm, else ~/.cache/kube-lvs/bin/helm, else the one in PATH.
+# Helm: the one of e2e/cluster/build.sh (~/.cache/kube-lvs/bin), whose version the file was made with.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
-PATH=${KUBE_LVS_BIN:-$home/.cache/kube-lvs/bin}:$PATH
-command -v helm >/dev/null || { echo "render.sh: no helm: e2e/cluster/README.md says how to build it" >&2; exit 1; }
+helm=${KUBE_LVS_CACHE:-${XDG_CACHE_HOME:-$home/.cache}/kube-lvs}/bin/helm
+[ -x "$helm" ] || { echo "render.sh: no $helm: e2e/cluster/build.sh helm" >&2; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -18,7 +18,7 @@ cp -L "$root"/crds/*.yaml "$work/chart/files/crds/"
 
 # --api-versions: the group "default" comes as a plain object, not as a hook of helm install.
 # ServiceAccountToken: a random key in a rendered file would be a key that everybody knows.
-HOME=$work helm template kube-lvs "$work/chart" --namespace kube-lvs --no-hooks \
+HOME=$work "$helm" template kube-lvs "$work/chart" --namespace kube-lvs --no-hooks \
   --api-versions kube-lvs.io/v1alpha1/LVSDirectorGroup --set peerKey.source=ServiceAccountToken >"$work/rendered.yaml"
 {
   cat <<'HEAD'

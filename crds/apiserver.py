@@ -4,7 +4,7 @@
         api.kubectl("apply", "-f", "x.yaml")
         status, body = api.request("GET", "/version")
 
-Takes `clusterbox` and `helm` from $KUBE_LVS_BIN, else from ~/.cache/kube-lvs/bin (e2e/cluster builds them).
+Takes `clusterbox` and `helm` from ~/.cache/kube-lvs/bin, where e2e/cluster/build.sh puts them.
 Leaving the block ends both processes and removes every file.
 """
 
@@ -23,8 +23,12 @@ import urllib.request
 
 
 def bin_dir():
-    home = pwd.getpwuid(os.getuid()).pw_dir
-    return os.environ.get("KUBE_LVS_BIN") or os.path.join(home, ".cache/kube-lvs/bin")
+    """Where e2e/cluster/build.sh puts programs: Bazel unsets HOME, so the home is the password file's."""
+    environment = os.environ
+    home_cache = os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".cache")
+    cache = environment.get("KUBE_LVS_CACHE") or os.path.join(
+        environment.get("XDG_CACHE_HOME") or home_cache, "kube-lvs")
+    return os.path.join(cache, "bin")
 
 
 def free_ports(count):
@@ -43,8 +47,7 @@ class ApiServer:
     def __enter__(self):
         for tool in ("clusterbox", "helm"):
             if not os.access(os.path.join(bin_dir(), tool), os.X_OK):
-                raise SystemExit(f"no {tool} in {bin_dir()}: build it as e2e/cluster/README.md says, "
-                                 "or set KUBE_LVS_BIN")
+                raise SystemExit(f"no {tool} in {bin_dir()}: e2e/cluster/build.sh {tool}")
         self.dir = tempfile.mkdtemp(prefix="kube-lvs-api-")
         self.processes = []
         try:
