@@ -2,7 +2,7 @@
 # Runs a test binary in a guest, as a Bazel test: vm_test.sh KERNEL BINARY [ARGUMENT...].
 # What the binary printed is the test's log; a missing QEMU or kernel is a failure, never a skip.
 set -euo pipefail
-here=$(dirname "$0")
+here=$TEST_SRCDIR/$TEST_WORKSPACE/e2e/vm
 kernel=$1 binary=$2
 shift 2
 # Within Bazel's own limit, so that the guest's console is still printed.
