@@ -129,7 +129,7 @@ class FakeApi {
   std::map<std::string, std::vector<std::pair<std::string, Json>>>
       pages_;  // continue token -> rest
   uint64_t version_ = 1000;
-  uint64_t compacted_ = 0;
+  uint64_t compacted_ = 1000;
   uint64_t serial_ = 0;
 };
 

@@ -117,6 +117,20 @@ void EraseField(json& at, const FieldPath& path, size_t step) {
   if (at[here.text].empty()) at.erase(here.text);
 }
 
+// Whether the field is there and is an object.
+bool IsObject(json& at, const FieldPath& path) {
+  json* here = &at;
+  for (const FieldStep& step : path) {
+    if (step.is_item) {
+      here = here->is_array() ? FindItem(*here, step.text) : nullptr;
+    } else {
+      here = here->is_object() && here->contains(step.text) ? &(*here)[step.text] : nullptr;
+    }
+    if (here == nullptr) return false;
+  }
+  return here->is_object();
+}
+
 bool IsWithin(const FieldPath& inner, const FieldPath& outer) {
   return inner.size() >= outer.size() && std::equal(outer.begin(), outer.end(), inner.begin());
 }
@@ -163,6 +177,8 @@ absl::StatusOr<Applied> ApplyFields(const json& live, const Ownership& owners,
   for (const auto& [path, value] : wanted) {
     const auto is = present.find(path);
     if (is != present.end() && is->second == value) continue;
+    // To want an object, whatever is in it, is no conflict with what others put into it.
+    if (value == json::object() && IsObject(out.object, path)) continue;
     for (auto& [other, paths] : out.owners) {
       if (other == manager) continue;
       // A scalar that becomes an object, or the other way round, is a conflict on all inside.
@@ -190,11 +206,14 @@ absl::StatusOr<Applied> ApplyFields(const json& live, const Ownership& owners,
                                    [&path](const auto& owned) { return IsWithin(owned, path); });
     if (!still && !OwnedByAnother(out.owners, manager, path)) gone.push_back(path);
   }
-  // The longest first: a list's item goes after its members.
-  std::sort(gone.begin(), gone.end(),
-            [](const FieldPath& a, const FieldPath& b) { return a.size() > b.size(); });
+  // Items go whole, while the keys that find them are still in them.
+  std::stable_partition(gone.begin(), gone.end(),
+                        [](const FieldPath& path) { return path.back().is_item; });
   for (const FieldPath& path : gone) EraseField(out.object, path, 0);
-  for (const auto& [path, value] : wanted) SetField(out.object, path, value);
+  for (const auto& [path, value] : wanted) {
+    if (value == json::object() && IsObject(out.object, path)) continue;
+    SetField(out.object, path, value);
+  }
   out.owners[manager] = std::move(now_owned);
   DropEmpty(out.owners);
   return out;
