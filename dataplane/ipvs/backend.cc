@@ -1,0 +1,341 @@
+#include "dataplane/ipvs/backend.h"
+
+#include <deque>
+#include <iterator>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "base/status.h"
+#include "dataplane/ipvs/errors.h"
+
+namespace kube_lvs::ipvs {
+namespace {
+
+// From so many real servers on, a new mh service is filled as rr.
+constexpr size_t kFillBeforeHashing = 2;
+
+absl::Status Conflict(const ServiceKey& key) {
+  return absl::AlreadyExistsError(ToString(key) +
+                                  " is another owner's: remove it there (ipvsadm -D), or give this "
+                                  "service another address or port");
+}
+
+}  // namespace
+
+// One Apply: the requests of each service in a chain, of which the first of all chains are sent
+// together, then the second, and so on.
+class IpvsBackend::Batch {
+ public:
+  Batch(IpvsBackend& backend, std::span<const Step> steps)
+      : backend_(backend), steps_(steps), results_(steps.size()) {
+    std::map<ServiceKey, std::vector<size_t>> by_key;
+    for (size_t i = 0; i < steps.size(); ++i) by_key[*KeyOf(steps[i])].push_back(i);
+    for (const auto& [key, indexes] : by_key) Unfold(key, indexes);
+  }
+
+  std::vector<absl::Status> Run() {
+    RefuseOthers();
+    while (!chains_.empty()) {
+      ClaimNewKeys();
+      SendHeads();
+      std::erase_if(chains_, [](const auto& chain) { return chain.second.empty(); });
+    }
+    std::vector<absl::Status> out;
+    for (size_t i = 0; i < results_.size(); ++i) {
+      out.push_back(results_[i] ? Annotate(*results_[i], ToString(steps_[i]))
+                                : absl::AbortedError(ToString(steps_[i]) +
+                                                     ": not tried, because an earlier step of "
+                                                     "this service failed"));
+    }
+    return out;
+  }
+
+ private:
+  struct Request {
+    size_t step = 0;
+    Command command = Command::kNewService;
+    std::optional<ServiceConfig> config;  // of a service's addition or change
+    std::optional<RealServer> real;       // of a real server's
+    // The switch to mh: sent even after a real server failed, so that the service is what was
+    // asked for.
+    bool always = false;
+    bool ends_step = true;
+  };
+  using Chain = std::deque<Request>;
+
+  void Unfold(const ServiceKey& key, const std::vector<size_t>& indexes) {
+    Chain& chain = chains_[key];
+    for (size_t at = 0; at < indexes.size(); ++at) {
+      const size_t index = indexes[at];
+      if (const auto* add = std::get_if<AddService>(&steps_[index])) {
+        size_t end = at + 1;
+        while (end < indexes.size() && std::holds_alternative<AddReal>(steps_[indexes[end]])) ++end;
+        UnfoldNewService(*add, index, std::span(indexes).subspan(at + 1, end - at - 1), chain);
+        at = end - 1;
+        continue;
+      }
+      Request request{.step = index, .config = {}, .real = {}};
+      if (const auto* set = std::get_if<SetService>(&steps_[index])) {
+        request.command = Command::kSetService;
+        request.config = set->config;
+      } else if (const auto* add = std::get_if<AddReal>(&steps_[index])) {
+        request.command = Command::kNewReal;
+        request.real = add->real;
+      } else if (const auto* set = std::get_if<SetReal>(&steps_[index])) {
+        request.command = Command::kSetReal;
+        request.real = set->real;
+      } else if (const auto* remove = std::get_if<RemoveReal>(&steps_[index])) {
+        request.command = Command::kRemoveReal;
+        request.real = RealServer{.at = remove->at};
+      } else {
+        request.command = Command::kRemoveService;
+      }
+      chain.push_back(std::move(request));
+    }
+  }
+
+  void UnfoldNewService(const AddService& add, size_t index, std::span<const size_t> reals,
+                        Chain& chain) {
+    const bool fill_first = add.config.scheduler == "mh" && reals.size() >= kFillBeforeHashing;
+    ServiceConfig first = add.config;
+    if (fill_first) {
+      first.scheduler = "rr";
+      first.hash = {};
+    }
+    chain.push_back({.step = index,
+                     .command = Command::kNewService,
+                     .config = first,
+                     .real = {},
+                     .ends_step = !fill_first});
+    for (auto at = reals.rbegin(); at != reals.rend(); ++at) {
+      chain.push_back({.step = *at,
+                       .command = Command::kNewReal,
+                       .config = {},
+                       .real = std::get<AddReal>(steps_[*at]).real});
+    }
+    if (fill_first) {
+      chain.push_back({.step = index,
+                       .command = Command::kSetService,
+                       .config = add.config,
+                       .real = {},
+                       .always = true});
+    }
+  }
+
+  // Ends the chains of keys that are not ours, save those whose key is free and is to be added.
+  void RefuseOthers() {
+    bool all_ours = true;
+    for (const auto& [key, chain] : chains_) all_ours = all_ours && backend_.journal_.Owns(key);
+    if (all_ours) return;
+    const auto services = backend_.ReadServices();
+    std::set<ServiceKey> there;
+    if (services.ok()) {
+      for (const ServiceEntry& entry : *services) there.insert(entry.key);
+    }
+    for (auto& [key, chain] : chains_) {
+      if (backend_.journal_.Owns(key)) continue;
+      if (!services.ok()) {
+        Fail(chain, services.status());
+      } else if (there.contains(key)) {
+        Fail(chain, Conflict(key));
+      } else if (chain.front().command != Command::kNewService) {
+        Fail(chain, absl::AbortedError("the service is not there: read again"));
+      }
+    }
+    std::erase_if(chains_, [](const auto& chain) { return chain.second.empty(); });
+  }
+
+  // Before the first addition of a key, it is in the journal: one sync for all of a round.
+  void ClaimNewKeys() {
+    std::vector<Claim> claims;
+    for (auto& [key, chain] : chains_) {
+      const Request& head = chain.front();
+      if (head.command != Command::kNewService || backend_.journal_.Owns(key)) continue;
+      // What cannot be encoded is not sent, so nothing of it is claimed.
+      if (!Encode(key, head).ok()) continue;
+      claims.push_back({.key = key, .source_nat = head.config->source_nat});
+    }
+    claimed_.clear();
+    for (const Claim& claim : claims) claimed_.insert(claim.key);
+    const absl::Status status = backend_.journal_.Add(claims);
+    if (status.ok()) return;
+    for (const Claim& claim : claims) Fail(chains_[claim.key], status);
+  }
+
+  // Sends the first request of each chain.
+  void SendHeads() {
+    std::vector<Bytes> requests;
+    std::vector<std::pair<const ServiceKey*, Chain*>> senders;
+    for (auto& [key, chain] : chains_) {
+      if (chain.empty()) continue;
+      auto bytes = Encode(key, chain.front());
+      if (!bytes.ok()) {
+        Fail(chain, bytes.status());
+        continue;
+      }
+      requests.push_back(*std::move(bytes));
+      senders.emplace_back(&key, &chain);
+    }
+    if (requests.empty()) return;
+    const auto answers = backend_.channel_.Send(requests);
+    for (size_t i = 0; i < senders.size(); ++i) {
+      auto& [key, chain] = senders[i];
+      if (answers.ok()) {
+        Settle(*key, *chain, (*answers)[i]);
+      } else {
+        Fail(*chain, answers.status());
+        chain->clear();
+      }
+    }
+  }
+
+  // Takes the answer to the first request of `chain`.
+  void Settle(const ServiceKey& key, Chain& chain, int error) {
+    const Request done = chain.front();
+    absl::Status status =
+        done.config ? StatusOf(error, done.command, *done.config) : StatusOf(error, done.command);
+    if (done.command == Command::kNewService && status.code() == absl::StatusCode::kAlreadyExists) {
+      if (claimed_.contains(key)) {
+        // Another program was faster than our look.
+        status = Conflict(key);
+      } else {
+        status = absl::AbortedError("the service is there already: read again");
+      }
+    }
+    if (done.command == Command::kNewService && !status.ok() && claimed_.contains(key)) {
+      const absl::Status removed = backend_.journal_.Remove(key);
+      if (!removed.ok()) status = Annotate(status, Message(removed));
+    }
+    if (status.ok() && done.command == Command::kRemoveService) {
+      status = backend_.journal_.Remove(key);
+    }
+    // An addition of a key that was ours before carries its source NAT too.
+    if (status.ok() && done.config && done.ends_step) {
+      status = backend_.journal_.SetSourceNat({key, done.config->source_nat});
+    }
+    if (!status.ok()) {
+      if (done.always) {
+        TakeBack(key, chain, status);
+      } else {
+        Fail(chain, status);
+      }
+      return;
+    }
+    if (done.ends_step && !results_[done.step]) results_[done.step] = absl::OkStatus();
+    chain.pop_front();
+  }
+
+  // The first request of `chain` failed with `status`: the rest is not tried.
+  void Fail(Chain& chain, const absl::Status& status) {
+    if (chain.empty()) return;
+    const Request failed = chain.front();
+    results_[failed.step] = status;
+    std::erase_if(chain, [&](const Request& request) {
+      return !request.always || request.step == failed.step;
+    });
+    // Nothing was added, so there is nothing to switch to mh either.
+    if (failed.command == Command::kNewService) chain.clear();
+  }
+
+  // The switch to mh failed: a service that schedules otherwise than asked is worse than none.
+  void TakeBack(const ServiceKey& key, Chain& chain, const absl::Status& status) {
+    const size_t step = chain.front().step;
+    chain.clear();
+    results_[step] = status;
+    for (size_t i = step + 1; i < steps_.size(); ++i) {
+      if (*KeyOf(steps_[i]) == key) results_[i].reset();
+    }
+    const std::vector<Bytes> request = {EncodeKey(Command::kRemoveService, key)};
+    const auto answer = backend_.channel_.Send(request);
+    // If it could not be removed it stays ours, and the next reading shows it.
+    if (!answer.ok() || (*answer)[0] != 0) return;
+    // A key of ours that nobody has does no harm.
+    backend_.journal_.Remove(key).IgnoreError();
+  }
+
+  static absl::StatusOr<Bytes> Encode(const ServiceKey& key, const Request& request) {
+    if (request.config) return EncodeService(request.command, key, *request.config);
+    if (request.command == Command::kRemoveReal) return EncodeRemoveReal(key, request.real->at);
+    if (request.real) return EncodeReal(request.command, key, *request.real);
+    return EncodeKey(request.command, key);
+  }
+
+  IpvsBackend& backend_;
+  std::span<const Step> steps_;
+  std::vector<std::optional<absl::Status>> results_;
+  std::map<ServiceKey, Chain> chains_;
+  std::set<ServiceKey> claimed_;  // by this round
+};
+
+bool IpvsBackend::Takes(const Step& step) const {
+  const ServiceKey* key = KeyOf(step);
+  return key != nullptr && key->dataplane == Dataplane::kIpvs;
+}
+
+absl::StatusOr<std::vector<ServiceEntry>> IpvsBackend::ReadServices() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel_.Dump(EncodePlain(Command::kGetService)));
+  std::vector<ServiceEntry> out;
+  for (const Bytes& message : messages) {
+    auto entry = DecodeService(message);
+    // Of a protocol that we never use.
+    if (entry.status().code() == absl::StatusCode::kUnimplemented) continue;
+    if (!entry.ok()) return entry.status();
+    out.push_back(*std::move(entry));
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<RealEntry>> IpvsBackend::ReadReals(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel_.Dump(EncodeKey(Command::kGetReal, key)));
+  std::vector<RealEntry> out;
+  for (const Bytes& message : messages) {
+    KUBE_LVS_ASSIGN_OR_RETURN(RealEntry entry, DecodeReal(message, FamilyOf(key)));
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+absl::StatusOr<State> IpvsBackend::Read() {
+  State out;
+  if (journal_.claims().empty()) return out;
+  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ReadServices());
+  for (ServiceEntry& entry : services) {
+    const auto ours = journal_.claims().find(entry.key);
+    if (ours == journal_.claims().end()) continue;
+    VirtualService& service = out.services[entry.key];
+    service.config = std::move(entry.config);
+    service.config.source_nat = ours->second;
+    if (entry.foreign) service.config.scheduler += " (changed by another program)";
+    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(entry.key));
+    for (RealEntry& real : reals) {
+      if (real.foreign) real.real.method = static_cast<ForwardingMethod>(0xff);
+      service.reals.push_back(real.real);
+    }
+  }
+  return out;
+}
+
+absl::StatusOr<Stats> IpvsBackend::ReadStats() {
+  Stats out;
+  if (journal_.claims().empty()) return out;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto services, ReadServices());
+  for (const ServiceEntry& entry : services) {
+    if (!journal_.Owns(entry.key)) continue;
+    out.services[entry.key] = entry.counters;
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, ReadReals(entry.key));
+    for (const RealEntry& real : reals) {
+      out.reals[{entry.key, real.real.at}] = {.counters = real.counters,
+                                              .weight = real.real.weight,
+                                              .active_connections = real.active_connections,
+                                              .inactive_connections = real.inactive_connections};
+    }
+  }
+  return out;
+}
+
+std::vector<absl::Status> IpvsBackend::Apply(std::span<const Step> steps) {
+  return Batch(*this, steps).Run();
+}
+
+}  // namespace kube_lvs::ipvs

@@ -1,0 +1,55 @@
+// The kernel's IPVS as a Backend.
+#pragma once
+
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dataplane/ipvs/channel.h"
+#include "dataplane/ipvs/codec.h"
+#include "dataplane/ipvs/journal.h"
+#include "dataplane/model/backend.h"
+
+namespace kube_lvs::ipvs {
+
+// Takes the service steps of keys with Dataplane::kIpvs. Only services in the journal are read or
+// changed; a key that is in the kernel and not in the journal is another owner's (kAlreadyExists).
+// Never flushes.
+//
+// Order: the kernel puts a new real server at the head of its list, so those that come with their
+// service are added last first, and the kernel's list is then in the order given. One added later
+// stands at the head. Read gives the kernel's order. A service made with mh and several real
+// servers is filled while it is rr and switched at the end: the kernel rebuilds the table at each
+// addition otherwise.
+//
+// Steps of one service are applied one after another; of different services, side by side in
+// batches.
+class IpvsBackend final : public Backend {
+ public:
+  // Borrows both.
+  IpvsBackend(Channel& channel, Journal& journal) : channel_(channel), journal_(journal) {}
+
+  std::string Name() const override { return "IPVS"; }
+  bool Takes(const Step& step) const override;
+
+  // Asks the kernel nothing, and so works without ip_vs, while no service is ours. What another
+  // program changed in our services so that the model cannot say it is shown as a scheduler or a
+  // forwarding method that nobody desires.
+  absl::StatusOr<State> Read() override;
+  std::vector<absl::Status> Apply(std::span<const Step> steps) override;
+  // Lags by up to 2 s: the kernel publishes its counters that often.
+  absl::StatusOr<Stats> ReadStats() override;
+
+ private:
+  class Batch;
+
+  absl::StatusOr<std::vector<ServiceEntry>> ReadServices();
+  absl::StatusOr<std::vector<RealEntry>> ReadReals(const ServiceKey& key);
+
+  Channel& channel_;
+  Journal& journal_;
+};
+
+}  // namespace kube_lvs::ipvs

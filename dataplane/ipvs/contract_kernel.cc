@@ -1,0 +1,46 @@
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cstdlib>
+
+#include "base/unique_fd.h"
+#include "dataplane/ipvs/contract_suite.h"
+#include "dataplane/ipvs/netlink_channel.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ipvs {
+namespace {
+
+// A network namespace of its own, which the kernel empties after us.
+class Real final : public Kernel {
+ public:
+  Real() {
+    if (unshare(CLONE_NEWNET) != 0) std::abort();
+    // Without lo there is no routing table, and every address is a broadcast one.
+    const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    request.ifr_name[0] = 'l';
+    request.ifr_name[1] = 'o';
+    request.ifr_flags = IFF_UP;
+    if (ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) std::abort();
+  }
+  Channel& channel() override { return channel_; }
+  uint64_t changes_sent() const override { return channel_.changes_sent(); }
+
+ private:
+  NetlinkChannel channel_;
+};
+
+TEST(NetlinkChannel, TheFirstMessageLoadsIpVs) {
+  // Runs in a guest that has not loaded it, whichever test comes first.
+  NetlinkChannel channel;
+  EXPECT_EQ(channel.Ask({15, 1, 0, 0}).status(), absl::OkStatus());
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> MakeKernel() { return std::make_unique<Real>(); }
+
+}  // namespace kube_lvs::ipvs

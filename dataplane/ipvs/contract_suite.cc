@@ -1,0 +1,404 @@
+#include "dataplane/ipvs/contract_suite.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <string>
+
+#include "dataplane/ipvs/backend.h"
+#include "dataplane/ipvs/codec.h"
+#include "dataplane/ipvs/errors.h"
+#include "dataplane/plan/diff.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ipvs {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+ServiceKey Key(const std::string& vip, Protocol protocol = Protocol::kTcp) {
+  return {.dataplane = Dataplane::kIpvs, .match = *Endpoint::Parse(vip), .protocol = protocol};
+}
+
+ServiceKey Mark(uint32_t mark, Family family) {
+  return {.dataplane = Dataplane::kIpvs, .match = FwMark{mark, family}, .protocol = Protocol::kTcp};
+}
+
+RealServer Real(const std::string& at, uint32_t weight = 1,
+                ForwardingMethod method = ForwardingMethod::kNat) {
+  return {.at = *Endpoint::Parse(at), .method = method, .weight = weight};
+}
+
+ServiceConfig Config(const std::string& scheduler) {
+  ServiceConfig out;
+  out.scheduler = scheduler;
+  return out;
+}
+
+class ContractTest : public ::testing::Test {
+ protected:
+  int Send(const absl::StatusOr<Bytes>& request) {
+    EXPECT_EQ(request.status(), absl::OkStatus());
+    if (!request.ok()) return -1;
+    const std::vector<Bytes> one = {*request};
+    const auto answers = channel().Send(one);
+    EXPECT_EQ(answers.status(), absl::OkStatus());
+    return answers.ok() && answers->size() == 1 ? (*answers)[0] : -1;
+  }
+  int Add(const ServiceKey& key, const ServiceConfig& config) {
+    return Send(EncodeService(Command::kNewService, key, config));
+  }
+  int Set(const ServiceKey& key, const ServiceConfig& config) {
+    return Send(EncodeService(Command::kSetService, key, config));
+  }
+  int Add(const ServiceKey& key, const RealServer& real) {
+    return Send(EncodeReal(Command::kNewReal, key, real));
+  }
+  int Set(const ServiceKey& key, const RealServer& real) {
+    return Send(EncodeReal(Command::kSetReal, key, real));
+  }
+
+  absl::StatusOr<ServiceEntry> Get(const ServiceKey& key) {
+    const auto answer = channel().Ask(EncodeKey(Command::kGetService, key));
+    if (!answer.ok()) return answer.status();
+    return DecodeService(*answer);
+  }
+  std::vector<RealServer> Reals(const ServiceKey& key) {
+    std::vector<RealServer> out;
+    const auto messages = channel().Dump(EncodeKey(Command::kGetReal, key));
+    EXPECT_EQ(messages.status(), absl::OkStatus());
+    for (const Bytes& message : *messages) {
+      const auto real = DecodeReal(message, FamilyOf(key));
+      EXPECT_EQ(real.status(), absl::OkStatus());
+      EXPECT_FALSE(real->foreign);
+      out.push_back(real->real);
+    }
+    return out;
+  }
+
+  Channel& channel() { return kernel_->channel(); }
+
+  std::unique_ptr<Kernel> kernel_ = MakeKernel();
+};
+
+TEST_F(ContractTest, EverySettingOfAServiceComesBack) {
+  std::vector<std::pair<ServiceKey, ServiceConfig>> services;
+  services.emplace_back(Key("192.0.2.1:80"), Config("rr"));
+  services.emplace_back(Key("192.0.2.1:80", Protocol::kSctp), Config("wlc"));
+  services.emplace_back(Key("[2001:db8::1]:80"), Config("wrr"));
+  services.emplace_back(Mark(7, Family::kIpv4), Config("sed"));
+  services.emplace_back(Mark(7, Family::kIpv6), Config("nq"));
+  ServiceConfig config = Config("rr");
+  config.one_packet = true;
+  services.emplace_back(Key("192.0.2.1:53", Protocol::kUdp), config);
+  config = Config("sh");
+  config.hash = {.source_port = true, .fallback = true};
+  services.emplace_back(Key("192.0.2.1:81"), config);
+  config = Config("mh");
+  config.hash = {.source_port = false, .fallback = true};
+  services.emplace_back(Key("192.0.2.1:82"), config);
+  config = Config("lc");
+  config.persistence = Persistence{.timeout_seconds = 77, .prefix_length = 24, .engine = ""};
+  services.emplace_back(Key("192.0.2.1:83"), config);
+  config.persistence = Persistence{.timeout_seconds = 360, .prefix_length = 56, .engine = ""};
+  services.emplace_back(Key("[2001:db8::1]:83"), config);
+  config.persistence = Persistence{.timeout_seconds = 60, .prefix_length = 32, .engine = "sip"};
+  services.emplace_back(Key("192.0.2.1:5060", Protocol::kUdp), config);
+  for (const auto& [key, wanted] : services) {
+    EXPECT_EQ(Add(key, wanted), 0) << ToString(key);
+    const auto got = Get(key);
+    ASSERT_EQ(got.status(), absl::OkStatus()) << ToString(key);
+    EXPECT_EQ(got->key, key);
+    EXPECT_EQ(got->config, wanted) << ToString(key);
+    EXPECT_FALSE(got->foreign) << ToString(key);
+    EXPECT_EQ(got->counters, Counters{});
+  }
+  const auto all = channel().Dump(EncodePlain(Command::kGetService));
+  ASSERT_EQ(all.status(), absl::OkStatus());
+  EXPECT_EQ(all->size(), services.size());
+}
+
+TEST_F(ContractTest, AServiceCanBeChangedInEverySetting) {
+  const ServiceKey key = Key("192.0.2.1:80", Protocol::kUdp);
+  ServiceConfig config = Config("sh");
+  config.hash = {.source_port = true, .fallback = true};
+  config.one_packet = true;
+  config.persistence = Persistence{.timeout_seconds = 60, .prefix_length = 24, .engine = "sip"};
+  ASSERT_EQ(Add(key, config), 0);
+  ASSERT_EQ(Set(key, Config("wrr")), 0);
+  EXPECT_EQ(Get(key)->config, Config("wrr"));
+  ASSERT_EQ(Set(key, config), 0);
+  EXPECT_EQ(Get(key)->config, config);
+}
+
+TEST_F(ContractTest, EverySettingOfARealServerComesBack) {
+  const ServiceKey key = Key("192.0.2.1:80");
+  ASSERT_EQ(Add(key, Config("rr")), 0);
+  const RealServer nat{.at = *Endpoint::Parse("10.0.0.1:8080"),
+                       .method = ForwardingMethod::kNat,
+                       .weight = 2147483647,
+                       .upper_threshold = 2000,
+                       .lower_threshold = 1500};
+  const RealServer direct = Real("10.0.0.2:80", 0, ForwardingMethod::kDirectRouting);
+  const RealServer tunnel = Real("10.0.0.3:80", 7, ForwardingMethod::kTunnel);
+  const RealServer other_family = Real("[2001:db8::9]:80", 7, ForwardingMethod::kTunnel);
+  for (const RealServer& real : {nat, direct, tunnel, other_family}) EXPECT_EQ(Add(key, real), 0);
+  // The newest first.
+  EXPECT_THAT(Reals(key), ElementsAre(other_family, tunnel, direct, nat));
+
+  RealServer changed = nat;
+  changed.weight = 1;
+  changed.upper_threshold = 0;
+  changed.lower_threshold = 0;
+  changed.method = ForwardingMethod::kDirectRouting;
+  changed.at.port = 80;
+  EXPECT_EQ(Set(key, changed), ENOENT);  // another port is another real server
+  changed.at.port = 8080;
+  changed.method = ForwardingMethod::kNat;
+  EXPECT_EQ(Set(key, changed), 0);
+  EXPECT_EQ(Send(EncodeRemoveReal(key, direct.at)), 0);
+  EXPECT_EQ(Send(EncodeRemoveReal(key, other_family.at)), 0);
+  EXPECT_THAT(Reals(key), ElementsAre(tunnel, changed));
+}
+
+TEST_F(ContractTest, RealServersOfIpv6) {
+  const ServiceKey key = Key("[2001:db8::1]:80");
+  ASSERT_EQ(Add(key, Config("rr")), 0);
+  const RealServer nat = Real("[2001:db8::9]:8080", 3);
+  EXPECT_EQ(Add(key, nat), 0);
+  EXPECT_THAT(Reals(key), ElementsAre(nat));
+}
+
+TEST_F(ContractTest, ErrorNumbers) {
+  const ServiceKey key = Key("192.0.2.1:80");
+  const ServiceKey none = Key("192.0.2.1:81");
+  ASSERT_EQ(Add(key, Config("rr")), 0);
+  ASSERT_EQ(Add(key, Real("10.0.0.1:80")), 0);
+  EXPECT_EQ(Add(key, Config("rr")), EEXIST);
+  EXPECT_EQ(Set(none, Config("rr")), ESRCH);
+  EXPECT_EQ(Send(EncodeKey(Command::kRemoveService, none)), ESRCH);
+  EXPECT_EQ(Add(none, Config("nosuch")), ENOENT);
+  EXPECT_EQ(Set(key, Config("nosuch")), ENOENT);
+  EXPECT_EQ(Get(key)->config, Config("rr"));
+  EXPECT_EQ(Add(none, Real("10.0.0.1:80")), ESRCH);
+  EXPECT_EQ(Add(key, Real("10.0.0.1:80")), EEXIST);
+  EXPECT_EQ(Set(key, Real("10.0.0.2:80")), ENOENT);
+  EXPECT_EQ(Send(EncodeRemoveReal(key, *Endpoint::Parse("10.0.0.2:80"))), ENOENT);
+  EXPECT_EQ(Add(key, Real("224.0.0.1:80")), EINVAL);
+  EXPECT_EQ(Add(key, Real("255.255.255.255:80")), EINVAL);
+  EXPECT_EQ(Add(key, Real("0.0.0.0:80")), EINVAL);
+  ServiceConfig config = Config("rr");
+  config.persistence = Persistence{.timeout_seconds = 60, .prefix_length = 32, .engine = "nosuch"};
+  EXPECT_EQ(Add(none, config), ENOENT);
+  EXPECT_EQ(Get(none).status().code(), absl::StatusCode::kAborted);
+  const ServiceKey six = Key("[2001:db8::1]:80");
+  ASSERT_EQ(Add(six, Config("rr")), 0);
+  EXPECT_EQ(Add(six, Real("[ff02::1]:80")), EINVAL);
+  EXPECT_EQ(Add(six, Real("[fe80::1]:80")), EINVAL);
+}
+
+// Bytes that the codec never makes.
+TEST_F(ContractTest, DamagedRequestsAreRefused) {
+  const ServiceKey key = Key("192.0.2.1:80");
+  const Bytes good = *EncodeService(Command::kNewService, key, Config("rr"));
+  // A first-level attribute that is longer than the message.
+  Bytes bad = good;
+  bad[4] += 4;
+  EXPECT_EQ(Send(bad), EINVAL);
+  // Without the service at all.
+  EXPECT_EQ(Send(Bytes(good.begin(), good.begin() + 4)), EINVAL);
+  // Without the last attribute, the netmask.
+  bad = Bytes(good.begin(), good.end() - 8);
+  bad[4] -= 8;
+  EXPECT_EQ(Send(bad), EINVAL);
+  // With the family, which comes first, cut to one byte; and an unknown one.
+  bad = good;
+  bad[8] = 5;
+  EXPECT_EQ(Send(bad), EINVAL);
+  bad = good;
+  bad[12] = 99;
+  EXPECT_EQ(Send(bad), EAFNOSUPPORT);
+  EXPECT_EQ(Get(key).status().code(), absl::StatusCode::kAborted);
+  // Unknown attributes are ignored.
+  Bytes more = good;
+  AttributeWriter out(more);
+  out.PutNumber<uint32_t>(99, 1);
+  EXPECT_EQ(Send(more), 0);
+}
+
+TEST_F(ContractTest, AFailedRequestDoesNotStopTheOthers) {
+  std::vector<Bytes> requests;
+  for (int i = 1; i <= 300; ++i) {
+    const int port = i % 3 == 0 ? 1 : i;
+    requests.push_back(*EncodeService(Command::kNewService,
+                                      Key("192.0.2.1:" + std::to_string(port)), Config("rr")));
+  }
+  const auto answers = channel().Send(requests);
+  ASSERT_EQ(answers.status(), absl::OkStatus());
+  ASSERT_EQ(answers->size(), 300u);
+  for (int i = 1; i <= 300; ++i) EXPECT_EQ((*answers)[i - 1], i % 3 == 0 ? EEXIST : 0) << i;
+  EXPECT_EQ(channel().Dump(EncodePlain(Command::kGetService))->size(), 200u);
+}
+
+TEST_F(ContractTest, TheRealServersOfNoServiceAreNone) {
+  EXPECT_TRUE(Reals(Key("192.0.2.1:80")).empty());
+}
+
+TEST_F(ContractTest, TellsItsVersion) {
+  const auto answer = channel().Ask(EncodePlain(Command::kGetInfo));
+  ASSERT_EQ(answer.status(), absl::OkStatus());
+  const auto info = DecodeInfo(*answer);
+  ASSERT_EQ(info.status(), absl::OkStatus());
+  EXPECT_EQ(info->version, 0x010201u);
+  EXPECT_EQ(info->connection_table_size, 4096u);
+}
+
+class BackendContractTest : public ContractTest {
+ protected:
+  BackendContractTest() {
+    std::filesystem::remove(path_);
+    Restart();
+  }
+  ~BackendContractTest() override { std::filesystem::remove(path_); }
+
+  // As a new process of the agent finds it.
+  void Restart() {
+    auto journal = Journal::Open(path_, "boot");
+    ASSERT_EQ(journal.status(), absl::OkStatus());
+    journal_ = std::make_unique<Journal>(*std::move(journal));
+    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_);
+  }
+
+  void ApplyAll(const Plan& plan) {
+    const auto results = backend_->Apply(plan.steps);
+    ASSERT_EQ(results.size(), plan.steps.size());
+    for (size_t i = 0; i < results.size(); ++i) {
+      EXPECT_EQ(results[i], absl::OkStatus()) << ToString(plan.steps[i]);
+    }
+  }
+  State Read() {
+    const auto state = backend_->Read();
+    EXPECT_EQ(state.status(), absl::OkStatus());
+    return state.ok() ? *state : State{};
+  }
+  uint64_t changes() const { return kernel_->changes_sent(); }
+
+  std::string path_ = std::string(::testing::TempDir()) + "/contract-journal-" +
+                      std::to_string(getpid()) + "-" +
+                      ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<IpvsBackend> backend_;
+};
+
+State Desired() {
+  State out;
+  out.services[Key("192.0.2.1:80")] = {
+      Config("mh"), {Real("10.0.0.1:8080", 3), Real("10.0.0.2:8080", 1), Real("10.0.0.3:8080", 2)}};
+  out.services[Key("192.0.2.1:53", Protocol::kUdp)] = {
+      Config("rr"), {Real("10.0.0.1:53", 1, ForwardingMethod::kDirectRouting)}};
+  VirtualService six{Config("wlc"), {Real("[2001:db8::8]:80"), Real("[2001:db8::9]:80")}};
+  six.config.source_nat = true;
+  out.services[Key("[2001:db8::1]:80")] = six;
+  out.services[Mark(9, Family::kIpv4)] = {Config("sh"), {}};
+  return out;
+}
+
+TEST_F(BackendContractTest, ArrivesInTheGivenOrderAndStops) {
+  ApplyAll(Diff(Desired(), Read()));
+  EXPECT_EQ(Read(), Desired());
+  EXPECT_TRUE(Diff(Desired(), Read()).steps.empty());
+}
+
+TEST_F(BackendContractTest, AdoptsWhatAnEarlierProcessLeftWithoutAChange) {
+  ApplyAll(Diff(Desired(), Read()));
+  const uint64_t before = changes();
+  Restart();
+  EXPECT_EQ(Read(), Desired());
+  ApplyAll(Diff(Desired(), Read()));
+  EXPECT_EQ(changes(), before);
+}
+
+TEST_F(BackendContractTest, ChangesAndRemoves) {
+  ApplyAll(Diff(Desired(), Read()));
+  State next = Desired();
+  next.services.erase(Mark(9, Family::kIpv4));
+  VirtualService& web = next.services[Key("192.0.2.1:80")];
+  web.config = Config("wrr");
+  web.config.persistence = Persistence{};
+  web.reals = {Real("10.0.0.2:8080", 5), Real("10.0.0.4:8080", 1)};
+  next.services[Key("[2001:db8::1]:80")].config.source_nat = false;
+  ApplyAll(Diff(next, Read()));
+  State there = Read();
+  // One that came later stands at the head.
+  EXPECT_THAT(there.services[Key("192.0.2.1:80")].reals,
+              ElementsAre(Real("10.0.0.4:8080", 1), Real("10.0.0.2:8080", 5)));
+  EXPECT_TRUE(Diff(next, there).steps.empty()) << ToString(Diff(next, there));
+  Restart();
+  EXPECT_TRUE(Diff(next, Read()).steps.empty());
+  ApplyAll(Diff(State{}, Read()));
+  EXPECT_TRUE(channel().Dump(EncodePlain(Command::kGetService))->empty());
+  EXPECT_TRUE(journal_->claims().empty());
+}
+
+TEST_F(BackendContractTest, LeavesAnothersServicesAlone) {
+  const ServiceKey theirs = Key("192.0.2.1:80");
+  ASSERT_EQ(Add(theirs, Config("lc")), 0);
+  ASSERT_EQ(Add(theirs, Real("10.9.9.9:80")), 0);
+  EXPECT_EQ(Read(), State{});
+  const Plan plan = Diff(Desired(), Read());
+  const auto results = backend_->Apply(plan.steps);
+  int refused = 0;
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (*KeyOf(plan.steps[i]) != theirs) {
+      EXPECT_EQ(results[i], absl::OkStatus()) << ToString(plan.steps[i]);
+    } else if (std::holds_alternative<AddService>(plan.steps[i])) {
+      EXPECT_EQ(results[i].code(), absl::StatusCode::kAlreadyExists);
+      EXPECT_THAT(std::string(results[i].message().data(), results[i].message().size()),
+                  HasSubstr("IPVS 192.0.2.1:80/tcp is another owner's"));
+      ++refused;
+    } else {
+      EXPECT_EQ(results[i].code(), absl::StatusCode::kAborted);
+    }
+  }
+  EXPECT_EQ(refused, 1);
+  EXPECT_EQ(Get(theirs)->config, Config("lc"));
+  EXPECT_THAT(Reals(theirs), ElementsAre(Real("10.9.9.9:80")));
+  EXPECT_FALSE(Read().services.contains(theirs));
+  // Once it is gone, the key is free.
+  ASSERT_EQ(Send(EncodeKey(Command::kRemoveService, theirs)), 0);
+  ApplyAll(Diff(Desired(), Read()));
+  EXPECT_EQ(Read(), Desired());
+}
+
+TEST_F(BackendContractTest, ANewServiceWithoutItsSchedulerIsRefusedWhole) {
+  State desired;
+  const ServiceKey key = Key("192.0.2.1:80");
+  desired.services[key] = {Config("nosuch"), {Real("10.0.0.1:80"), Real("10.0.0.2:80")}};
+  const auto results = backend_->Apply(Diff(desired, {}).steps);
+  ASSERT_EQ(results.size(), 3u);
+  EXPECT_EQ(results[0].code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(results[0].message().data(), results[0].message().size()),
+              HasSubstr("no scheduler nosuch: load or install the module ip_vs_nosuch"));
+  EXPECT_EQ(results[1].code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(results[2].code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(Read(), State{});
+  EXPECT_FALSE(journal_->Owns(key));
+}
+
+TEST_F(BackendContractTest, CountersOfAQuietServiceAreZero) {
+  ApplyAll(Diff(Desired(), Read()));
+  const auto stats = backend_->ReadStats();
+  ASSERT_EQ(stats.status(), absl::OkStatus());
+  EXPECT_EQ(stats->services.size(), 4u);
+  EXPECT_EQ(stats->reals.size(), 6u);
+  const auto real = stats->reals.find({Key("192.0.2.1:80"), *Endpoint::Parse("10.0.0.1:8080")});
+  ASSERT_NE(real, stats->reals.end());
+  EXPECT_EQ(real->second, (RealServerStats{.counters = {}, .weight = 3}));
+}
+
+}  // namespace
+}  // namespace kube_lvs::ipvs

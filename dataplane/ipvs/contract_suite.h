@@ -1,0 +1,22 @@
+// What a channel to IPVS and the backend upon it promise, whatever is below. A program links this
+// with one definition of MakeKernel.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "dataplane/ipvs/channel.h"
+
+namespace kube_lvs::ipvs {
+
+// A kernel without services, of this test alone.
+class Kernel {
+ public:
+  virtual ~Kernel() = default;
+  virtual Channel& channel() = 0;
+  virtual uint64_t changes_sent() const = 0;
+};
+
+std::unique_ptr<Kernel> MakeKernel();
+
+}  // namespace kube_lvs::ipvs
