@@ -99,8 +99,8 @@ absl::StatusOr<std::vector<std::pair<Key, Value>>> GetAll(MapStore& store, std::
 // The values of an mmapable array as such. kDataLoss: another layout.
 template <typename Value>
 absl::StatusOr<std::span<Value>> GetArray(MapStore& store, std::string_view map) {
-  static_assert(std::is_trivially_copyable_v<Value> && sizeof(Value) % 8 == 0 ||
-                std::is_same_v<Value, uint32_t>);
+  // The kernel gives each value of an array a multiple of 8 bytes.
+  static_assert(std::is_trivially_copyable_v<Value> && sizeof(Value) % 8 == 0);
   KUBE_LVS_ASSIGN_OR_RETURN(const std::span<uint8_t> bytes, store.Mapped(map));
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t count, store.Capacity(map));
   if (bytes.size() < size_t{count} * sizeof(Value)) {

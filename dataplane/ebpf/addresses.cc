@@ -1,0 +1,126 @@
+#include "dataplane/ebpf/addresses.h"
+
+#include <atomic>
+#include <cstring>
+#include <vector>
+
+#include "base/status.h"
+#include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/map_names.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+constexpr uint32_t kNatFlags = KLVS_ADDRESS_SNAT | KLVS_ADDRESS_NAT_REAL;
+
+}  // namespace
+
+absl::StatusOr<std::map<IpAddress, klvs_address>> Addresses::All() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
+                            (GetAll<__be32, klvs_address>(maps_, kAddressesMap)));
+  std::map<IpAddress, klvs_address> out;
+  for (const auto& [wire, record] : entries) out.emplace(FromWire(wire), record);
+  return out;
+}
+
+absl::StatusOr<std::optional<klvs_address>> Addresses::Find(const IpAddress& ip) {
+  return Get<klvs_address>(maps_, kAddressesMap, ToWire(ip));
+}
+
+absl::Status Addresses::Write(const IpAddress& ip, const klvs_address& before, klvs_address after) {
+  if ((after.flags & KLVS_ADDRESS_VIP) == 0) {
+    after.vip_id = 0;
+    after.flags &= ~static_cast<uint32_t>(KLVS_ADDRESS_ANSWER_ARP);
+  }
+  if ((after.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) {
+    after.claim_until = 0;
+    after.ifindex = 0;
+  }
+  if (std::memcmp(&before, &after, sizeof after) == 0) return absl::OkStatus();
+  if (after.flags == 0) {
+    return Annotate(Erase(maps_, kAddressesMap, ToWire(ip)), "address " + ip.ToString());
+  }
+  return Annotate(Put(maps_, kAddressesMap, ToWire(ip), after), "address " + ip.ToString());
+}
+
+absl::StatusOr<uint32_t> Addresses::AddVip(const IpAddress& ip) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+  const klvs_address before = found.value_or(klvs_address{});
+  if ((before.flags & KLVS_ADDRESS_VIP) != 0) return before.vip_id;
+  klvs_address after = before;
+  after.vip_id = next_vip_id_++;
+  after.flags |= KLVS_ADDRESS_VIP;
+  KUBE_LVS_RETURN_IF_ERROR(Write(ip, before, after));
+  return after.vip_id;
+}
+
+absl::Status Addresses::RemoveVip(const IpAddress& ip) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+  if (!found) return absl::OkStatus();
+  klvs_address after = *found;
+  after.flags &= ~static_cast<uint32_t>(KLVS_ADDRESS_VIP);
+  return Write(ip, *found, after);
+}
+
+absl::Status Addresses::Answer(const IpAddress& ip, uint32_t ifindex, uint64_t claim_until) {
+  KUBE_LVS_RETURN_IF_ERROR(AddVip(ip).status());
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+  if (!found) return absl::AbortedError("address " + ip.ToString() + " vanished meanwhile");
+  klvs_address after = *found;
+  after.flags |= KLVS_ADDRESS_ANSWER_ARP;
+  after.ifindex = ifindex;
+  after.claim_until = claim_until;
+  return Write(ip, *found, after);
+}
+
+absl::Status Addresses::StopAnswering(const IpAddress& ip) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+  if (!found) return absl::OkStatus();
+  klvs_address after = *found;
+  after.flags &= ~static_cast<uint32_t>(KLVS_ADDRESS_ANSWER_ARP);
+  return Write(ip, *found, after);
+}
+
+absl::Status Addresses::RenewClaims(uint64_t claim_until) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto all, All());
+  for (const auto& [ip, before] : all) {
+    if ((before.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
+    klvs_address after = before;
+    after.claim_until = claim_until;
+    KUBE_LVS_RETURN_IF_ERROR(Write(ip, before, after));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Addresses::AddNat(const IpAddress& ip, uint32_t flag) {
+  if (ip == IpAddress{}) return absl::OkStatus();
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+  const klvs_address before = found.value_or(klvs_address{});
+  klvs_address after = before;
+  after.flags |= flag;
+  if (flag == KLVS_ADDRESS_NAT_REAL) {
+    // Before the address is there: from then on its packets may be replies.
+    std::atomic_ref<uint32_t>(settings_.flags).fetch_or(KLVS_SETTING_PLAIN_NAT);
+  }
+  return Write(ip, before, after);
+}
+
+absl::Status Addresses::KeepNat(const std::map<IpAddress, uint32_t>& wanted) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto all, All());
+  bool plain = false;
+  for (const auto& [ip, before] : all) {
+    const auto want = wanted.find(ip);
+    const uint32_t keep = want == wanted.end() ? 0 : want->second;
+    klvs_address after = before;
+    after.flags &= ~kNatFlags | keep;
+    plain = plain || (after.flags & KLVS_ADDRESS_NAT_REAL) != 0;
+    KUBE_LVS_RETURN_IF_ERROR(Write(ip, before, after));
+  }
+  if (!plain && (settings_.flags & KLVS_SETTING_PLAIN_NAT) != 0) {
+    std::atomic_ref<uint32_t>(settings_.flags)
+        .fetch_and(~static_cast<uint32_t>(KLVS_SETTING_PLAIN_NAT));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,53 @@
+// The addresses that the programs know: VIPs (with or without an ARP answer) and the two ends that
+// replies of NAT come by. One record can be several of these at once; a record that is none of
+// them is deleted.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/ip.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/map_store.h"
+
+namespace kube_lvs::ebpf {
+
+// Not thread-safe. Writes only what changes.
+class Addresses {
+ public:
+  // Both are borrowed; `settings` is the running programs' own.
+  Addresses(MapStore& maps, klvs_settings& settings) : maps_(maps), settings_(settings) {}
+
+  absl::StatusOr<std::map<IpAddress, klvs_address>> All();
+  absl::StatusOr<std::optional<klvs_address>> Find(const IpAddress& ip);
+
+  // Ids that are no longer handed out: call with each id that is found in use.
+  void SkipVipId(uint32_t id) { next_vip_id_ = id >= next_vip_id_ ? id + 1 : next_vip_id_; }
+
+  // Makes `ip` a VIP and returns its id, the one it has if it is one.
+  absl::StatusOr<uint32_t> AddVip(const IpAddress& ip);
+  // It is a VIP no longer, and not answered for.
+  absl::Status RemoveVip(const IpAddress& ip);
+
+  // ARP for the VIP `ip` is answered on that interface until `claim_until` (CLOCK_BOOTTIME ns).
+  absl::Status Answer(const IpAddress& ip, uint32_t ifindex, uint64_t claim_until);
+  absl::Status StopAnswering(const IpAddress& ip);
+  absl::Status RenewClaims(uint64_t claim_until);
+
+  // `flag` is KLVS_ADDRESS_SNAT or KLVS_ADDRESS_NAT_REAL. 0.0.0.0 is ignored.
+  absl::Status AddNat(const IpAddress& ip, uint32_t flag);
+  // Takes these two flags from all addresses but the given, which have at most the given.
+  absl::Status KeepNat(const std::map<IpAddress, uint32_t>& wanted);
+
+ private:
+  absl::Status Write(const IpAddress& ip, const klvs_address& before, klvs_address after);
+
+  MapStore& maps_;
+  klvs_settings& settings_;
+  uint32_t next_vip_id_ = 1;
+};
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,408 @@
+#include "dataplane/ebpf/backend.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+
+#include "base/status.h"
+#include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/codec.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+constexpr Duration kAskAgain = std::chrono::seconds(1);  // for a neighbour that is silent
+
+absl::Status RefuseIpv6(const IpAddress& ip, const NodeItem& item) {
+  if (ip.IsV4()) return absl::OkStatus();
+  return absl::UnimplementedError(ToString(item) + ": eBPF handles IPv4 only");
+}
+
+// One step onto a service, as strict as a kernel: nullopt is "not there".
+struct ToModel {
+  std::optional<VirtualService>& service;
+
+  absl::Status operator()(const AddService& s) const {
+    if (service) return absl::AlreadyExistsError(ToString(s.key) + " is there already");
+    KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.config));
+    service = VirtualService{s.config, {}};
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const SetService& s) const {
+    if (!service) return Missing(s.key);
+    KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.config));
+    service->config = s.config;
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const RemoveService& s) const {
+    if (!service) return Missing(s.key);
+    service.reset();
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const AddReal& s) const {
+    if (!service) return Missing(s.key);
+    KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.real));
+    if (Find(s.real.at) != service->reals.end()) {
+      return absl::AlreadyExistsError(ToString(s.key) + " -> " + s.real.at.ToString() +
+                                      " is there already");
+    }
+    service->reals.push_back(s.real);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const SetReal& s) const {
+    if (!service) return Missing(s.key);
+    KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.real));
+    const auto real = Find(s.real.at);
+    if (real == service->reals.end()) return Missing(s.key, s.real.at);
+    *real = s.real;
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const RemoveReal& s) const {
+    if (!service) return Missing(s.key);
+    const auto real = Find(s.at);
+    if (real == service->reals.end()) return Missing(s.key, s.at);
+    service->reals.erase(real);
+    return absl::OkStatus();
+  }
+  absl::Status operator()(const AddItem&) const { return NoService(); }
+  absl::Status operator()(const RemoveItem&) const { return NoService(); }
+
+  static absl::Status NoService() { return absl::InternalError("a node item is no service"); }
+  static absl::Status Missing(const ServiceKey& key) {
+    return absl::NotFoundError(ToString(key) + " is not there");
+  }
+  static absl::Status Missing(const ServiceKey& key, const Endpoint& at) {
+    return absl::NotFoundError(ToString(key) + " -> " + at.ToString() + " is not there");
+  }
+  std::vector<RealServer>::iterator Find(const Endpoint& at) const {
+    return std::ranges::find(service->reals, at, &RealServer::at);
+  }
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<EbpfBackend>> EbpfBackend::Adopt(MapStore& maps, Programs& programs,
+                                                                Network& network,
+                                                                const Clock& clock) {
+  std::unique_ptr<EbpfBackend> out(new EbpfBackend(maps, programs, network, clock));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
+  if (settings.empty() || settings[0].layout != KLVS_LAYOUT) {
+    return absl::FailedPreconditionError(
+        "the maps have layout " + std::to_string(settings.empty() ? 0 : settings[0].layout) +
+        ", this version writes layout " + std::to_string(KLVS_LAYOUT) +
+        "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
+  }
+  out->addresses_ = std::make_unique<Addresses>(maps, settings[0]);
+  KUBE_LVS_ASSIGN_OR_RETURN(out->interfaces_, GetArray<klvs_interface>(maps, kInterfacesMap));
+  auto services = ServiceTables::Adopt(
+      maps, *out->addresses_,
+      [backend = out.get()](const IpAddress& to) { return backend->WayTo(to); }, clock.Now());
+  if (!services.ok()) {
+    return Annotate(services.status(),
+                    "the maps cannot be taken over; to start anew, drain this node and run "
+                    "kube-lvs-agent --cleanup");
+  }
+  out->services_ = *std::move(services);
+  return out;
+}
+
+bool EbpfBackend::Takes(const Step& step) const {
+  if (const ServiceKey* key = KeyOf(step)) return key->dataplane == Dataplane::kEbpf;
+  const auto* add = std::get_if<AddItem>(&step);
+  const NodeItem& item = add != nullptr ? add->item : std::get<RemoveItem>(step).item;
+  if (const auto* vip = std::get_if<AnsweredVip>(&item)) return vip->dataplane == Dataplane::kEbpf;
+  return std::holds_alternative<Attachment>(item) || std::holds_alternative<TunnelPeer>(item) ||
+         std::holds_alternative<MssClamp>(item);
+}
+
+absl::StatusOr<State> EbpfBackend::Read() {
+  State out;
+  KUBE_LVS_ASSIGN_OR_RETURN(out.services, services_->Read());
+  KUBE_LVS_RETURN_IF_ERROR(ReadItems(out.items));
+  return out;
+}
+
+absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto attached, Attached());
+  for (const auto& [link, report] : attached) items.insert(Attachment{link.name});
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_->All());
+  for (const auto& [ip, record] : addresses) {
+    if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
+    const auto link = std::ranges::find(links, record.ifindex, &Link::index);
+    if (link == links.end()) continue;  // the interface is gone: not answered
+    items.insert(AnsweredVip{Dataplane::kEbpf, ip, link->name});
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto peers,
+                            (GetAll<klvs_tunnel_peer, uint32_t>(maps_, kTunnelPeersMap)));
+  for (const auto& [peer, one] : peers) {
+    items.insert(TunnelPeer{FromWire(peer.director), FromWire(peer.vip)});
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto clamps, (GetAll<__be32, uint32_t>(maps_, kMssClampsMap)));
+  for (const auto& [vip, mss] : clamps) {
+    items.insert(MssClamp{FromWire(vip), static_cast<uint16_t>(mss)});
+  }
+  return absl::OkStatus();
+}
+
+std::vector<absl::Status> EbpfBackend::Apply(std::span<const Step> steps) {
+  const TimePoint now = clock_.Now();
+  std::vector<absl::Status> statuses(steps.size());
+  std::set<ServiceKey> failed;
+  const absl::Status swept = services_->Sweep(now);
+  for (size_t begin = 0; begin < steps.size();) {
+    const ServiceKey* key = KeyOf(steps[begin]);
+    if (key == nullptr) {
+      const auto* add = std::get_if<AddItem>(&steps[begin]);
+      const NodeItem& item = add != nullptr ? add->item : std::get<RemoveItem>(steps[begin]).item;
+      statuses[begin] = ApplyItem(item, add != nullptr, steps);
+      ++begin;
+      continue;
+    }
+    size_t end = begin + 1;
+    while (end < steps.size() && KeyOf(steps[end]) != nullptr && *KeyOf(steps[end]) == *key) ++end;
+    const auto of_service = std::span(statuses).subspan(begin, end - begin);
+    if (failed.contains(*key)) {
+      std::ranges::fill(of_service,
+                        absl::AbortedError("an earlier step of " + ToString(*key) + " failed"));
+    } else {
+      ApplyService(steps.subspan(begin, end - begin), of_service);
+      if (!std::ranges::all_of(of_service, &absl::Status::ok)) failed.insert(*key);
+    }
+    begin = end;
+  }
+  ways_.clear();
+  // Only tidying: what it could not do now is done next time.
+  if (swept.ok()) services_->Sweep(now).IgnoreError();
+  return statuses;
+}
+
+void EbpfBackend::ApplyService(std::span<const Step> steps, std::span<absl::Status> statuses) {
+  const ServiceKey& key = *KeyOf(steps[0]);
+  const absl::Status aborted =
+      absl::AbortedError("an earlier step of " + ToString(key) + " failed");
+  const auto fail_from = [&](size_t first, const absl::Status& status) {
+    std::ranges::fill(statuses.subspan(first), aborted);
+    statuses[first] = status;
+  };
+  if (!std::holds_alternative<Endpoint>(key.match)) {
+    return fail_from(0, CheckSupported(key, ServiceConfig{}));
+  }
+  const auto actual = services_->Find(key);
+  if (!actual.ok()) return fail_from(0, actual.status());
+  std::optional<VirtualService> wanted = *actual;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const absl::Status status = std::visit(ToModel{wanted}, steps[i]);
+    if (status.ok()) continue;
+    fail_from(i, status);
+    break;
+  }
+  const size_t good = static_cast<size_t>(
+      std::ranges::find_if(statuses, [](const absl::Status& s) { return !s.ok(); }) -
+      statuses.begin());
+  if (good == 0) return;
+  absl::Status done;
+  if (wanted) {
+    SortCanonically(wanted->reals);
+    done = services_->Write(key, *wanted, clock_.Now());
+  } else if (*actual) {
+    done = services_->Remove(key, clock_.Now());
+  }
+  if (!done.ok()) fail_from(0, done);
+}
+
+absl::Status EbpfBackend::ApplyItem(const NodeItem& item, bool add, std::span<const Step> all) {
+  if (const auto* attachment = std::get_if<Attachment>(&item)) return Set(*attachment, add);
+  if (const auto* peer = std::get_if<TunnelPeer>(&item)) return Set(*peer, add);
+  if (const auto* clamp = std::get_if<MssClamp>(&item)) return Set(*clamp, add);
+  if (const auto* vip = std::get_if<AnsweredVip>(&item)) return Set(*vip, add, all);
+  return absl::InvalidArgumentError(ToString(item) + " is not for eBPF");
+}
+
+absl::Status EbpfBackend::Set(const Attachment& item, bool add) {
+  const auto link = network_.LinkByName(item.interface);
+  if (!link.ok() && link.status().code() == absl::StatusCode::kNotFound && !add) {
+    return absl::OkStatus();  // it took our programs along
+  }
+  if (!link.ok()) return link.status();
+  klvs_interface& slot = interfaces_[link->index % interfaces_.size()];
+  std::atomic_ref<uint32_t> ifindex(slot.ifindex);
+  if (!add) {
+    KUBE_LVS_RETURN_IF_ERROR(programs_.Detach(*link));
+    if (slot.ifindex == link->index) ifindex.store(0);
+    return absl::OkStatus();
+  }
+  if (slot.ifindex != 0 && slot.ifindex != link->index) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto links, network_.Links());
+    const auto other = std::ranges::find(links, slot.ifindex, &Link::index);
+    if (other != links.end()) {
+      return absl::FailedPreconditionError(
+          "interfaces " + item.interface + " and " + other->name + " have the numbers " +
+          std::to_string(link->index) + " and " + std::to_string(other->index) +
+          ", which share a place in klvs_interfaces; make one of them anew");
+    }
+  }
+  // The record first: what arrives on an interface without one is not served.
+  if (slot.ifindex != link->index ||
+      !std::equal(link->mac.bytes.begin(), link->mac.bytes.end(), slot.mac)) {
+    ifindex.store(0);
+    std::ranges::copy(link->mac.bytes, slot.mac);
+    ifindex.store(link->index);
+  }
+  const auto report = programs_.Attach(*link);
+  if (!report.ok()) ifindex.store(0);
+  return report.status();
+}
+
+absl::Status EbpfBackend::Set(const TunnelPeer& item, bool add) {
+  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.director, item));
+  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.vip, item));
+  const klvs_tunnel_peer key{ToWire(item.director), ToWire(item.vip)};
+  return Annotate(
+      add ? Put(maps_, kTunnelPeersMap, key, uint32_t{1}) : Erase(maps_, kTunnelPeersMap, key),
+      ToString(item));
+}
+
+absl::Status EbpfBackend::Set(const MssClamp& item, bool add) {
+  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.vip, item));
+  if (item.mss == 0) return absl::InvalidArgumentError(ToString(item) + ": 0 is no segment size");
+  const __be32 key = ToWire(item.vip);
+  if (add) return Annotate(Put(maps_, kMssClampsMap, key, uint32_t{item.mss}), ToString(item));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto mss, Get<uint32_t>(maps_, kMssClampsMap, key));
+  if (!mss || *mss != item.mss) return absl::OkStatus();  // another clamp replaced it
+  return Annotate(Erase(maps_, kMssClampsMap, key), ToString(item));
+}
+
+absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const Step> all) {
+  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.vip, item));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto links, network_.Links());
+  const auto link = std::ranges::find(links, item.interface, &Link::name);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(item.vip));
+  const bool answered = record && (record->flags & KLVS_ADDRESS_ANSWER_ARP) != 0;
+  if (!add) {
+    if (!answered || (link != links.end() && record->ifindex != link->index)) {
+      return absl::OkStatus();  // another interface took it over
+    }
+    return services_->HasServices(item.vip) ? addresses_->StopAnswering(item.vip)
+                                            : addresses_->RemoveVip(item.vip);
+  }
+  if (link == links.end()) {
+    return absl::NotFoundError(ToString(item) + ": there is no interface " + item.interface);
+  }
+  if (answered && record->ifindex != link->index) {
+    const auto other = std::ranges::find(links, record->ifindex, &Link::index);
+    if (other != links.end()) {
+      AnsweredVip there = item;
+      there.interface = other->name;
+      if (std::ranges::find(all, Step(RemoveItem{there})) == all.end()) {
+        return absl::InvalidArgumentError(ToString(item) + ": it is answered on " + other->name +
+                                          "; a VIP has one interface");
+      }
+    }
+  }
+  KUBE_LVS_RETURN_IF_ERROR(addresses_->Answer(item.vip, link->index, claim_until_));
+  return network_.Announce(item.vip, *link);
+}
+
+NextHop EbpfBackend::WayTo(const IpAddress& to) {
+  if (const auto known = ways_.find(to); known != ways_.end()) return known->second;
+  const auto asked = network_.Route(to);
+  // Without a route the record says so: packets are dropped with that reason, and Refresh mends it
+  // when the route is back.
+  NextHop hop = asked.ok() ? *asked : NextHop{};
+  if (!hop.local && hop.ifindex != 0) {
+    // One that does not answer is asked again, but not at every notification that its own failure
+    // makes. Meanwhile tc has the kernel resolve it packet by packet.
+    const auto [asked_at, first] =
+        kept_.try_emplace({hop.ifindex, hop.neighbour}, clock_.Now() - kAskAgain);
+    if ((first || hop.neighbour_mac.IsZero()) && clock_.Now() - asked_at->second >= kAskAgain) {
+      asked_at->second = clock_.Now();
+      if (!network_.KeepResolved(hop).ok()) kept_.erase(asked_at);
+    }
+  }
+  ways_.emplace(to, hop);
+  return hop;
+}
+
+absl::Status EbpfBackend::Refresh() {
+  network_.TakeChanges();
+  ways_.clear();
+  const absl::Status ways = services_->RefreshWays();
+  ways_.clear();
+  KUBE_LVS_RETURN_IF_ERROR(ways);
+  KUBE_LVS_RETURN_IF_ERROR(RefreshInterfaces());
+  return services_->Sweep(clock_.Now());
+}
+
+absl::Status EbpfBackend::RefreshInterfaces() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
+  for (klvs_interface& slot : interfaces_) {
+    if (slot.ifindex == 0) continue;
+    std::atomic_ref<uint32_t> ifindex(slot.ifindex);
+    const auto link = std::ranges::find(links, slot.ifindex, &Link::index);
+    if (link == links.end()) {
+      ifindex.store(0);
+      continue;
+    }
+    if (std::equal(link->mac.bytes.begin(), link->mac.bytes.end(), slot.mac)) continue;
+    ifindex.store(0);
+    std::ranges::copy(link->mac.bytes, slot.mac);
+    ifindex.store(link->index);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EbpfBackend::RenewClaims(uint64_t until_boottime_ns) {
+  claim_until_ = until_boottime_ns;
+  return addresses_->RenewClaims(until_boottime_ns);
+}
+
+absl::StatusOr<std::set<std::string>> EbpfBackend::InterfacesOf(std::span<const RealServer> reals) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
+  std::set<std::string> out;
+  std::set<IpAddress> asked;
+  for (const RealServer& real : reals) {
+    if (!asked.insert(real.at.ip).second) continue;
+    const auto hop = network_.Route(real.at.ip);
+    if (!hop.ok() && hop.status().code() != absl::StatusCode::kNotFound) return hop.status();
+    if (!hop.ok() || hop->local) continue;
+    const auto link = std::ranges::find(links, hop->ifindex, &Link::index);
+    if (link != links.end() && !link->loopback) out.insert(link->name);
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<std::pair<Link, AttachReport>>> EbpfBackend::Attached() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
+  std::vector<std::pair<Link, AttachReport>> out;
+  for (const Link& link : links) {
+    // Only where our record is: a node has hundreds of interfaces.
+    if (interfaces_[link.index % interfaces_.size()].ifindex != link.index) continue;
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto report, programs_.Find(link));
+    if (report) out.emplace_back(link, *report);
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<AttachReport>> EbpfBackend::Attachments() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto attached, Attached());
+  std::vector<AttachReport> out;
+  for (const auto& [link, report] : attached) out.push_back(report);
+  return out;
+}
+
+absl::StatusOr<Stats> EbpfBackend::ReadStats() {
+  Stats out;
+  KUBE_LVS_RETURN_IF_ERROR(services_->ReadStats(out));
+  for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(kDropsMap, AsBytes(reason)));
+    uint64_t& sum = out.drops[DropReasonName(reason)];
+    for (const Bytes& bytes : per_cpu) {
+      KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<uint64_t>(bytes));
+      sum += one;
+    }
+  }
+  return out;
+}
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,98 @@
+// The eBPF dataplane as a Backend: services, real servers and their node items in the maps of our
+// programs. What Read() reports comes from the maps and interfaces alone.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/addresses.h"
+#include "dataplane/ebpf/map_store.h"
+#include "dataplane/ebpf/network.h"
+#include "dataplane/ebpf/programs.h"
+#include "dataplane/ebpf/service_tables.h"
+#include "dataplane/model/backend.h"
+
+namespace kube_lvs::ebpf {
+
+// Not thread-safe. The calling thread is in the network namespace that the parts were made in.
+class EbpfBackend final : public Backend {
+ public:
+  // Takes over what the maps hold: same ids, same connections; nothing is written unless a crash
+  // left something half done. All are borrowed. kFailedPrecondition: the maps have another layout.
+  // kDataLoss: they contradict themselves. Both messages name the mend.
+  static absl::StatusOr<std::unique_ptr<EbpfBackend>> Adopt(MapStore& maps, Programs& programs,
+                                                            Network& network, const Clock& clock);
+
+  std::string Name() const override { return "eBPF"; }
+  bool Takes(const Step& step) const override;
+  absl::StatusOr<State> Read() override;
+  // Consecutive steps of one service become visible together, or none of them does.
+  std::vector<absl::Status> Apply(std::span<const Step> steps) override;
+  absl::StatusOr<Stats> ReadStats() override;
+
+  // Readable when the network changed: call Refresh() then, and on a timer.
+  int fd() const { return network_.fd(); }
+
+  // Brings the ways to real servers and the interfaces' records up to date, and ends the rest of
+  // removed objects. Writes only what changed.
+  absl::Status Refresh();
+
+  // Every answered VIP is answered until then (CLOCK_BOOTTIME, nanoseconds); those answered later
+  // start with it, too. Without a call the right to answer does not end.
+  absl::Status RenewClaims(uint64_t until_boottime_ns);
+
+  // The interfaces through which these real servers are reached now, without lo: where the replies
+  // of NAT come in. Those without a route are left out.
+  absl::StatusOr<std::set<std::string>> InterfacesOf(std::span<const RealServer> reals);
+
+  // How each attached interface is served, for reports.
+  absl::StatusOr<std::vector<AttachReport>> Attachments();
+
+  // How full the tables are, 0 .. 1, by name.
+  std::map<std::string, double> Fill() const { return services_->Fill(); }
+
+ private:
+  EbpfBackend(MapStore& maps, Programs& programs, Network& network, const Clock& clock)
+      : maps_(maps), programs_(programs), network_(network), clock_(clock) {}
+
+  NextHop WayTo(const IpAddress& to);
+
+  // The steps of one service, one after the other; the statuses of those that are not OK and of
+  // all after them are set.
+  void ApplyService(std::span<const Step> steps, std::span<absl::Status> statuses);
+  absl::Status ApplyItem(const NodeItem& item, bool add, std::span<const Step> all);
+
+  absl::Status Set(const Attachment& item, bool add);
+  absl::Status Set(const TunnelPeer& item, bool add);
+  absl::Status Set(const MssClamp& item, bool add);
+  absl::Status Set(const AnsweredVip& item, bool add, std::span<const Step> all);
+
+  absl::Status ReadItems(std::set<NodeItem>& items);
+  absl::StatusOr<std::vector<std::pair<Link, AttachReport>>> Attached();
+  absl::Status RefreshInterfaces();
+
+  MapStore& maps_;
+  Programs& programs_;
+  Network& network_;
+  const Clock& clock_;
+  std::span<klvs_interface> interfaces_;
+  std::unique_ptr<Addresses> addresses_;
+  std::unique_ptr<ServiceTables> services_;
+  uint64_t claim_until_ = UINT64_MAX;
+  std::map<IpAddress, NextHop> ways_;  // asked within one call; empty between calls
+  // Neighbours (interface, address) that the kernel was asked to keep resolved, and when last.
+  std::map<std::pair<uint32_t, IpAddress>, TimePoint> kept_;
+};
+
+}  // namespace kube_lvs::ebpf

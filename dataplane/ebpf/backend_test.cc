@@ -1,0 +1,558 @@
+#include "dataplane/ebpf/backend.h"
+
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/testing/fake_maps.h"
+#include "dataplane/ebpf/testing/fake_network.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+ServiceKey Key(const std::string& at, Protocol protocol = Protocol::kTcp) {
+  return {Dataplane::kEbpf, *Endpoint::Parse(at), protocol};
+}
+RealServer Real(const std::string& at, uint32_t weight = 1,
+                ForwardingMethod method = ForwardingMethod::kNat) {
+  RealServer real;
+  real.at = *Endpoint::Parse(at);
+  real.weight = weight;
+  real.method = method;
+  return real;
+}
+ServiceConfig Config(const std::string& scheduler, bool source_nat = false) {
+  ServiceConfig config;
+  config.scheduler = scheduler;
+  config.source_nat = source_nat;
+  return config;
+}
+
+class EbpfBackendTest : public testing::Test {
+ protected:
+  explicit EbpfBackendTest(const FakeMapSizes& sizes = {}) {
+    MakeMaps(maps_, sizes);
+    network_.AddLink(2, "eth0");
+    network_.AddLink(3, "eth1");
+    for (uint8_t host = 1; host < 10; ++host) {
+      network_.AddRoute(Ip("10.0.0." + std::to_string(host)), 2, Ip("10.0.0.250"), host);
+    }
+    Start();
+  }
+
+  // As after a start of the agent: nothing of the old object is left but the maps.
+  void Start() {
+    backend_.reset();
+    auto backend = EbpfBackend::Adopt(maps_, programs_, network_, clock_);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    backend_ = *std::move(backend);
+  }
+
+  absl::Status Do(const std::vector<Step>& steps) {
+    for (const absl::Status& status : backend_->Apply(steps)) {
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  VirtualService Actual(const ServiceKey& key) {
+    const auto state = backend_->Read();
+    EXPECT_TRUE(state.ok()) << state.status();
+    const auto found = state->services.find(key);
+    return found == state->services.end() ? VirtualService{} : found->second;
+  }
+
+  std::span<klvs_real> Reals() { return GetArray<klvs_real>(maps_, kRealsMap).value(); }
+  std::span<klvs_real_conns> Conns() {
+    return GetArray<klvs_real_conns>(maps_, kRealConnsMap).value();
+  }
+  std::span<klvs_service_state> States() {
+    return GetArray<klvs_service_state>(maps_, kServiceStateMap).value();
+  }
+
+  klvs_address Address(const std::string& ip) {
+    return Get<klvs_address>(maps_, kAddressesMap, ToWire(Ip(ip)))->value_or(klvs_address{});
+  }
+  klvs_service Service(const ServiceKey& key) {
+    const klvs_address vip = Address(std::get<Endpoint>(key.match).ip.ToString());
+    return Get<klvs_service>(maps_, kServicesMap, EncodeKey(vip.vip_id, key))
+        ->value_or(klvs_service{});
+  }
+  std::vector<klvs_list_entry> List(const ServiceKey& key) {
+    const klvs_service service = Service(key);
+    const auto all = GetArray<klvs_list_entry>(maps_, kListsMap).value();
+    const auto list = all.subspan(service.list_base, service.list_count);
+    return {list.begin(), list.end()};
+  }
+  // The real server behind each slot.
+  std::vector<std::string> Table(const ServiceKey& key) {
+    const klvs_service service = Service(key);
+    std::vector<std::string> out;
+    for (const TableCell& cell : GetArray<TableCell>(maps_, kTablesMap)
+                                     .value()
+                                     .subspan(service.table_base, service.table_size)) {
+      out.push_back(cell.real == 0 ? "" : FromWire(Reals()[cell.real].address).ToString());
+    }
+    return out;
+  }
+  uint32_t IdOf(const ServiceKey& key, const std::string& ip) {
+    for (const klvs_list_entry& entry : List(key)) {
+      if (FromWire(Reals()[entry.real].address) == Ip(ip)) return entry.real;
+    }
+    return 0;
+  }
+
+  FakeMapStore maps_;
+  FakePrograms programs_;
+  FakeNetwork network_;
+  FakeClock clock_;
+  std::unique_ptr<EbpfBackend> backend_;
+  const ServiceKey web_ = Key("192.0.2.1:80");
+};
+
+TEST_F(EbpfBackendTest, WhatWasAppliedIsReadBackInCanonicalOrder) {
+  ASSERT_TRUE(Do({AddService{web_, Config("wrr", true)}, AddReal{web_, Real("10.0.0.3:80", 2)},
+                  AddReal{web_, Real("10.0.0.1:81", 5)}, AddReal{web_, Real("10.0.0.1:80", 1)}})
+                  .ok());
+  const VirtualService actual = Actual(web_);
+  EXPECT_EQ(actual.config, Config("wrr", true));
+  EXPECT_EQ(actual.reals, (std::vector<RealServer>{Real("10.0.0.1:80", 1), Real("10.0.0.1:81", 5),
+                                                   Real("10.0.0.3:80", 2)}));
+  const klvs_service record = Service(web_);
+  EXPECT_EQ(record.wrr_max, 5U);
+  EXPECT_EQ(record.wrr_gcd, 1U);
+  EXPECT_EQ(record.start_weight, 5U);
+  EXPECT_NE(record.generation, 0);
+}
+
+TEST_F(EbpfBackendTest, TheStepsOfAServiceBecomeVisibleTogether) {
+  int service_writes = 0;
+  maps_.after_write = [&](std::string_view map) { service_writes += map == kServicesMap; };
+  ASSERT_TRUE(Do({AddService{web_, Config("mh")}, AddReal{web_, Real("10.0.0.1:80")},
+                  AddReal{web_, Real("10.0.0.2:80")}, SetReal{web_, Real("10.0.0.2:80", 7)}})
+                  .ok());
+  EXPECT_EQ(service_writes, 1);
+  ASSERT_TRUE(
+      Do({AddReal{web_, Real("10.0.0.3:80")}, RemoveReal{web_, Real("10.0.0.1:80").at}}).ok());
+  EXPECT_EQ(service_writes, 2);
+}
+
+TEST_F(EbpfBackendTest, ListAndTableAreCompleteWhenTheServiceBecomesVisible) {
+  maps_.after_write = [&](std::string_view map) {
+    if (map != kServicesMap) return;
+    for (const klvs_list_entry& entry : List(web_)) {
+      EXPECT_TRUE(Reals()[entry.real].flags & KLVS_REAL_VALID);
+      EXPECT_FALSE(Reals()[entry.real].flags & KLVS_REAL_REMOVED);
+      EXPECT_TRUE(Reals()[entry.real].flags & KLVS_REAL_L2);
+    }
+    const auto table = Table(web_);
+    EXPECT_EQ(std::ranges::count(table, ""), 0);
+    EXPECT_EQ(Address("192.0.2.1").flags, KLVS_ADDRESS_VIP);
+    EXPECT_EQ(Address("10.0.0.1").flags, KLVS_ADDRESS_NAT_REAL);
+  };
+  ASSERT_TRUE(Do({AddService{web_, Config("mh")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.2:80")}}).ok());
+}
+
+TEST_F(EbpfBackendTest, AStartTakesOverWithoutOneWrite) {
+  ASSERT_TRUE(Do({AddItem{Attachment{"eth0"}}, AddService{web_, Config("mh")},
+                  AddReal{web_, Real("10.0.0.1:80", 3)}, AddReal{web_, Real("10.0.0.2:80", 0)},
+                  AddService{Key("192.0.2.2:53", Protocol::kUdp), Config("rr")},
+                  AddItem{TunnelPeer{Ip("10.0.0.8"), Ip("192.0.2.9")}},
+                  AddItem{MssClamp{Ip("192.0.2.9"), 1400}},
+                  AddItem{AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.1"), "eth0"}}})
+                  .ok());
+  const auto state = backend_->Read();
+  const auto contents = maps_.Contents();
+  const int writes = maps_.writes;
+  Start();
+  EXPECT_EQ(*backend_->Read(), *state);
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(maps_.writes, writes);
+  EXPECT_EQ(maps_.Contents(), contents);
+}
+
+TEST_F(EbpfBackendTest, AChangeOfWeightKeepsIdsAndRecords) {
+  ASSERT_TRUE(Do({AddService{web_, Config("wrr")}, AddReal{web_, Real("10.0.0.1:80", 3)},
+                  AddReal{web_, Real("10.0.0.2:80", 1)}})
+                  .ok());
+  const auto before = List(web_);
+  Conns()[before[0].real].active = 9;
+  const klvs_counters counted{7, 700, 1, 0, 0};
+  maps_.SetOnCpu(kRealCountersMap, before[0].real, 1, AsBytes(counted));
+  ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.1:80", 0)}}).ok());
+  const auto after = List(web_);
+  EXPECT_EQ(after[0].real, before[0].real);
+  EXPECT_EQ(after[0].weight, 0U);
+  EXPECT_EQ(after[1].real, before[1].real);
+  EXPECT_EQ(Reals()[after[0].real].weight, 0U);
+  EXPECT_EQ(Conns()[after[0].real].active, 9U);
+  EXPECT_EQ(backend_->ReadStats()->reals.at({web_, Real("10.0.0.1:80").at}).counters.packets, 7U);
+}
+
+TEST_F(EbpfBackendTest, QuiescingDoesNotMoveAnybodyInAMaglevTable) {
+  ASSERT_TRUE(Do({AddService{web_, Config("mh")}, AddReal{web_, Real("10.0.0.1:80", 3)},
+                  AddReal{web_, Real("10.0.0.2:80", 1)}})
+                  .ok());
+  const auto before = Table(web_);
+  EXPECT_EQ(before.size(), 4093U);
+  ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.1:80", 0)}}).ok());
+  EXPECT_EQ(Table(web_), before);
+  EXPECT_EQ(Reals()[IdOf(web_, "10.0.0.1")].weight, 0U);
+  Start();  // the weight that it had is not forgotten
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.3:80", 1)}}).ok());
+  ASSERT_TRUE(Do({RemoveReal{web_, Real("10.0.0.3:80").at}}).ok());
+  EXPECT_EQ(Table(web_), before);
+}
+
+TEST_F(EbpfBackendTest, ARemovedRealServerKeepsItsRecordWhileItHasConnections) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")},
+                  AddReal{web_, Real("10.0.0.2:80")}})
+                  .ok());
+  const uint32_t id = IdOf(web_, "10.0.0.1");
+  Conns()[id].inactive = 1;
+  ASSERT_TRUE(Do({RemoveReal{web_, Real("10.0.0.1:80").at}}).ok());
+  clock_.Advance(std::chrono::minutes(1));
+  Start();
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Reals()[id].flags, KLVS_REAL_VALID | KLVS_REAL_REMOVED | KLVS_REAL_L2);
+  EXPECT_EQ(Address("10.0.0.1").flags, KLVS_ADDRESS_NAT_REAL);  // its replies still come
+
+  // It returns and is the same.
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.1:80", 4)}}).ok());
+  EXPECT_EQ(IdOf(web_, "10.0.0.1"), id);
+  EXPECT_EQ(Reals()[id].flags, KLVS_REAL_VALID | KLVS_REAL_L2);
+
+  // It goes, and so do its connections, and a second later its id.
+  ASSERT_TRUE(Do({RemoveReal{web_, Real("10.0.0.1:80").at}}).ok());
+  Conns()[id].inactive = 0;
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_NE(Reals()[id].flags, 0);
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Reals()[id].flags, 0);
+  EXPECT_EQ(Address("10.0.0.1").flags, 0U);
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.7:80")}}).ok());
+  EXPECT_EQ(IdOf(web_, "10.0.0.7"), id);
+}
+
+TEST_F(EbpfBackendTest, ARemovedServiceGetsItsIdBackWhileConnectionsRemain) {
+  ASSERT_TRUE(Do({AddService{Key("192.0.2.9:80"), Config("rr")}, AddService{web_, Config("rr")},
+                  AddReal{web_, Real("10.0.0.1:80")}})
+                  .ok());
+  const uint32_t service = Service(web_).id;
+  const uint32_t real = IdOf(web_, "10.0.0.1");
+  Conns()[real].active = 1;
+  ASSERT_TRUE(Do({RemoveService{web_}}).ok());
+  EXPECT_EQ(Address("192.0.2.1").flags, 0U);
+  clock_.Advance(std::chrono::minutes(1));
+  Start();
+  ASSERT_TRUE(Do({AddService{Key("192.0.2.8:80"), Config("rr")}}).ok());
+  EXPECT_NE(Service(Key("192.0.2.8:80")).id, service);
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  EXPECT_EQ(Service(web_).id, service);
+  EXPECT_EQ(IdOf(web_, "10.0.0.1"), real);
+}
+
+TEST_F(EbpfBackendTest, AFreedListIsNotOverwrittenForASecond) {
+  ASSERT_TRUE(Do({AddService{web_, Config("mh")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  const klvs_service first = Service(web_);
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.2:80")}}).ok());
+  const klvs_service second = Service(web_);
+  EXPECT_NE(second.list_base, first.list_base);
+  EXPECT_NE(second.table_base, first.table_base);
+  EXPECT_NE(second.generation, first.generation);
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(Do({RemoveReal{web_, Real("10.0.0.2:80").at}}).ok());
+  EXPECT_EQ(Service(web_).list_base, first.list_base);
+  EXPECT_EQ(Service(web_).table_base, first.table_base);
+}
+
+TEST_F(EbpfBackendTest, RoundRobinGoesOnWhereItWas) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.2:80")},
+                  AddReal{web_, Real("10.0.0.3:80")}})
+                  .ok());
+  const klvs_service service = Service(web_);
+  States()[service.id].cursor = uint64_t{service.generation} << 48 | uint64_t{2} << 32;
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  EXPECT_EQ(Service(web_).start_position, 3);
+  EXPECT_NE(Service(web_).generation, service.generation);
+}
+
+TEST_F(EbpfBackendTest, NatRegistersWhereItsRepliesComeFromOrTo) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr", true)}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  EXPECT_EQ(Address("10.0.0.250").flags, KLVS_ADDRESS_SNAT);
+  EXPECT_EQ(Address("10.0.0.1").flags, 0U);
+  const auto settings = GetArray<klvs_settings>(maps_, kSettingsMap).value();
+  EXPECT_EQ(settings[0].flags, 0U);
+
+  // Source NAT off: old connections keep their address, new ones need the other.
+  Conns()[IdOf(web_, "10.0.0.1")].active = 1;
+  ASSERT_TRUE(Do({SetService{web_, Config("rr", false)}}).ok());
+  EXPECT_EQ(Address("10.0.0.250").flags, KLVS_ADDRESS_SNAT);
+  EXPECT_EQ(Address("10.0.0.1").flags, KLVS_ADDRESS_NAT_REAL);
+  EXPECT_EQ(settings[0].flags, KLVS_SETTING_PLAIN_NAT);
+
+  Conns()[IdOf(web_, "10.0.0.1")].active = 0;
+  ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.1:80", 2)}}).ok());
+  EXPECT_EQ(Address("10.0.0.250").flags, 0U);
+
+  ASSERT_TRUE(Do({RemoveService{web_}}).ok());
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("10.0.0.1").flags, 0U);
+  EXPECT_EQ(settings[0].flags, 0U);
+}
+
+TEST_F(EbpfBackendTest, WaysFollowTheNetwork) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr", true)}, AddReal{web_, Real("10.0.0.1:80")},
+                  AddReal{web_, Real("10.0.1.1:80")}})
+                  .ok());
+  klvs_real& near = Reals()[IdOf(web_, "10.0.0.1")];
+  klvs_real& far = Reals()[IdOf(web_, "10.0.1.1")];
+  EXPECT_EQ(near.ifindex, 2U);
+  EXPECT_EQ(near.dst_mac[5], 1);
+  EXPECT_EQ(far.ifindex, 0U);  // no route yet
+
+  network_.AddRoute(Ip("10.0.1.1"), 3, Ip("10.0.1.250"), 0);
+  network_.routes[Ip("10.0.0.1")].neighbour_mac.bytes[5] = 99;
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(near.dst_mac[5], 99);
+  EXPECT_EQ(near.flags, KLVS_REAL_VALID | KLVS_REAL_L2);
+  EXPECT_EQ(far.ifindex, 3U);
+  EXPECT_EQ(far.flags, KLVS_REAL_VALID);  // tc resolves the neighbour until it is known
+  EXPECT_EQ(Address("10.0.1.250").flags, KLVS_ADDRESS_SNAT);
+
+  network_.routes[Ip("10.0.1.1")] = NextHop();
+  network_.routes[Ip("10.0.1.1")].local = true;
+  network_.routes.erase(Ip("10.0.0.1"));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(near.ifindex, 0U);
+  EXPECT_EQ(near.flags, KLVS_REAL_VALID);
+  EXPECT_EQ(far.flags, KLVS_REAL_VALID | KLVS_REAL_LOCAL);
+}
+
+TEST_F(EbpfBackendTest, ASilentNeighbourIsNotAskedAtEachNotification) {
+  network_.AddRoute(Ip("10.0.0.1"), 2, Ip("10.0.0.250"), 0);
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(network_.kept, 1);
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(network_.kept, 2);
+}
+
+TEST_F(EbpfBackendTest, AVipIsAnsweredUntilItsClaimEnds) {
+  const AnsweredVip answered{Dataplane::kEbpf, Ip("192.0.2.1"), "eth0"};
+  ASSERT_TRUE(Do({AddItem{answered}}).ok());
+  EXPECT_EQ(network_.announced,
+            (std::vector<std::pair<IpAddress, std::string>>{{Ip("192.0.2.1"), "eth0"}}));
+  EXPECT_EQ(Address("192.0.2.1").claim_until, UINT64_MAX);
+  ASSERT_TRUE(backend_->RenewClaims(12345).ok());
+  EXPECT_EQ(Address("192.0.2.1").claim_until, 12345U);
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{answered}));
+
+  // With a service it stays a VIP that is not answered; without one it is none.
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, RemoveItem{answered}}).ok());
+  EXPECT_EQ(Address("192.0.2.1").flags, KLVS_ADDRESS_VIP);
+  EXPECT_EQ(Address("192.0.2.1").claim_until, 0U);
+  ASSERT_TRUE(Do({AddItem{answered}, RemoveService{web_}}).ok());
+  EXPECT_EQ(Address("192.0.2.1").flags, KLVS_ADDRESS_VIP | KLVS_ADDRESS_ANSWER_ARP);
+  EXPECT_EQ(Address("192.0.2.1").claim_until, 12345U);
+  ASSERT_TRUE(Do({RemoveItem{answered}}).ok());
+  EXPECT_EQ(Address("192.0.2.1").flags, 0U);
+}
+
+TEST_F(EbpfBackendTest, AVipMovesToAnotherInterfaceButHasOne) {
+  const AnsweredVip on0{Dataplane::kEbpf, Ip("192.0.2.1"), "eth0"};
+  const AnsweredVip on1{Dataplane::kEbpf, Ip("192.0.2.1"), "eth1"};
+  ASSERT_TRUE(Do({AddItem{on0}}).ok());
+  EXPECT_EQ(Do({AddItem{on1}}).code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(Do({AddItem{on1}, RemoveItem{on0}}).ok());
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{on1}));
+  EXPECT_EQ(Do({AddItem{AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.7"), "nope"}}}).code(),
+            absl::StatusCode::kNotFound);
+}
+
+TEST_F(EbpfBackendTest, AnInterfaceThatVanishedIsNotAttached) {
+  ASSERT_TRUE(Do({AddItem{Attachment{"eth0"}}, AddItem{Attachment{"eth1"}}}).ok());
+  const auto slots = GetArray<klvs_interface>(maps_, kInterfacesMap).value();
+  EXPECT_EQ(slots[3].ifindex, 3U);
+  EXPECT_EQ(slots[3].mac[5], 3);
+  network_.links.pop_back();
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{Attachment{"eth0"}}));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(slots[3].ifindex, 0U);
+  // It comes back with another number and is added again.
+  network_.AddLink(7, "eth1");
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{Attachment{"eth0"}}));
+  ASSERT_TRUE(Do({AddItem{Attachment{"eth1"}}}).ok());
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{Attachment{"eth0"}, Attachment{"eth1"}}));
+  ASSERT_TRUE(Do({RemoveItem{Attachment{"eth1"}}, RemoveItem{Attachment{"gone"}}}).ok());
+  EXPECT_EQ(slots[7].ifindex, 0U);
+  EXPECT_EQ(backend_->Attachments()->size(), 1U);
+}
+
+TEST_F(EbpfBackendTest, TwoInterfacesThatShareAPlaceAreNotBothServed) {
+  network_.AddLink(2 + KLVS_INTERFACE_SLOTS, "eth9");
+  ASSERT_TRUE(Do({AddItem{Attachment{"eth0"}}}).ok());
+  const absl::Status refused = Do({AddItem{Attachment{"eth9"}}});
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(Message(refused).find("eth0"), std::string::npos);
+  EXPECT_EQ(programs_.attached, (std::set<uint32_t>{2}));
+}
+
+TEST_F(EbpfBackendTest, AnMssClampIsReplacedByAnAdditionAndARemoval) {
+  const MssClamp old{Ip("192.0.2.1"), 1400};
+  const MssClamp now{Ip("192.0.2.1"), 1380};
+  ASSERT_TRUE(Do({AddItem{old}}).ok());
+  ASSERT_TRUE(Do({AddItem{now}, RemoveItem{old}}).ok());
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{now}));
+  ASSERT_TRUE(Do({RemoveItem{now}}).ok());
+  EXPECT_TRUE(backend_->Read()->items.empty());
+}
+
+TEST_F(EbpfBackendTest, OneServiceThatFailsDoesNotStopOthers) {
+  const ServiceKey other = Key("192.0.2.2:80");
+  const auto statuses = backend_->Apply(
+      std::vector<Step>{AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")},
+                        AddReal{web_, Real("[2001:db8::1]:80")}, AddReal{web_, Real("10.0.0.2:80")},
+                        AddService{other, Config("rr")}, SetReal{web_, Real("10.0.0.1:80", 3)}});
+  ASSERT_EQ(statuses.size(), 6U);
+  EXPECT_TRUE(statuses[0].ok() && statuses[1].ok() && statuses[4].ok());
+  EXPECT_EQ(statuses[2].code(), absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(statuses[3].code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(statuses[5].code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{Real("10.0.0.1:80")}));
+  EXPECT_TRUE(backend_->Read()->services.contains(other));
+}
+
+TEST_F(EbpfBackendTest, StepsThatDoNotFitWhatIsThereAreRefused) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  const ServiceKey none = Key("192.0.2.2:80");
+  const ServiceKey mark{Dataplane::kEbpf, FwMark{1, Family::kIpv4}, Protocol::kTcp};
+  using Code = absl::StatusCode;
+  EXPECT_EQ(Do({AddService{web_, Config("rr")}}).code(), Code::kAlreadyExists);
+  EXPECT_EQ(Do({AddReal{web_, Real("10.0.0.1:80")}}).code(), Code::kAlreadyExists);
+  EXPECT_EQ(Do({SetReal{web_, Real("10.0.0.2:80")}}).code(), Code::kNotFound);
+  EXPECT_EQ(Do({RemoveReal{web_, Real("10.0.0.2:80").at}}).code(), Code::kNotFound);
+  EXPECT_EQ(Do({SetService{none, Config("rr")}}).code(), Code::kNotFound);
+  EXPECT_EQ(Do({RemoveService{none}}).code(), Code::kNotFound);
+  EXPECT_EQ(Do({SetService{web_, Config("wlc")}}).code(), Code::kUnimplemented);
+  EXPECT_EQ(Do({AddService{mark, Config("rr")}}).code(), Code::kUnimplemented);
+  EXPECT_EQ(Do({AddItem{MssClamp{Ip("192.0.2.1"), 0}}}).code(), Code::kInvalidArgument);
+  EXPECT_EQ(Do({AddItem{TunnelPeer{Ip("2001:db8::1"), Ip("192.0.2.1")}}}).code(),
+            Code::kUnimplemented);
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{Real("10.0.0.1:80")}));
+}
+
+TEST_F(EbpfBackendTest, TakesItsOwnStepsOnly) {
+  ServiceKey ipvs = web_;
+  ipvs.dataplane = Dataplane::kIpvs;
+  EXPECT_TRUE(backend_->Takes(AddService{web_, {}}));
+  EXPECT_FALSE(backend_->Takes(AddService{ipvs, {}}));
+  EXPECT_TRUE(backend_->Takes(AddItem{Attachment{"eth0"}}));
+  EXPECT_TRUE(backend_->Takes(RemoveItem{TunnelPeer{}}));
+  EXPECT_TRUE(backend_->Takes(RemoveItem{MssClamp{}}));
+  EXPECT_TRUE(backend_->Takes(AddItem{AnsweredVip{Dataplane::kEbpf, {}, ""}}));
+  EXPECT_FALSE(backend_->Takes(AddItem{AnsweredVip{Dataplane::kIpvs, {}, ""}}));
+  EXPECT_FALSE(backend_->Takes(AddItem{Sysctl{}}));
+  EXPECT_FALSE(backend_->Takes(RemoveItem{SilentVip{}}));
+  EXPECT_FALSE(backend_->Takes(AddItem{Masquerade{}}));
+}
+
+TEST_F(EbpfBackendTest, CountersOfAllCpusAreSummed) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80", 4)}}).ok());
+  const uint32_t service = Service(web_).id;
+  const uint32_t real = IdOf(web_, "10.0.0.1");
+  for (int cpu = 0; cpu < FakeMapStore::kCpus; ++cpu) {
+    const auto n = static_cast<uint64_t>(cpu + 1);
+    maps_.SetOnCpu(kServiceCountersMap, service, cpu, AsBytes(klvs_counters{n, 10 * n, n, 0, 0}));
+    maps_.SetOnCpu(kRealCountersMap, real, cpu, AsBytes(klvs_counters{2 * n, n, 0, 0, 0}));
+    maps_.SetOnCpu(kDropsMap, KLVS_DROP_NO_SERVICE, cpu, AsBytes(n));
+  }
+  Conns()[real] = klvs_real_conns{5, 2, {}};
+  const Stats stats = *backend_->ReadStats();
+  EXPECT_EQ(stats.services.at(web_), (Counters{6, 60, 6}));
+  const RealServerStats& of_real = stats.reals.at({web_, Real("10.0.0.1:80").at});
+  EXPECT_EQ(of_real.counters, (Counters{12, 6, 0}));
+  EXPECT_EQ(of_real.weight, 4U);
+  EXPECT_EQ(of_real.active_connections, 5U);
+  EXPECT_EQ(of_real.inactive_connections, 2U);
+  EXPECT_EQ(stats.drops.at("no_service"), 6U);
+  EXPECT_EQ(stats.drops.at("ttl"), 0U);
+  EXPECT_DOUBLE_EQ(backend_->Fill().at("connections"), 7.0 / (16 * 8));
+}
+
+TEST_F(EbpfBackendTest, InterfacesOfRealServersAreThoseOfTheirRoutes) {
+  network_.AddRoute(Ip("10.0.1.1"), 3, Ip("10.0.1.250"), 1);
+  network_.routes[Ip("10.0.9.9")].local = true;
+  const std::vector<RealServer> reals = {Real("10.0.0.1:80"), Real("10.0.1.1:80"),
+                                         Real("10.0.9.9:80"), Real("203.0.113.1:80")};
+  EXPECT_EQ(*backend_->InterfacesOf(reals), (std::set<std::string>{"eth0", "eth1"}));
+}
+
+TEST_F(EbpfBackendTest, MapsOfAnotherLayoutAreRefusedWithTheMend) {
+  GetArray<klvs_settings>(maps_, kSettingsMap).value()[0].layout = KLVS_LAYOUT + 1;
+  const auto refused = EbpfBackend::Adopt(maps_, programs_, network_, clock_);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(Message(refused.status()).find("--cleanup"), std::string::npos);
+}
+
+TEST_F(EbpfBackendTest, MapsThatContradictThemselvesAreRefusedNotFollowed) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  const klvs_address vip = Address("192.0.2.1");
+  for (const uint32_t bad : {uint32_t{1} << 31, UINT32_MAX}) {
+    klvs_service service = Service(web_);
+    service.list_count = bad;
+    ASSERT_TRUE(Put(maps_, kServicesMap, EncodeKey(vip.vip_id, web_), service).ok());
+    EXPECT_EQ(backend_->Read().status().code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(EbpfBackend::Adopt(maps_, programs_, network_, clock_).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
+}
+
+class SmallTables : public EbpfBackendTest {
+ protected:
+  SmallTables()
+      : EbpfBackendTest({.services = 4, .reals = 4, .lists = 8, .tables = 5000, .addresses = 16}) {}
+};
+
+TEST_F(SmallTables, AFullTableRefusesOneServiceAndSaysWhichTable) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  const VirtualService before = Actual(web_);
+  const absl::Status reals =
+      Do({AddReal{web_, Real("10.0.0.2:80")}, AddReal{web_, Real("10.0.0.3:80")},
+          AddReal{web_, Real("10.0.0.4:80")}});
+  EXPECT_EQ(reals.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(Message(reals).find("real servers"), std::string::npos) << reals;
+  EXPECT_EQ(Actual(web_), before);
+
+  ASSERT_TRUE(Do({SetService{web_, Config("mh")}}).ok());
+  const ServiceKey second = Key("192.0.2.2:80");
+  const absl::Status tables = Do({AddService{second, Config("mh")}});
+  EXPECT_EQ(tables.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_NE(Message(tables).find("Maglev"), std::string::npos) << tables;
+  EXPECT_FALSE(backend_->Read()->services.contains(second));
+  EXPECT_EQ(Address("192.0.2.2").flags, 0U);
+
+  // What the failed attempts had taken is free again after its rest.
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_TRUE(Do({AddReal{web_, Real("10.0.0.2:80")}}).code() ==
+              absl::StatusCode::kResourceExhausted);  // its table has no second place
+  ASSERT_TRUE(Do({SetService{web_, Config("rr")}}).ok());
+  clock_.Advance(std::chrono::seconds(1));
+  EXPECT_TRUE(Do({AddReal{web_, Real("10.0.0.2:80")}, AddReal{web_, Real("10.0.0.3:80")}}).ok());
+  EXPECT_TRUE(Do({AddService{second, Config("rr")}}).ok());
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,34 @@
+// Names of the maps of abi.h, and what C++ needs to know of their memory.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "dataplane/ebpf/abi.h"
+
+namespace kube_lvs::ebpf {
+
+inline constexpr std::string_view kSettingsMap = "klvs_settings";
+inline constexpr std::string_view kAddressesMap = "klvs_addresses";
+inline constexpr std::string_view kInterfacesMap = "klvs_interfaces";
+inline constexpr std::string_view kServicesMap = "klvs_services";
+inline constexpr std::string_view kServiceStateMap = "klvs_service_state";
+inline constexpr std::string_view kListsMap = "klvs_lists";
+inline constexpr std::string_view kTablesMap = "klvs_tables";
+inline constexpr std::string_view kRealsMap = "klvs_reals";
+inline constexpr std::string_view kRealConnsMap = "klvs_real_conns";
+inline constexpr std::string_view kConnsMap = "klvs_conns";
+inline constexpr std::string_view kConnLocksMap = "klvs_conn_locks";
+inline constexpr std::string_view kServiceCountersMap = "klvs_service_counters";
+inline constexpr std::string_view kRealCountersMap = "klvs_real_counters";
+inline constexpr std::string_view kDropsMap = "klvs_drops";
+inline constexpr std::string_view kTunnelPeersMap = "klvs_tunnel_peers";
+inline constexpr std::string_view kMssClampsMap = "klvs_mss_clamps";
+
+// A value of klvs_tables in memory: the kernel gives each value of an array a multiple of 8 bytes.
+struct TableCell {
+  klvs_table_slot real = 0;
+  uint32_t padding = 0;
+};
+
+}  // namespace kube_lvs::ebpf

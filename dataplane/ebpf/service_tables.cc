@@ -1,0 +1,596 @@
+#include "dataplane/ebpf/service_tables.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+
+#include "base/status.h"
+#include "dataplane/ebpf/codec.h"
+#include "dataplane/plan/maglev.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+// How long what a program may still be reading is left alone.
+constexpr Duration kRest = std::chrono::seconds(1);
+
+constexpr uint32_t kMaxListLength = UINT16_MAX;  // start_position counts in 16 bits
+
+absl::StatusOr<uint32_t> FullTableSays(const absl::StatusOr<uint32_t>& id, const ServiceKey& key) {
+  if (id.ok()) return id;
+  return Annotate(id.status(), ToString(key));
+}
+
+// Stores a record that programs may be reading: they use the way only while KLVS_REAL_L2 is set,
+// and the record only while KLVS_REAL_VALID is.
+void StoreReal(klvs_real& shared, const klvs_real& next) {
+  if (std::memcmp(&shared, &next, sizeof next) == 0) return;
+  std::atomic_ref<uint8_t> flags(shared.flags);
+  flags.store(flags.load() & static_cast<uint8_t>(~KLVS_REAL_L2));
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  klvs_real hidden = next;
+  hidden.flags = shared.flags;
+  std::memcpy(&shared, &hidden, sizeof hidden);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  flags.store(next.flags);
+}
+
+uint16_t NextGeneration(uint16_t generation) {
+  ++generation;
+  return generation == 0 ? 1 : generation;
+}
+
+bool Equal(const klvs_real& a, const klvs_real& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+
+Endpoint At(const klvs_real& record) {
+  return {FromWire(record.address), FromWirePort(record.port)};
+}
+
+bool IsRemoved(const klvs_real& record) { return (record.flags & KLVS_REAL_REMOVED) != 0; }
+bool IsValid(const klvs_real& record) { return (record.flags & KLVS_REAL_VALID) != 0; }
+
+klvs_service_state IdentityOf(const ServiceKey& key) {
+  klvs_service_state out{};
+  const Endpoint& at = std::get<Endpoint>(key.match);
+  out.vip = ToWire(at.ip);
+  out.port = ToWirePort(at.port);
+  out.protocol = static_cast<uint8_t>(key.protocol);
+  return out;
+}
+
+bool SameIdentity(const klvs_service_state& a, const klvs_service_state& b) {
+  return a.vip == b.vip && a.port == b.port && a.protocol == b.protocol;
+}
+
+ServiceKey KeyOfState(const klvs_service_state& state) {
+  ServiceKey out;
+  out.match = Endpoint{FromWire(state.vip), FromWirePort(state.port)};
+  out.protocol = static_cast<Protocol>(state.protocol);
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ServiceTables>> ServiceTables::Adopt(MapStore& maps,
+                                                                    Addresses& addresses,
+                                                                    WayTo way_to, TimePoint now) {
+  std::unique_ptr<ServiceTables> out(new ServiceTables(maps, addresses, std::move(way_to)));
+  KUBE_LVS_RETURN_IF_ERROR(out->Map());
+  KUBE_LVS_RETURN_IF_ERROR(out->AdoptServices(now));
+  return out;
+}
+
+absl::Status ServiceTables::Map() {
+  KUBE_LVS_ASSIGN_OR_RETURN(states_, GetArray<klvs_service_state>(maps_, kServiceStateMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(lists_, GetArray<klvs_list_entry>(maps_, kListsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(tables_, GetArray<TableCell>(maps_, kTablesMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(reals_, GetArray<klvs_real>(maps_, kRealsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(conns_, GetArray<klvs_real_conns>(maps_, kRealConnsMap));
+  if (conns_.size() < reals_.size()) {
+    return absl::DataLossError("klvs_real_conns is smaller than klvs_reals");
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(service_capacity_, maps_.Capacity(kServicesMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps_.Capacity(kConnsMap));
+  connection_capacity_ = uint64_t{sets} * KLVS_CONN_WAYS;
+  service_ids_.emplace("services", static_cast<uint32_t>(states_.size()));
+  real_ids_.emplace("real servers", static_cast<uint32_t>(reals_.size()));
+  list_extents_.emplace(0, static_cast<uint32_t>(lists_.size()), kRest);
+  table_extents_.emplace(0, static_cast<uint32_t>(tables_.size()), kRest);
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::AdoptServices(TimePoint now) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_.All());
+  std::map<uint32_t, IpAddress> vips;
+  for (const auto& [ip, record] : addresses) {
+    if ((record.flags & KLVS_ADDRESS_VIP) == 0) continue;
+    vips.emplace(record.vip_id, ip);
+    addresses_.SkipVipId(record.vip_id);
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
+                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  std::vector<std::pair<ServiceKey, klvs_service>> services;
+  for (const auto& [record_key, service] : entries) {
+    addresses_.SkipVipId(record_key.vip_id);
+    const auto vip = vips.find(record_key.vip_id);
+    if (vip == vips.end()) {
+      // A removal that was cut short: nobody can reach it.
+      KUBE_LVS_RETURN_IF_ERROR(Erase(maps_, kServicesMap, record_key));
+      continue;
+    }
+    const ServiceKey key = DecodeKey(vip->second, record_key);
+    KUBE_LVS_RETURN_IF_ERROR(
+        Annotate(service_ids_->Adopt(key, service.id, /*live=*/true), ToString(key)));
+    klvs_service_state identity = IdentityOf(key);
+    klvs_service_state& state = states_[service.id];
+    if (!SameIdentity(state, identity)) {
+      identity.cursor = state.cursor;
+      state = identity;
+    }
+    ++services_of_vip_[vip->second];
+    services.emplace_back(key, service);
+  }
+  KUBE_LVS_RETURN_IF_ERROR(AdoptLists(services));
+  KUBE_LVS_RETURN_IF_ERROR(AdoptRemoved(now));
+  for (const auto& [ip, record] : addresses) {
+    // A VIP that was made just before its first service was cut short.
+    if ((record.flags & KLVS_ADDRESS_VIP) != 0 && (record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0 &&
+        !HasServices(ip)) {
+      KUBE_LVS_RETURN_IF_ERROR(addresses_.RemoveVip(ip));
+    }
+  }
+  nat_changed_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::AdoptLists(
+    const std::vector<std::pair<ServiceKey, klvs_service>>& services) {
+  for (const auto& [key, service] : services) {
+    const std::string name = ToString(key);
+    KUBE_LVS_RETURN_IF_ERROR(
+        Annotate(list_extents_->Adopt({service.list_base, service.list_count}), name));
+    KUBE_LVS_RETURN_IF_ERROR(
+        Annotate(table_extents_->Adopt({service.table_base, service.table_size}), name));
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(service));
+    for (const klvs_list_entry& entry : list) {
+      if (entry.real >= reals_.size() || !IsValid(reals_[entry.real]) ||
+          reals_[entry.real].service != service.id) {
+        return absl::DataLossError(name + ": its list names real server " +
+                                   std::to_string(entry.real) + ", which is not its");
+      }
+      klvs_real record = reals_[entry.real];
+      KUBE_LVS_RETURN_IF_ERROR(
+          Annotate(real_ids_->Adopt({service.id, At(record)}, entry.real, /*live=*/true), name));
+      // The list is what counts: a change that was cut short did not get to the record.
+      record.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
+      record.weight = entry.weight;
+      if (entry.weight != 0) record.last_weight = entry.weight;
+      StoreReal(reals_[entry.real], record);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::AdoptRemoved(TimePoint now) {
+  std::set<uint32_t> referred;
+  for (uint32_t id = 1; id < reals_.size(); ++id) {
+    klvs_real record = reals_[id];
+    if (!IsValid(record)) continue;
+    const RealKey key{record.service, At(record)};
+    if (real_ids_->Find(key) == id) continue;
+    record.flags |= KLVS_REAL_REMOVED;
+    StoreReal(reals_[id], record);
+    KUBE_LVS_RETURN_IF_ERROR(real_ids_->Adopt(key, id, /*live=*/false));
+    real_rests_since_[key] = now;
+    referred.insert(record.service);
+  }
+  for (uint32_t id = 1; id < states_.size(); ++id) {
+    if (states_[id].protocol == 0) continue;
+    const ServiceKey key = KeyOfState(states_[id]);
+    if (service_ids_->Find(key) == id) continue;
+    if (!referred.contains(id)) {
+      states_[id] = klvs_service_state{};
+      continue;
+    }
+    KUBE_LVS_RETURN_IF_ERROR(service_ids_->Adopt(key, id, /*live=*/false));
+    service_rests_since_[key] = now;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::span<klvs_list_entry>> ServiceTables::ListOf(
+    const klvs_service& service) const {
+  if (uint64_t{service.list_base} + service.list_count > lists_.size()) {
+    return absl::DataLossError("the list of service " + std::to_string(service.id) +
+                               " ends outside klvs_lists");
+  }
+  return lists_.subspan(service.list_base, service.list_count);
+}
+
+absl::StatusOr<VirtualService> ServiceTables::Decode(const ServiceKey& key,
+                                                     const klvs_service& service) const {
+  VirtualService out;
+  auto config = DecodeConfig(service);
+  if (!config.ok()) return Annotate(config.status(), ToString(key));
+  out.config = *std::move(config);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(service));
+  for (const klvs_list_entry& entry : list) {
+    if (entry.real >= reals_.size()) {
+      return absl::DataLossError(ToString(key) + ": its list names real server " +
+                                 std::to_string(entry.real));
+    }
+    auto real = DecodeReal(reals_[entry.real], entry.weight);
+    if (!real.ok()) return Annotate(real.status(), ToString(key));
+    out.reals.push_back(*std::move(real));
+  }
+  return out;
+}
+
+absl::StatusOr<ServiceTable> ServiceTables::Read() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_.All());
+  std::map<uint32_t, IpAddress> vips;
+  for (const auto& [ip, record] : addresses) {
+    if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, ip);
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
+                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  ServiceTable out;
+  for (const auto& [record_key, service] : entries) {
+    const auto vip = vips.find(record_key.vip_id);
+    if (vip == vips.end()) continue;
+    const ServiceKey key = DecodeKey(vip->second, record_key);
+    KUBE_LVS_ASSIGN_OR_RETURN(out[key], Decode(key, service));
+  }
+  return out;
+}
+
+absl::StatusOr<std::optional<ServiceTables::Found>> ServiceTables::Lookup(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, addresses_.Find(std::get<Endpoint>(key.match).ip));
+  if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return std::optional<Found>();
+  const klvs_service_key record_key = EncodeKey(vip->vip_id, key);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto value, Get<klvs_service>(maps_, kServicesMap, record_key));
+  if (!value) return std::optional<Found>();
+  return std::optional<Found>(Found{record_key, *value});
+}
+
+absl::StatusOr<std::optional<VirtualService>> ServiceTables::Find(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Lookup(key));
+  if (!found) return std::optional<VirtualService>();
+  KUBE_LVS_ASSIGN_OR_RETURN(VirtualService service, Decode(key, found->value));
+  return std::optional<VirtualService>(std::move(service));
+}
+
+absl::Status ServiceTables::TakeIds(const ServiceKey& key, const VirtualService& wanted,
+                                    Claim& claim) {
+  claim.new_service = service_ids_->Find(key) == 0;
+  KUBE_LVS_ASSIGN_OR_RETURN(claim.service_id, FullTableSays(service_ids_->Acquire(key), key));
+  const bool known = SameIdentity(states_[claim.service_id], IdentityOf(key));
+  if (claim.new_service && !known) {
+    KUBE_LVS_RETURN_IF_ERROR(maps_.ClearPerCpu(kServiceCountersMap, AsBytes(claim.service_id)));
+    states_[claim.service_id] = IdentityOf(key);
+  }
+  for (const RealServer& real : wanted.reals) {
+    const RealKey real_key{claim.service_id, real.at};
+    const bool live = real_ids_->Find(real_key) != 0;
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, FullTableSays(real_ids_->Acquire(real_key), key));
+    claim.reals.push_back(id);
+    if (live) continue;
+    if (IsValid(reals_[id])) {
+      claim.revived.push_back(real_key);
+      continue;
+    }
+    claim.new_reals.push_back(real_key);
+    KUBE_LVS_RETURN_IF_ERROR(maps_.ClearPerCpu(kRealCountersMap, AsBytes(id)));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<uint32_t>> ServiceTables::MaglevSlots(
+    const VirtualService& wanted, std::span<const uint32_t> ids) const {
+  std::vector<MaglevReal> list;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const uint32_t weight = wanted.reals[i].weight;
+    // A quiesced one keeps its slots, so that its clients come back to it.
+    const klvs_real& record = reals_[ids[i]];
+    const uint32_t last = IsValid(record) ? record.last_weight : 0;
+    list.push_back({wanted.reals[i].at, weight != 0 ? weight : last});
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(std::vector<uint32_t> slots, PopulateMaglev(list, kMaglevDefaultSize));
+  for (uint32_t& slot : slots) slot = slot == kMaglevEmptySlot ? 0 : ids[slot];
+  return slots;
+}
+
+absl::Status ServiceTables::TakeExtents(const ServiceKey& key, const VirtualService& wanted,
+                                        const std::optional<Found>& before, TimePoint now,
+                                        Claim& claim) {
+  const auto list = list_extents_->Allocate(static_cast<uint32_t>(wanted.reals.size()), now);
+  if (!list.ok()) return Annotate(list.status(), ToString(key) + ": the table of lists is full");
+  claim.list = *list;
+  for (size_t i = 0; i < wanted.reals.size(); ++i) {
+    lists_[claim.list.base + i] = {claim.reals[i], wanted.reals[i].weight};
+  }
+  if (wanted.config.scheduler != "mh") return absl::OkStatus();
+  auto slots = MaglevSlots(wanted, claim.reals);
+  if (!slots.ok()) return Annotate(slots.status(), ToString(key));
+  if (before && before->value.table_size == slots->size() &&
+      std::ranges::equal(tables_.subspan(before->value.table_base, slots->size()), *slots, {},
+                         &TableCell::real)) {
+    claim.table = {before->value.table_base, before->value.table_size};
+    return absl::OkStatus();
+  }
+  const auto table = table_extents_->Allocate(static_cast<uint32_t>(slots->size()), now);
+  if (!table.ok()) {
+    return Annotate(table.status(), ToString(key) + ": the table of Maglev tables is full");
+  }
+  claim.table = *table;
+  for (size_t i = 0; i < slots->size(); ++i) tables_[claim.table.base + i].real = (*slots)[i];
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<klvs_real>> ServiceTables::PrepareReals(const VirtualService& wanted,
+                                                                   const Claim& claim) {
+  std::vector<klvs_real> out;
+  for (size_t i = 0; i < wanted.reals.size(); ++i) {
+    const RealServer& real = wanted.reals[i];
+    klvs_real record = reals_[claim.reals[i]];
+    if (IsValid(record)) {
+      record.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
+      record.method = static_cast<uint8_t>(real.method);
+      // A weight that becomes 0 waits until the new list is visible: make before break.
+      if (real.weight != 0) record.weight = record.last_weight = real.weight;
+    } else {
+      record = EncodeReal(claim.service_id, real);
+      SetWay(way_to_(real.at.ip), record);
+    }
+    if (real.method == ForwardingMethod::kNat) {
+      nat_changed_ = true;
+      KUBE_LVS_RETURN_IF_ERROR(wanted.config.source_nat
+                                   ? addresses_.AddNat(FromWire(record.source), KLVS_ADDRESS_SNAT)
+                                   : addresses_.AddNat(real.at.ip, KLVS_ADDRESS_NAT_REAL));
+    }
+    out.push_back(record);
+  }
+  return out;
+}
+
+void ServiceTables::Retire(const RealKey& key, TimePoint now) {
+  const uint32_t id = real_ids_->Find(key);
+  if (id == 0) return;
+  real_ids_->Retire(key);
+  real_rests_since_[key] = now;
+  if (!IsValid(reals_[id])) return;
+  klvs_real record = reals_[id];
+  record.flags |= KLVS_REAL_REMOVED;
+  StoreReal(reals_[id], record);
+}
+
+void ServiceTables::GiveBack(const ServiceKey& key, const Claim& claim, TimePoint now) {
+  for (const auto& keys : {claim.new_reals, claim.revived}) {
+    for (const RealKey& real : keys) Retire(real, now);
+  }
+  list_extents_->Free(claim.list, now);
+  if (claim.new_service && claim.service_id != 0) {
+    service_ids_->Retire(key);
+    service_rests_since_[key] = now;
+  }
+}
+
+absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& wanted,
+                                  TimePoint now) {
+  if (wanted.reals.size() > kMaxListLength) {
+    return absl::ResourceExhaustedError(ToString(key) + ": " + std::to_string(wanted.reals.size()) +
+                                        " real servers, the limit is " +
+                                        std::to_string(kMaxListLength));
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto before, Lookup(key));
+  if (before) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const VirtualService actual, Decode(key, before->value));
+    if (actual == wanted) return absl::OkStatus();
+  }
+  Claim claim;
+  const auto fail = [&](const absl::Status& status) {
+    GiveBack(key, claim, now);
+    const bool shared =
+        before && before->value.table_size != 0 && before->value.table_base == claim.table.base;
+    if (!shared) table_extents_->Free(claim.table, now);
+    return status;
+  };
+  if (absl::Status s = TakeIds(key, wanted, claim); !s.ok()) return fail(s);
+  if (absl::Status s = TakeExtents(key, wanted, before, now, claim); !s.ok()) return fail(s);
+  const auto records = PrepareReals(wanted, claim);
+  if (!records.ok()) return fail(records.status());
+  const auto old_list = ListOf(before ? before->value : klvs_service{});
+  if (!old_list.ok()) return fail(old_list.status());
+  const IpAddress vip = std::get<Endpoint>(key.match).ip;
+  const auto vip_id = addresses_.AddVip(vip);
+  if (!vip_id.ok()) return fail(vip_id.status());
+
+  klvs_service next = EncodeConfig(wanted.config);
+  next.id = claim.service_id;
+  next.list_base = claim.list.base;
+  next.list_count = claim.list.length;
+  next.table_base = claim.table.base;
+  next.table_size = claim.table.length;
+  const klvs_service old = before ? before->value : klvs_service{};
+  const uint64_t cursor = std::atomic_ref<__u64>(states_[claim.service_id].cursor).load();
+  next.generation = NextGeneration(before ? old.generation : static_cast<uint16_t>(cursor >> 48));
+  const auto list = lists_.subspan(claim.list.base, claim.list.length);
+  SetWrr(list, next);
+  ContinueRoundRobin(old, cursor, *old_list, list, next);
+
+  std::vector<klvs_real> replaced;
+  for (size_t i = 0; i < records->size(); ++i) {
+    klvs_real& shared = reals_[claim.reals[i]];
+    if (!IsValid(shared)) conns_[claim.reals[i]] = klvs_real_conns{};
+    replaced.push_back(shared);
+    StoreReal(shared, (*records)[i]);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (absl::Status s = Put(maps_, kServicesMap, EncodeKey(*vip_id, key), next); !s.ok()) {
+    for (size_t i = 0; i < replaced.size(); ++i) {
+      if (IsValid(replaced[i])) StoreReal(reals_[claim.reals[i]], replaced[i]);
+    }
+    return fail(Annotate(s, ToString(key)));
+  }
+
+  // Visible. What follows cannot fail.
+  if (!before) ++services_of_vip_[vip];
+  for (size_t i = 0; i < wanted.reals.size(); ++i) {
+    std::atomic_ref<uint32_t>(reals_[claim.reals[i]].weight).store(wanted.reals[i].weight);
+  }
+  for (const klvs_list_entry& entry : *old_list) {
+    if (std::ranges::find(claim.reals, entry.real) == claim.reals.end()) {
+      Retire({claim.service_id, At(reals_[entry.real])}, now);
+    }
+  }
+  list_extents_->Free({old.list_base, old.list_count}, now);
+  if (claim.table.length == 0 || old.table_base != claim.table.base) {
+    table_extents_->Free({old.table_base, old.table_size}, now);
+  }
+  if (before) nat_changed_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Lookup(key));
+  if (!found) return absl::NotFoundError(ToString(key) + " is not there");
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(found->value));
+  KUBE_LVS_RETURN_IF_ERROR(Annotate(Erase(maps_, kServicesMap, found->key), ToString(key)));
+  for (const klvs_list_entry& entry : list) {
+    if (entry.real < reals_.size()) Retire({found->value.id, At(reals_[entry.real])}, now);
+  }
+  list_extents_->Free({found->value.list_base, found->value.list_count}, now);
+  table_extents_->Free({found->value.table_base, found->value.table_size}, now);
+  service_ids_->Retire(key);
+  service_rests_since_[key] = now;
+  nat_changed_ = true;
+  const IpAddress vip = std::get<Endpoint>(key.match).ip;
+  if (const auto count = services_of_vip_.find(vip);
+      count != services_of_vip_.end() && --count->second == 0) {
+    services_of_vip_.erase(count);
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto address, addresses_.Find(vip));
+    if (address && (address->flags & KLVS_ADDRESS_ANSWER_ARP) == 0) {
+      return addresses_.RemoveVip(vip);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::Sweep(TimePoint now) {
+  std::set<uint32_t> referred;
+  for (const auto& [key, id] : real_ids_->Resting()) {
+    const klvs_real_conns conns = conns_[id];
+    if (conns.active != 0 || conns.inactive != 0 || now - real_rests_since_[key] < kRest) {
+      referred.insert(key.first);
+      continue;
+    }
+    if (IsValid(reals_[id])) {
+      std::atomic_ref<uint8_t>(reals_[id].flags).store(0);
+      reals_[id] = klvs_real{};
+      nat_changed_ = true;
+    }
+    real_ids_->Release(key);
+    real_rests_since_.erase(key);
+  }
+  for (const auto& [key, id] : service_ids_->Resting()) {
+    if (referred.contains(id) || now - service_rests_since_[key] < kRest) continue;
+    states_[id] = klvs_service_state{};
+    service_ids_->Release(key);
+    service_rests_since_.erase(key);
+  }
+  if (!nat_changed_) return absl::OkStatus();
+
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
+                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  std::map<uint32_t, bool> source_nat;
+  for (const auto& [key, service] : entries) {
+    source_nat[service.id] = (service.flags & KLVS_SERVICE_SOURCE_NAT) != 0;
+  }
+  std::map<IpAddress, uint32_t> wanted;
+  for (uint32_t id = 1; id < reals_.size(); ++id) {
+    const klvs_real& record = reals_[id];
+    if (!IsValid(record)) continue;
+    const auto service = source_nat.find(record.service);
+    // Connections go on as they began, whatever the service says now.
+    const bool both = IsRemoved(record) || service == source_nat.end() || conns_[id].active != 0 ||
+                      conns_[id].inactive != 0;
+    if (!both && record.method != KLVS_METHOD_NAT) continue;
+    if (both || service->second) wanted[FromWire(record.source)] |= KLVS_ADDRESS_SNAT;
+    if (both || !service->second) wanted[FromWire(record.address)] |= KLVS_ADDRESS_NAT_REAL;
+  }
+  KUBE_LVS_RETURN_IF_ERROR(addresses_.KeepNat(wanted));
+  nat_changed_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::RefreshWays() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
+                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  std::set<uint32_t> source_nat;
+  for (const auto& [key, service] : entries) {
+    if ((service.flags & KLVS_SERVICE_SOURCE_NAT) != 0) source_nat.insert(service.id);
+  }
+  for (uint32_t id = 1; id < reals_.size(); ++id) {
+    if (!IsValid(reals_[id])) continue;
+    klvs_real record = reals_[id];
+    SetWay(way_to_(FromWire(record.address)), record);
+    if (Equal(record, reals_[id])) continue;
+    if (record.method == KLVS_METHOD_NAT && record.source != reals_[id].source &&
+        source_nat.contains(record.service)) {
+      KUBE_LVS_RETURN_IF_ERROR(addresses_.AddNat(FromWire(record.source), KLVS_ADDRESS_SNAT));
+      nat_changed_ = true;
+    }
+    StoreReal(reals_[id], record);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::ReadStats(Stats& stats) {
+  const auto sum = [this](std::string_view map, uint32_t id) -> absl::StatusOr<Counters> {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(map, AsBytes(id)));
+    Counters out;
+    for (const Bytes& bytes : per_cpu) {
+      KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<klvs_counters>(bytes));
+      out.packets += one.packets;
+      out.bytes += one.bytes;
+      out.connections += one.connections;
+    }
+    return out;
+  };
+  KUBE_LVS_ASSIGN_OR_RETURN(const ServiceTable services, Read());
+  for (const auto& [key, service] : services) {
+    const uint32_t id = service_ids_->Find(key);
+    if (id == 0) continue;
+    KUBE_LVS_ASSIGN_OR_RETURN(stats.services[key], sum(kServiceCountersMap, id));
+    for (const RealServer& real : service.reals) {
+      const uint32_t real_id = real_ids_->Find({id, real.at});
+      if (real_id == 0) continue;
+      RealServerStats& out = stats.reals[{key, real.at}];
+      KUBE_LVS_ASSIGN_OR_RETURN(out.counters, sum(kRealCountersMap, real_id));
+      out.weight = real.weight;
+      out.active_connections = conns_[real_id].active;
+      out.inactive_connections = conns_[real_id].inactive;
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::map<std::string, double> ServiceTables::Fill() const {
+  uint64_t connections = 0;
+  for (const klvs_real_conns& conns : conns_) {
+    connections += uint64_t{conns.active} + conns.inactive;
+  }
+  const auto ratio = [](uint64_t taken, uint64_t capacity) {
+    return capacity == 0 ? 1.0 : static_cast<double>(taken) / static_cast<double>(capacity);
+  };
+  return {
+      {"services", ratio(service_ids_->taken(), service_ids_->capacity())},
+      {"real_servers", ratio(real_ids_->taken(), real_ids_->capacity())},
+      {"lists", ratio(list_extents_->taken(), list_extents_->size())},
+      {"tables", ratio(table_extents_->taken(), table_extents_->size())},
+      {"connections", ratio(connections, connection_capacity_)},
+  };
+}
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,127 @@
+// The services and real servers in the maps: what is there is read from the maps each time; kept
+// beside them are only the allocators, which are rebuilt from the maps at a start.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/addresses.h"
+#include "dataplane/ebpf/extents.h"
+#include "dataplane/ebpf/ids.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/map_store.h"
+#include "dataplane/ebpf/network.h"
+#include "dataplane/model/service.h"
+#include "dataplane/model/state.h"
+
+namespace kube_lvs::ebpf {
+
+// Not thread-safe. `now` never goes backwards over all calls.
+class ServiceTables {
+ public:
+  // The way to a real server; one with ifindex 0 when there is none.
+  using WayTo = std::function<NextHop(const IpAddress&)>;
+
+  // Takes over what is in the maps and repairs what a crash left half done; writes nothing when
+  // nothing is. Everything is borrowed. kDataLoss: the maps contradict themselves.
+  static absl::StatusOr<std::unique_ptr<ServiceTables>> Adopt(MapStore& maps, Addresses& addresses,
+                                                              WayTo way_to, TimePoint now);
+
+  absl::StatusOr<ServiceTable> Read();
+  absl::StatusOr<std::optional<VirtualService>> Find(const ServiceKey& key);
+
+  // Makes the service as wanted, which passed CheckSupported and is in canonical order: visible to
+  // new connections at once or, on an error, not at all. kResourceExhausted names the limit.
+  absl::Status Write(const ServiceKey& key, const VirtualService& wanted, TimePoint now);
+
+  // New connections find no service any more; those that are there keep their real server's record.
+  absl::Status Remove(const ServiceKey& key, TimePoint now);
+
+  bool HasServices(const IpAddress& vip) const { return services_of_vip_.contains(vip); }
+
+  // Ends the rest of ids whose connections are gone, and forgets addresses that NAT needs no more.
+  absl::Status Sweep(TimePoint now);
+
+  // Brings the ways to all real servers up to date; writes only what changed.
+  absl::Status RefreshWays();
+
+  // Adds what the programs counted.
+  absl::Status ReadStats(Stats& stats);
+
+  // "services" -> taken / capacity and the like, 0 .. 1.
+  std::map<std::string, double> Fill() const;
+
+ private:
+  using RealKey = std::pair<uint32_t, Endpoint>;  // id of the service, endpoint
+  struct Found {
+    klvs_service_key key;
+    klvs_service value;
+  };
+  // What one Write takes before it changes anything, to give it back if it cannot go on.
+  struct Claim {
+    uint32_t service_id = 0;
+    bool new_service = false;
+    std::vector<uint32_t> reals;     // in the order of the list
+    std::vector<RealKey> new_reals;  // of them, those that were not in the table
+    std::vector<RealKey> revived;    // of them, those that rested
+    Extent list;
+    Extent table;
+  };
+
+  ServiceTables(MapStore& maps, Addresses& addresses, WayTo way_to)
+      : maps_(maps), addresses_(addresses), way_to_(std::move(way_to)) {}
+
+  absl::Status Map();
+  absl::Status AdoptServices(TimePoint now);
+  absl::Status AdoptLists(const std::vector<std::pair<ServiceKey, klvs_service>>& services);
+  absl::Status AdoptRemoved(TimePoint now);
+
+  absl::StatusOr<std::optional<Found>> Lookup(const ServiceKey& key);
+  absl::StatusOr<VirtualService> Decode(const ServiceKey& key, const klvs_service& service) const;
+  absl::StatusOr<std::span<klvs_list_entry>> ListOf(const klvs_service& service) const;
+
+  absl::Status TakeIds(const ServiceKey& key, const VirtualService& wanted, Claim& claim);
+  absl::Status TakeExtents(const ServiceKey& key, const VirtualService& wanted,
+                           const std::optional<Found>& before, TimePoint now, Claim& claim);
+  void GiveBack(const ServiceKey& key, const Claim& claim, TimePoint now);
+  absl::StatusOr<std::vector<uint32_t>> MaglevSlots(const VirtualService& wanted,
+                                                    std::span<const uint32_t> reals) const;
+  absl::StatusOr<std::vector<klvs_real>> PrepareReals(const VirtualService& wanted,
+                                                      const Claim& claim);
+  void Retire(const RealKey& key, TimePoint now);
+
+  MapStore& maps_;
+  Addresses& addresses_;
+  WayTo way_to_;
+
+  std::span<klvs_service_state> states_;
+  std::span<klvs_list_entry> lists_;
+  std::span<TableCell> tables_;
+  std::span<klvs_real> reals_;
+  std::span<klvs_real_conns> conns_;
+  uint32_t service_capacity_ = 0;  // of the hash map
+  uint64_t connection_capacity_ = 0;
+
+  std::optional<IdAllocator<ServiceKey>> service_ids_;
+  std::optional<IdAllocator<RealKey>> real_ids_;
+  std::optional<ExtentAllocator> list_extents_;
+  std::optional<ExtentAllocator> table_extents_;
+  std::map<IpAddress, int> services_of_vip_;
+  std::map<RealKey, TimePoint> real_rests_since_;
+  std::map<ServiceKey, TimePoint> service_rests_since_;
+  bool nat_changed_ = false;  // KeepNat may have something to take away
+};
+
+}  // namespace kube_lvs::ebpf

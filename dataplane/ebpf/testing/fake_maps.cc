@@ -1,0 +1,39 @@
+#include "dataplane/ebpf/testing/fake_maps.h"
+
+#include <string>
+
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/map_names.h"
+
+namespace kube_lvs::ebpf {
+
+void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
+  using Kind = FakeMapStore::Kind;
+  const auto array = [&](std::string_view name, uint32_t value_size, uint32_t capacity) {
+    store.Make(std::string(name), Kind::kArray, 4, value_size, capacity);
+  };
+  const auto hash = [&](std::string_view name, uint32_t key_size, uint32_t value_size,
+                        uint32_t capacity) {
+    store.Make(std::string(name), Kind::kHash, key_size, value_size, capacity);
+  };
+  array(kSettingsMap, sizeof(klvs_settings), 1);
+  hash(kAddressesMap, 4, sizeof(klvs_address), sizes.addresses);
+  array(kInterfacesMap, sizeof(klvs_interface), KLVS_INTERFACE_SLOTS);
+  hash(kServicesMap, sizeof(klvs_service_key), sizeof(klvs_service), sizes.services);
+  array(kServiceStateMap, sizeof(klvs_service_state), sizes.services);
+  array(kListsMap, sizeof(klvs_list_entry), sizes.lists);
+  array(kTablesMap, sizeof(klvs_table_slot), sizes.tables);
+  array(kRealsMap, sizeof(klvs_real), sizes.reals);
+  array(kRealConnsMap, sizeof(klvs_real_conns), sizes.reals);
+  array(kConnsMap, sizeof(klvs_conn_set), 16);
+  store.Make(std::string(kServiceCountersMap), Kind::kPerCpuArray, 4, sizeof(klvs_counters),
+             sizes.services);
+  store.Make(std::string(kRealCountersMap), Kind::kPerCpuArray, 4, sizeof(klvs_counters),
+             sizes.reals);
+  store.Make(std::string(kDropsMap), Kind::kPerCpuArray, 4, 8, KLVS_DROP_SLOTS);
+  hash(kTunnelPeersMap, sizeof(klvs_tunnel_peer), 4, 64);
+  hash(kMssClampsMap, 4, 4, 64);
+  GetArray<klvs_settings>(store, kSettingsMap).value()[0].layout = KLVS_LAYOUT;
+}
+
+}  // namespace kube_lvs::ebpf
