@@ -185,7 +185,8 @@ FakeResponse FakeApi::Handle(const FakeRequest& request) {
     if (request.method == "DELETE") {
       return Delete(*target, request.body.empty() ? json::object() : json::parse(request.body));
     }
-    if (request.content_type.rfind("application/json", 0) != 0) {
+    const bool writes = request.method == "POST" || request.method == "PUT";
+    if (writes && request.content_type.rfind("application/json", 0) != 0) {
       return FakeFailure(415, "UnsupportedMediaType", "unsupported " + request.content_type);
     }
     if (request.method == "POST") return Create(*target, json::parse(request.body));

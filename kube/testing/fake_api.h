@@ -33,8 +33,8 @@ namespace kube_lvs::kube {
 struct FakeRequest {
   std::string method;
   std::string target;
-  std::string content_type;
-  std::string body;
+  std::string content_type = {};
+  std::string body = {};
 };
 
 struct FakeResponse {
