@@ -120,7 +120,8 @@ init_of() { # MACHINE
   printf '%s' "$child"
 }
 
-# wait_until SECONDS WHAT CMD...: polls; dies with WHAT when the time is over.
+# wait_until SECONDS WHAT CMD...: polls; dies with WHAT when the time is over. Limits are generous: they end what hangs, not
+# what is slow, such as an emulated machine.
 wait_until() {
   local end=$((SECONDS + $1)) what=$2
   shift 2

@@ -15,6 +15,17 @@ boot() {
   disown
 }
 
+# wait_for_start MACHINE: until containerd answers (a node) or the API server is ready (cp).
+wait_for_start() {
+  local name=$1 sign=$STATE/$1/var/containerd-answers end=$((SECONDS + 300))
+  [ "$name" != cp ] || sign=$STATE/cp/ready
+  until [ -e "$sign" ]; do
+    is_running "$name" || die "$name ended while it started: $(tail -n 3 "$STATE/$name/init.log")"
+    [ "$SECONDS" -lt "$end" ] || die "gave up waiting for $name to start: see the logs in $STATE/$name"
+    sleep 0.1
+  done
+}
+
 # halt MACHINE...: kill -9 everything in them and remove their cgroups; network and disk stay.
 halt() {
   local name pid group
@@ -24,13 +35,13 @@ halt() {
     [ -z "$pid" ] || kill_now $(init_of "$name") "$pid"
   done
   for name in "$@"; do
-    wait_until 20 "the end of $name" not_running "$name"
+    wait_until 60 "the end of $name" not_running "$name"
     rm -f "$STATE/$name/pid" "$STATE/$name/ready"
     [ -e "$STATE/$name/cgroups" ] || continue
     # The processes inside end a moment after their process 1; until then their groups are busy. Groups left behind
     # would cost the kubelet 3 s each at the next boot.
     while read -r group; do
-      wait_until 20 "cgroup $group to become empty" remove_cgroup "$group"
+      wait_until 60 "cgroup $group to become empty" remove_cgroup "$group"
     done <"$STATE/$name/cgroups"
     : >"$STATE/$name/cgroups"
   done
