@@ -1,0 +1,279 @@
+#include "node-agent/desired/desired.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kube/api/pools.h"
+#include "kube/api/resolve.h"
+#include "node-agent/desired/items.h"
+#include "node-agent/desired/vips.h"
+
+namespace kube_lvs {
+namespace {
+
+// What is the same for all services of one pass.
+struct Context {
+  const Snapshot& snapshot;
+  const NodeFacts& facts;
+  const Role& role;
+  const std::set<IpAddress>& claims;
+  const DesiredOptions& options;
+  api::SlicesByService slices;
+  std::set<IpAddress> node_addresses;
+  std::set<IpAddress> vips;
+  std::set<IpAddress> own_addresses;
+  std::vector<Cidr> service_cidrs;
+};
+
+Context MakeContext(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
+                    const std::set<IpAddress>& claims, const DesiredOptions& options) {
+  Context context{snapshot,
+                  facts,
+                  role,
+                  claims,
+                  options,
+                  api::GroupByService(*snapshot.endpoint_slices),
+                  {},
+                  AllVips(snapshot),
+                  OwnAddresses(facts),
+                  {}};
+  for (const auto& [name, node] : *snapshot.nodes) {
+    for (const std::string& text : node->internal_addresses) {
+      if (const auto ip = IpAddress::Parse(text); ip.ok()) context.node_addresses.insert(*ip);
+    }
+  }
+  for (const auto& [name, cidrs] : *snapshot.service_cidrs) {
+    const auto parsed = api::ParseCidrs(cidrs->cidrs);
+    context.service_cidrs.insert(context.service_cidrs.end(), parsed.begin(), parsed.end());
+  }
+  return context;
+}
+
+std::optional<Persistence> PersistenceFor(const std::optional<api::PersistenceRequest>& request,
+                                          const IpAddress& vip) {
+  if (!request.has_value()) return std::nullopt;
+  Persistence persistence;
+  persistence.timeout_seconds = request->timeout_seconds;
+  persistence.prefix_length =
+      vip.IsV4() ? request->prefix_length_ipv4 : request->prefix_length_ipv6;
+  persistence.engine = request->engine == "SIP" ? "sip" : "";
+  return persistence;
+}
+
+class Computation {
+ public:
+  explicit Computation(const Context& context) : in_(context) {}
+
+  void Add(const api::LvsService& service);
+  Desired Take() {
+    Answer();
+    return std::move(out_);
+  }
+
+ private:
+  void Report(const api::LvsService& service, const std::string& reason,
+              const std::string& message) {
+    out_.problems.push_back({service.meta.name_space, service.meta.name, service.meta.uid,
+                             service.meta.generation, reason, message});
+  }
+  void Report(const api::LvsService& service, const std::vector<api::Problem>& problems) {
+    for (const api::Problem& problem : problems) Report(service, problem.reason, problem.message);
+  }
+  void HoldVips(const VipsOfService& found) {
+    out_.hold.vips.insert(found.vips.begin(), found.vips.end());
+    out_.hold.vips.insert(found.held.begin(), found.held.end());
+  }
+  void AddAsDirector(const api::LvsService& service, const api::LvsDirectorGroup& group,
+                     Dataplane dataplane, const IpAddress& vip, const api::Resolution& resolution);
+  void AddAsRealServer(const api::LvsService& service, const api::LvsDirectorGroup& group,
+                       const IpAddress& vip, const api::Resolution& resolution);
+  void Answer();
+
+  // A VIP of ours that is programmed, to be answered if the election says so.
+  struct Answerable {
+    bool in_ipvs = false;
+    std::vector<const InterfaceFacts*> uplinks;
+  };
+
+  const Context& in_;
+  Desired out_;
+  std::map<IpAddress, Answerable> answerable_;
+};
+
+void Computation::Answer() {
+  out_.hold.elected = in_.role.vips;
+  for (const IpAddress& vip : in_.claims) {
+    const auto found = answerable_.find(vip);
+    if (found == answerable_.end()) {
+      if (out_.hold.vips.contains(vip)) out_.hold.answered.insert(vip);
+      continue;
+    }
+    // A VIP with services in both dataplanes must be the host's: IPVS sees only local packets, and
+    // our programs see all of them first.
+    out_.state.items.merge(AnswerItems(found->second.in_ipvs ? Dataplane::kIpvs : Dataplane::kEbpf,
+                                       vip, found->second.uplinks));
+  }
+}
+
+void Computation::Add(const api::LvsService& service) {
+  const auto group = FindGroup(service.spec.director_group, in_.snapshot, in_.facts);
+  const VipsOfService found = FindVips(service, in_.snapshot);
+  const bool director =
+      in_.role.group != nullptr && service.spec.director_group == in_.role.group->meta.name;
+  // A node that is not concerned by a NAT service has nothing to say about it.
+  if (!director && service.spec.method == ForwardingMethod::kNat &&
+      std::none_of(service.spec.backends.begin(), service.spec.backends.end(),
+                   [](const api::BackendSource& source) { return !source.static_reals.empty(); })) {
+    return;
+  }
+  const auto report = [&](const std::vector<api::Problem>& problems) {
+    if (director) Report(service, problems);
+  };
+  if (group == nullptr) {
+    // Members of no group have no rules of it; whoever was one keeps them until it is clear.
+    HoldVips(found);
+    return;
+  }
+  std::optional<Dataplane> dataplane = api::EffectiveDataplane(service.spec, group.get());
+  if (!dataplane.has_value()) dataplane = in_.options.auto_dataplane;
+  if (!dataplane.has_value() && !in_.snapshot.kubernetes) dataplane = Dataplane::kEbpf;
+  const std::vector<api::Problem> invalid = api::Validate(service, dataplane);
+  if (!invalid.empty()) {
+    report(invalid);
+    HoldVips(found);
+    return;
+  }
+  report(found.problems);
+  out_.hold.vips.insert(found.held.begin(), found.held.end());
+  if (!dataplane.has_value()) {  // the operator has not resolved the group's Auto yet
+    HoldVips(found);
+    return;
+  }
+  std::vector<api::Problem> reported;
+  for (const IpAddress& vip : found.vips) {
+    const api::Resolution resolution =
+        api::Resolve({service, group.get(), *in_.snapshot.kube_services, in_.slices,
+                      in_.node_addresses, in_.vips, in_.service_cidrs, vip.family});
+    for (const api::Problem& problem : resolution.problems) {
+      if (std::find(reported.begin(), reported.end(), problem) == reported.end()) {
+        reported.push_back(problem);
+      }
+    }
+    AddAsRealServer(service, *group, vip, resolution);
+    if (director) AddAsDirector(service, *group, *dataplane, vip, resolution);
+  }
+  report(reported);
+}
+
+void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDirectorGroup& group,
+                                Dataplane dataplane, const IpAddress& vip,
+                                const api::Resolution& resolution) {
+  if (in_.own_addresses.contains(vip)) {
+    for (const auto& [name, interface] : in_.facts.interfaces) {
+      for (const InterfaceFacts::Address& address : interface.addresses) {
+        // Our own VIPs are host addresses; this one is the node's.
+        if (address.ip != vip || address.prefix_length >= vip.Bits()) continue;
+        Report(service, kAddressConflict,
+               vip.ToString() + " is an address of this node's interface " + name +
+                   "; take another VIP, or remove the address");
+        out_.hold.vips.insert(vip);
+        return;
+      }
+    }
+  }
+  const std::vector<const InterfaceFacts*> uplinks = Uplinks(group.spec, in_.facts, vip);
+  if (uplinks.empty()) {
+    Report(service, kPrerequisiteMissing,
+           group.spec.interfaces.empty()
+               ? "this node has no default route and no interface in the subnet of " +
+                     vip.ToString() + "; name the uplinks in spec.interfaces of LVSDirectorGroup " +
+                     group.meta.name
+               : "no interface of this node matches spec.interfaces of LVSDirectorGroup " +
+                     group.meta.name);
+    out_.hold.vips.insert(vip);
+    return;
+  }
+  const ServiceOrigin origin{service.meta.name_space, service.meta.name, service.meta.uid,
+                             service.meta.generation};
+  bool programmed = false;
+  for (const api::ResolvedPort& resolved : resolution.ports) {
+    const ServiceKey key{dataplane, Endpoint{vip, resolved.port.port}, resolved.port.protocol};
+    const auto other = out_.origins.find(key);
+    if (other != out_.origins.end()) {
+      // The older one was added first.
+      Report(service, kAddressConflict,
+             ToString(key) + " belongs to LVSService " + other->second.name_space + "/" +
+                 other->second.name + "; take another port or VIP");
+      continue;
+    }
+    VirtualService rules;
+    rules.config.scheduler = service.spec.scheduler;
+    rules.config.hash = service.spec.hash;
+    rules.config.persistence = PersistenceFor(service.spec.persistence, vip);
+    rules.config.one_packet = service.spec.one_packet && resolved.port.protocol == Protocol::kUdp;
+    rules.config.source_nat = api::EffectiveSourceNat(service.spec);
+    rules.reals = resolved.reals;
+    SortCanonically(rules.reals);
+    out_.state.items.merge(DirectorItems(key, rules, uplinks, in_.facts));
+    out_.state.services.emplace(key, std::move(rules));
+    out_.origins.emplace(key, origin);
+    out_.drain.emplace(key, std::chrono::seconds(service.spec.drain_timeout_seconds));
+    programmed = true;
+  }
+  if (!programmed || !group.spec.layer2) return;
+  Answerable& answerable = answerable_[vip];
+  answerable.in_ipvs |= dataplane == Dataplane::kIpvs;
+  answerable.uplinks = uplinks;
+}
+
+void Computation::AddAsRealServer(const api::LvsService& service,
+                                  const api::LvsDirectorGroup& group, const IpAddress& vip,
+                                  const api::Resolution& resolution) {
+  std::vector<IpAddress> directors;
+  for (const api::GroupMember& member : group.status.members) {
+    // A director that is its own real server delivers to itself without a tunnel.
+    if (member.node == in_.facts.node_name) continue;
+    if (const auto ip = IpAddress::Parse(member.address); ip.ok()) directors.push_back(*ip);
+  }
+  std::set<IpAddress> done;
+  for (const api::ResolvedPort& resolved : resolution.ports) {
+    for (const RealServer& real : resolved.reals) {
+      if (real.method == ForwardingMethod::kNat || !in_.own_addresses.contains(real.at.ip) ||
+          !done.insert(real.at.ip).second) {
+        continue;
+      }
+      if (real.method == ForwardingMethod::kTunnel && directors.empty()) {
+        Report(service, kPrerequisiteMissing,
+               "LVSDirectorGroup " + group.meta.name +
+                   " has no member with an address in status.members, so this real server may "
+                   "take tunnelled packets from nobody");
+      }
+      out_.state.items.merge(RealServerItems(real.method, vip, real.at.ip, directors,
+                                             service.spec.mss_clamp, in_.facts));
+    }
+  }
+}
+
+}  // namespace
+
+Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
+                       const std::set<IpAddress>& claims, const DesiredOptions& options) {
+  const Context context = MakeContext(snapshot, facts, role, claims, options);
+  // The older of two services that want the same address and port has it.
+  std::vector<const api::LvsService*> services;
+  for (const auto& [key, service] : *snapshot.services) services.push_back(service.get());
+  std::stable_sort(services.begin(), services.end(),
+                   [](const api::LvsService* a, const api::LvsService* b) {
+                     return a->meta.creation_timestamp < b->meta.creation_timestamp;
+                   });
+  Computation computation(context);
+  for (const api::LvsService* service : services) computation.Add(*service);
+  Desired desired = computation.Take();
+  // What may exist must not be taken for deleted.
+  const bool no_groups = snapshot.kubernetes && !snapshot.services->empty() &&
+                         (snapshot.groups->empty() || snapshot.pools->empty());
+  desired.hold.all = !snapshot.complete || no_groups;
+  return desired;
+}
+
+}  // namespace kube_lvs

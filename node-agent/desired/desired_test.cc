@@ -1,0 +1,300 @@
+#include "node-agent/desired/desired.h"
+
+#include <gtest/gtest.h>
+
+#include "dataplane/plan/text.h"
+#include "node-agent/desired/vips.h"
+#include "node-agent/sources/objects.h"
+
+namespace kube_lvs {
+namespace {
+
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+
+InterfaceFacts Interface(const std::string& name, const std::string& address, int prefix) {
+  InterfaceFacts interface;
+  interface.name = name;
+  interface.mtu = 1500;
+  interface.up = true;
+  interface.loopback = name == "lo";
+  interface.addresses = {{Ip(address), prefix}};
+  return interface;
+}
+
+// A node with an uplink 192.0.2.N/24 and an inner leg 10.0.0.N/24.
+NodeFacts Node(const std::string& name, int n) {
+  NodeFacts facts;
+  facts.node_name = name;
+  facts.node_address = Ip("192.0.2." + std::to_string(n));
+  facts.interfaces["lo"] = Interface("lo", "127.0.0.1", 8);
+  facts.interfaces["eth0"] = Interface("eth0", "192.0.2." + std::to_string(n), 24);
+  facts.interfaces["eth1"] = Interface("eth1", "10.0.0." + std::to_string(n), 24);
+  facts.routes = {{*Cidr::Parse("0.0.0.0/0"), 0, "eth0", Ip("192.0.2.254")},
+                  {*Cidr::Parse("192.0.2.0/24"), 0, "eth0", std::nullopt},
+                  {*Cidr::Parse("10.0.0.0/24"), 0, "eth1", std::nullopt}};
+  return facts;
+}
+
+api::LvsService Service(const std::string& name, const std::string& vip, ForwardingMethod method,
+                        const std::vector<std::string>& reals) {
+  api::LvsService service;
+  service.meta.name = name;
+  service.meta.name_space = "shop";
+  service.meta.uid = "uid-" + name;
+  service.spec.addresses = {{.type = api::AddressRequest::Type::kIp,
+                             .pool_name = "",
+                             .ip_family = std::nullopt,
+                             .value = vip}};
+  service.status.addresses = {{.value = vip, .pool_name = "edge", .ip_family = Family::kIpv4}};
+  api::ServicePort port;
+  port.name = "http";
+  port.port = 80;
+  service.spec.ports = {port};
+  service.spec.method = method;
+  service.spec.scheduler = "wrr";
+  api::BackendSource source;
+  source.name = "servers";
+  source.is_static = true;
+  for (const std::string& real : reals) {
+    api::StaticBackend entry;
+    entry.address = real;
+    source.static_reals.push_back(entry);
+  }
+  service.spec.backends = {source};
+  return service;
+}
+
+class DesiredTest : public testing::Test {
+ protected:
+  DesiredTest() {
+    group_.meta.name = "default";
+    group_.spec.dataplane = api::DataplaneChoice::kEbpf;
+    group_.spec.static_allowed_ranges = {"10.0.0.0/24"};
+    group_.status.epoch = 4;
+    group_.status.members = {{"d1", "192.0.2.1"}, {"d2", "192.0.2.2"}};
+    pool_.meta.name = "edge";
+    pool_.status.cidrs = {"192.0.2.192/26"};
+  }
+
+  Desired Compute(const NodeFacts& facts, const std::set<IpAddress>& claims = {}) {
+    std::map<ObjectId, api::AnyObject> objects;
+    const auto put = [&objects](const api::AnyObject& object) {
+      objects.emplace(IdOf(object), object);
+    };
+    for (const api::LvsService& service : services_) put(service);
+    if (with_group_) put(group_);
+    if (with_pool_) put(pool_);
+    Snapshot snapshot = SnapshotOf(objects);
+    snapshot.kubernetes = kubernetes_;
+    snapshot.complete = complete_;
+    role_ = FindRole(snapshot, facts);
+    return ComputeDesired(snapshot, facts, role_, claims, {});
+  }
+  std::string Text(const Desired& desired) { return ToText(desired.state); }
+
+  std::vector<api::LvsService> services_;
+  api::LvsDirectorGroup group_;
+  api::LvsAddressPool pool_;
+  bool kubernetes_ = true, complete_ = true, with_group_ = true, with_pool_ = true;
+  Role role_;
+};
+
+bool Has(const Desired& desired, const NodeItem& item) {
+  return desired.state.items.contains(item);
+}
+
+TEST_F(DesiredTest, AnEbpfDirectorHoldsTheServiceAndAttachesWhereClientsAndRealServersAre) {
+  services_ = {
+      Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.12", "10.0.0.11"})};
+  const Desired desired = Compute(Node("d1", 1));
+  for (const ServiceProblem& problem : desired.problems) ADD_FAILURE() << problem.message;
+  EXPECT_EQ(Text(desired),
+            "eBPF 192.0.2.200:80/tcp wrr\n"
+            "  10.0.0.11:80 DirectRouting weight 1\n"
+            "  10.0.0.12:80 DirectRouting weight 1\n"
+            "programs on eth0\n"
+            "programs on eth1\n");
+  EXPECT_EQ(role_.peers.members.size(), 2u);
+  EXPECT_EQ(role_.peers.epoch, 4);
+  EXPECT_EQ(role_.vips, std::set<IpAddress>{Ip("192.0.2.200")});
+}
+
+TEST_F(DesiredTest, OnlyClaimedVipsAreAnswered) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("dns", "192.0.2.201", ForwardingMethod::kNat, {"10.0.0.11"})};
+  const Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.201"), Ip("192.0.2.77")});
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.201"), "eth0"}));
+  EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth0"}));
+  EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.77"), "eth0"}));
+}
+
+TEST_F(DesiredTest, NoGroupWithoutLayer2Answers) {
+  group_.spec.layer2 = false;
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  const Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.200")});
+  EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth0"}));
+  EXPECT_EQ(desired.state.services.size(), 1u);
+}
+
+TEST_F(DesiredTest, NatByIpvsNeedsForwardingAndSourceNatItsOwnItems) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.200")});
+  EXPECT_EQ(Text(desired),
+            "IPVS 192.0.2.200:80/tcp wrr\n"
+            "  10.0.0.11:80 NAT weight 1\n"
+            "sysctl net/ipv4/conf/all/send_redirects=0\n"
+            "sysctl net/ipv4/conf/eth1/send_redirects=0\n"
+            "sysctl net/ipv4/ip_forward=1\n"
+            "answered vip IPVS 192.0.2.200 on eth0\n");
+  services_[0].spec.source_nat = api::SourceNatChoice::kEnabled;
+  desired = Compute(Node("d1", 1));
+  EXPECT_EQ(Text(desired),
+            "IPVS 192.0.2.200:80/tcp wrr source-nat\n"
+            "  10.0.0.11:80 NAT weight 1\n"
+            "sysctl net/ipv4/ip_forward=1\n"
+            "sysctl net/ipv4/vs/conntrack=1\n"
+            "masquerade 192.0.2.200:80/tcp\n");
+}
+
+TEST_F(DesiredTest, DirectRoutingByIpvsNeedsNothingOfTheDirector) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
+  EXPECT_TRUE(Compute(Node("d1", 1)).state.items.empty());
+}
+
+TEST_F(DesiredTest, ADirectRoutingRealServerTakesTheVipSilently) {
+  services_ = {
+      Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11", "10.0.0.12"})};
+  const Desired desired = Compute(Node("r1", 11));
+  EXPECT_EQ(Text(desired),
+            "sysctl net/ipv4/conf/all/arp_announce=2\n"
+            "sysctl net/ipv4/conf/all/arp_ignore=1\n"
+            "sysctl net/ipv4/conf/eth1/arp_announce=2\n"
+            "sysctl net/ipv4/conf/eth1/arp_ignore=1\n"
+            "sysctl net/ipv4/conf/eth1/rp_filter=2\n"
+            "silent vip 192.0.2.200\n");
+  EXPECT_EQ(role_.group, nullptr);
+}
+
+TEST_F(DesiredTest, ATunnelRealServerTakesPacketsFromDirectorsOnly) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"})};
+  const Desired desired = Compute(Node("r1", 11));
+  EXPECT_TRUE(Has(desired, TunnelPeer{Ip("192.0.2.1"), Ip("192.0.2.200")}));
+  EXPECT_TRUE(Has(desired, TunnelPeer{Ip("192.0.2.2"), Ip("192.0.2.200")}));
+  EXPECT_TRUE(Has(desired, MssClamp{Ip("192.0.2.200"), 1440}));
+  EXPECT_TRUE(Has(desired, Attachment{"eth1"}));
+  EXPECT_TRUE(Has(desired, SilentVip{Ip("192.0.2.200")}));
+}
+
+TEST_F(DesiredTest, ANodeThatIsNeitherDirectorNorRealServerHoldsNothing) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"}),
+               Service("nat", "192.0.2.201", ForwardingMethod::kNat, {"10.0.0.12"})};
+  const Desired desired = Compute(Node("r2", 12));
+  EXPECT_EQ(desired.state, State{});
+  EXPECT_TRUE(desired.problems.empty());
+}
+
+TEST_F(DesiredTest, AnInvalidServiceIsHeldAndTheOthersGoOn) {
+  services_ = {Service("bad", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("good", "192.0.2.201", ForwardingMethod::kNat, {"10.0.0.11"})};
+  services_[0].spec.scheduler = "nonsense";
+  const Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.200")});
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].name, "bad");
+  EXPECT_EQ(desired.problems[0].reason, api::kInvalidSpec);
+  EXPECT_EQ(desired.state.services.size(), 1u);
+  EXPECT_EQ(desired.hold.vips, std::set<IpAddress>{Ip("192.0.2.200")});
+  EXPECT_EQ(desired.hold.answered, std::set<IpAddress>{Ip("192.0.2.200")});
+  EXPECT_FALSE(desired.hold.all);
+}
+
+TEST_F(DesiredTest, AVipOutsideItsPoolIsNotProgrammedAndNotRemoved) {
+  services_ = {Service("web", "198.51.100.1", ForwardingMethod::kNat, {"10.0.0.11"})};
+  const Desired desired = Compute(Node("d1", 1));
+  EXPECT_TRUE(desired.state.services.empty());
+  EXPECT_EQ(desired.hold.vips, std::set<IpAddress>{Ip("198.51.100.1")});
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].reason, kNotPermitted);
+}
+
+TEST_F(DesiredTest, ARealServerOutsideTheAllowedRangesIsLeftOut) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11", "10.9.9.9"})};
+  const Desired desired = Compute(Node("d1", 1));
+  ASSERT_EQ(desired.state.services.size(), 1u);
+  EXPECT_EQ(desired.state.services.begin()->second.reals.size(), 1u);
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].reason, api::kBackendNotPermitted);
+}
+
+TEST_F(DesiredTest, OfTwoServicesWithOneAddressAndPortTheOlderHasIt) {
+  services_ = {Service("a", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("b", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.12"})};
+  services_[0].meta.creation_timestamp = "2026-02-01T00:00:00Z";
+  services_[1].meta.creation_timestamp = "2026-01-01T00:00:00Z";
+  const Desired desired = Compute(Node("d1", 1));
+  ASSERT_EQ(desired.origins.size(), 1u);
+  EXPECT_EQ(desired.origins.begin()->second.name, "b");
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].name, "a");
+  EXPECT_EQ(desired.problems[0].reason, kAddressConflict);
+}
+
+TEST_F(DesiredTest, TheNodesOwnAddressIsNoVip) {
+  kubernetes_ = false;
+  services_ = {Service("web", "192.0.2.1", ForwardingMethod::kNat, {"10.0.0.11"})};
+  const Desired desired = Compute(Node("d1", 1));
+  EXPECT_TRUE(desired.state.services.empty());
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_NE(desired.problems[0].message.find("eth0"), std::string::npos);
+}
+
+TEST_F(DesiredTest, FromFilesTheNodeDirectsAloneUnlessMembersAreNamed) {
+  kubernetes_ = false;
+  with_group_ = with_pool_ = false;
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  Desired desired = Compute(Node("x", 9));
+  EXPECT_EQ(desired.state.services.size(), 1u);
+  EXPECT_EQ(role_.peers.members.size(), 1u);
+  with_group_ = true;
+  desired = Compute(Node("x", 9));
+  EXPECT_TRUE(desired.state.services.empty());
+}
+
+TEST_F(DesiredTest, FromFilesAPoolAddressIsRefused) {
+  kubernetes_ = false;
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  services_[0].spec.addresses[0] = {};
+  const Desired desired = Compute(Node("d1", 1));
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_NE(desired.problems[0].message.find("type: IP"), std::string::npos);
+}
+
+TEST_F(DesiredTest, WithoutGroupsOrPoolsOrACompleteListNothingIsRemoved) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  EXPECT_FALSE(Compute(Node("d1", 1)).hold.all);
+  with_group_ = false;
+  EXPECT_TRUE(Compute(Node("d1", 1)).hold.all);
+  with_group_ = true;
+  with_pool_ = false;
+  EXPECT_TRUE(Compute(Node("d1", 1)).hold.all);
+  with_pool_ = true;
+  complete_ = false;
+  EXPECT_TRUE(Compute(Node("d1", 1)).hold.all);
+  complete_ = true;
+  services_.clear();
+  with_group_ = with_pool_ = false;
+  EXPECT_FALSE(Compute(Node("d1", 1)).hold.all);
+}
+
+TEST_F(DesiredTest, NamedUplinksThatAreNotThereAreAProblemOfThatGroupsServices) {
+  group_.spec.interfaces = {"bond*"};
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  const Desired desired = Compute(Node("d1", 1));
+  EXPECT_TRUE(desired.state.services.empty());
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].reason, kPrerequisiteMissing);
+}
+
+}  // namespace
+}  // namespace kube_lvs

@@ -1,0 +1,87 @@
+#include "node-agent/desired/hold.h"
+
+#include <algorithm>
+#include <type_traits>
+
+namespace kube_lvs {
+namespace {
+
+// Whether `desired` already says something about the thing that `item` is a value of.
+bool Decided(const std::set<NodeItem>& desired, const NodeItem& item) {
+  return std::any_of(desired.begin(), desired.end(), [&item](const NodeItem& wanted) {
+    if (wanted == item) return true;
+    if (const auto* a = std::get_if<Sysctl>(&item)) {
+      const auto* b = std::get_if<Sysctl>(&wanted);
+      return b != nullptr && a->name == b->name;
+    }
+    if (const auto* a = std::get_if<MssClamp>(&item)) {
+      const auto* b = std::get_if<MssClamp>(&wanted);
+      return b != nullptr && a->vip == b->vip;
+    }
+    if (const auto* a = std::get_if<AnsweredVip>(&item)) {
+      const auto* b = std::get_if<AnsweredVip>(&wanted);
+      return b != nullptr && a->vip == b->vip;
+    }
+    return false;
+  });
+}
+
+}  // namespace
+
+std::optional<IpAddress> VipOf(const ServiceKey& key) {
+  const auto* endpoint = std::get_if<Endpoint>(&key.match);
+  return endpoint == nullptr ? std::nullopt : std::optional<IpAddress>(endpoint->ip);
+}
+
+std::optional<IpAddress> VipOf(const NodeItem& item) {
+  return std::visit(
+      [](const auto& i) -> std::optional<IpAddress> {
+        using T = std::decay_t<decltype(i)>;
+        if constexpr (std::is_same_v<T, Masquerade>) {
+          return i.vip.ip;
+        } else if constexpr (std::is_same_v<T, Sysctl> || std::is_same_v<T, Attachment>) {
+          return std::nullopt;
+        } else {
+          return i.vip;
+        }
+      },
+      item);
+}
+
+State KeepHeld(State desired, const State& actual, const Hold& hold) {
+  if (!hold.all && hold.vips.empty()) return desired;
+  const auto held = [&hold](const std::optional<IpAddress>& vip) {
+    // Items of the whole node may be needed by what is held.
+    return hold.all || !vip.has_value() || hold.vips.contains(*vip);
+  };
+  for (const auto& [key, service] : actual.services) {
+    const auto wanted = desired.services.find(key);
+    if (wanted == desired.services.end()) {
+      const auto vip = VipOf(key);
+      if (hold.all || (vip.has_value() && hold.vips.contains(*vip))) {
+        desired.services.emplace(key, service);
+      }
+      continue;
+    }
+    if (!hold.all) continue;
+    std::vector<RealServer>& reals = wanted->second.reals;
+    const size_t count = reals.size();
+    for (const RealServer& real : service.reals) {
+      const bool there = std::any_of(reals.begin(), reals.end(),
+                                     [&real](const RealServer& r) { return r.at == real.at; });
+      if (!there) reals.push_back(real);
+    }
+    if (reals.size() != count) SortCanonically(reals);
+  }
+  for (const NodeItem& item : actual.items) {
+    if (const auto* answer = std::get_if<AnsweredVip>(&item)) {
+      const bool ours =
+          hold.answered.contains(answer->vip) || (hold.all && !hold.elected.contains(answer->vip));
+      if (!ours) continue;
+    }
+    if (held(VipOf(item)) && !Decided(desired.items, item)) desired.items.insert(item);
+  }
+  return desired;
+}
+
+}  // namespace kube_lvs

@@ -1,0 +1,147 @@
+#include "node-agent/desired/items.h"
+
+#include <algorithm>
+
+namespace kube_lvs {
+namespace {
+
+// The IPIP header, and the IP and TCP headers without options, which the MSS leaves out.
+constexpr uint32_t kTunnelOverhead = 20;
+constexpr uint32_t kIpAndTcpHeaders = 40;
+
+std::string Conf(const std::string& interface, const char* name) {
+  return "net/ipv4/conf/" + interface + "/" + name;
+}
+
+// The interface where packets for `rip` arrive: the one that has it, or, if that is none that
+// packets come in by, the one with the default route.
+const InterfaceFacts* ArrivalInterface(const NodeFacts& facts, const IpAddress& rip) {
+  for (const auto& [name, interface] : facts.interfaces) {
+    if (interface.loopback || interface.kind == "dummy") continue;
+    for (const auto& address : interface.addresses) {
+      if (address.ip == rip) return &interface;
+    }
+  }
+  return DefaultRouteInterface(facts, rip.family);
+}
+
+bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& vip) {
+  return std::any_of(interface.addresses.begin(), interface.addresses.end(),
+                     [&vip](const InterfaceFacts::Address& address) {
+                       if (address.ip.family != vip.family) return false;
+                       if (address.prefix_length >= vip.Bits()) return false;
+                       return Cidr{address.ip, address.prefix_length}.Contains(vip);
+                     });
+}
+
+}  // namespace
+
+std::vector<const InterfaceFacts*> Uplinks(const api::LvsDirectorGroup::Spec& group,
+                                           const NodeFacts& facts, const IpAddress& vip) {
+  std::vector<const InterfaceFacts*> uplinks;
+  if (!group.interfaces.empty()) {
+    for (const auto& [name, interface] : facts.interfaces) {
+      const bool named =
+          std::any_of(group.interfaces.begin(), group.interfaces.end(),
+                      [&n = name](const std::string& glob) { return MatchesGlob(glob, n); });
+      if (named && !interface.loopback) uplinks.push_back(&interface);
+    }
+    return uplinks;
+  }
+  if (const InterfaceFacts* uplink = DefaultRouteInterface(facts, vip.family)) return {uplink};
+  for (const auto& [name, interface] : facts.interfaces) {
+    if (!interface.loopback && HasSubnetOf(interface, vip)) return {&interface};
+  }
+  return {};
+}
+
+std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& service,
+                                 const std::vector<const InterfaceFacts*>& uplinks,
+                                 const NodeFacts& facts) {
+  std::set<NodeItem> items;
+  if (key.dataplane == Dataplane::kEbpf) {
+    for (const InterfaceFacts* uplink : uplinks) items.insert(Attachment{uplink->name});
+    for (const RealServer& real : service.reals) {
+      const InterfaceFacts* towards = InterfaceTowards(facts, real.at.ip);
+      if (towards != nullptr && !towards->loopback) items.insert(Attachment{towards->name});
+    }
+    return items;
+  }
+  const auto* endpoint = std::get_if<Endpoint>(&key.match);
+  if (endpoint == nullptr) return items;
+  const bool nat =
+      std::any_of(service.reals.begin(), service.reals.end(),
+                  [](const RealServer& real) { return real.method == ForwardingMethod::kNat; });
+  if (!nat) return items;
+  if (!endpoint->ip.IsV4()) {
+    items.insert(Sysctl{"net/ipv6/conf/all/forwarding", "1"});
+  } else {
+    items.insert(Sysctl{"net/ipv4/ip_forward", "1"});
+  }
+  if (service.config.source_nat) {
+    items.insert(Sysctl{"net/ipv4/vs/conntrack", "1"});
+    items.insert(Masquerade{*endpoint, key.protocol});
+  } else if (endpoint->ip.IsV4()) {
+    // With one leg the kernel would tell real servers to send replies past the director. Either of
+    // the two settings is enough for it to do so.
+    items.insert(Sysctl{Conf("all", "send_redirects"), "0"});
+    for (const RealServer& real : service.reals) {
+      const InterfaceFacts* towards = InterfaceTowards(facts, real.at.ip);
+      if (towards != nullptr && !towards->loopback) {
+        items.insert(Sysctl{Conf(towards->name, "send_redirects"), "0"});
+      }
+    }
+  }
+  return items;
+}
+
+std::set<NodeItem> AnswerItems(Dataplane dataplane, const IpAddress& vip,
+                               const std::vector<const InterfaceFacts*>& uplinks) {
+  std::set<NodeItem> items;
+  for (const InterfaceFacts* uplink : uplinks) {
+    if (HasSubnetOf(*uplink, vip)) return {AnsweredVip{dataplane, vip, uplink->name}};
+  }
+  for (const InterfaceFacts* uplink : uplinks) {
+    items.insert(AnsweredVip{dataplane, vip, uplink->name});
+    // One place is enough for an address of the host: the kernel answers for it everywhere.
+    if (dataplane == Dataplane::kIpvs) break;
+  }
+  return items;
+}
+
+std::set<NodeItem> RealServerItems(ForwardingMethod method, const IpAddress& vip,
+                                   const IpAddress& rip, const std::vector<IpAddress>& directors,
+                                   bool mss_clamp, const NodeFacts& facts) {
+  std::set<NodeItem> items;
+  if (method == ForwardingMethod::kNat) return items;
+  const InterfaceFacts* arrival = ArrivalInterface(facts, rip);
+  items.insert(SilentVip{vip});
+  if (vip.IsV4()) {
+    for (const std::string& interface :
+         {std::string("all"), arrival == nullptr ? std::string("all") : arrival->name}) {
+      items.insert(Sysctl{Conf(interface, "arp_ignore"), "1"});
+      items.insert(Sysctl{Conf(interface, "arp_announce"), "2"});
+    }
+    // Requests arrive here, answers leave by the default route: a strict check would drop them.
+    const InterfaceFacts* out = DefaultRouteInterface(facts, vip.family);
+    if (arrival != nullptr && out != nullptr && out->name != arrival->name) {
+      items.insert(Sysctl{Conf(arrival->name, "rp_filter"), "2"});
+    }
+  }
+  if (method != ForwardingMethod::kTunnel || arrival == nullptr) return items;
+  items.insert(Attachment{arrival->name});
+  for (const IpAddress& director : directors) {
+    if (director.family == vip.family) items.insert(TunnelPeer{director, vip});
+  }
+  if (mss_clamp) {
+    const InterfaceFacts* out = DefaultRouteInterface(facts, vip.family);
+    if (out != nullptr) items.insert(Attachment{out->name});
+    const uint32_t mtu = std::min(arrival->mtu, 65535u);
+    if (mtu > kTunnelOverhead + kIpAndTcpHeaders) {
+      items.insert(MssClamp{vip, static_cast<uint16_t>(mtu - kTunnelOverhead - kIpAndTcpHeaders)});
+    }
+  }
+  return items;
+}
+
+}  // namespace kube_lvs

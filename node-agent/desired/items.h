@@ -1,0 +1,34 @@
+// The node items that a forwarding method needs on a director and on a real server (the table in
+// docs/architecture.md, "What a node needs"). Pure.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dataplane/model/state.h"
+#include "kube/api/types.h"
+#include "node-agent/facts/facts.h"
+
+namespace kube_lvs {
+
+// Where clients of `vip` reach this director: the group's interfaces; without any the one with the
+// default route, else the one whose subnet has the VIP. Empty: none fits.
+std::vector<const InterfaceFacts*> Uplinks(const api::LvsDirectorGroup::Spec& group,
+                                           const NodeFacts& facts, const IpAddress& vip);
+
+// For one service and port on a director. `reals` are its real servers.
+std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& service,
+                                 const std::vector<const InterfaceFacts*>& uplinks,
+                                 const NodeFacts& facts);
+
+// For answering ARP for `vip`: on the uplink whose subnet has it, else on all of them.
+std::set<NodeItem> AnswerItems(Dataplane dataplane, const IpAddress& vip,
+                               const std::vector<const InterfaceFacts*>& uplinks);
+
+// For a real server of a DirectRouting or Tunnel service; `rip` is one of our addresses.
+std::set<NodeItem> RealServerItems(ForwardingMethod method, const IpAddress& vip,
+                                   const IpAddress& rip, const std::vector<IpAddress>& directors,
+                                   bool mss_clamp, const NodeFacts& facts);
+
+}  // namespace kube_lvs

@@ -1,0 +1,32 @@
+// The VIPs that a service may use here, and those that it must not: pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "kube/api/types.h"
+#include "kube/api/validate.h"
+#include "node-agent/sources/snapshot.h"
+
+namespace kube_lvs {
+
+// Reasons beside those of kube/api/validate.h.
+inline constexpr char kNotPermitted[] = "NotPermitted";
+inline constexpr char kAddressConflict[] = "AddressConflict";
+inline constexpr char kPrerequisiteMissing[] = "PrerequisiteMissing";
+
+struct VipsOfService {
+  std::vector<IpAddress> vips;  // to program
+  std::vector<IpAddress> held;  // not permitted (any more): what is there stays as it is
+  std::vector<api::Problem> problems;
+};
+
+// In Kubernetes: status.addresses, which the operator assigned, each of which must lie in its
+// pool's status.cidrs. From files: spec.addresses, all of type IP. None yet is no problem.
+VipsOfService FindVips(const api::LvsService& service, const Snapshot& snapshot);
+
+// Every VIP of every service, permitted or not: no real server may be one of them.
+std::set<IpAddress> AllVips(const Snapshot& snapshot);
+
+}  // namespace kube_lvs

@@ -1,0 +1,320 @@
+#include "node-agent/loop/agent.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/status.h"
+#include "dataplane/plan/diff.h"
+#include "node-agent/desired/hold.h"
+#include "node-agent/desired/vips.h"
+
+namespace kube_lvs {
+namespace {
+
+// Netlink tells of our own changes too; one look after them is enough.
+constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
+
+std::set<IpAddress> AnsweredVips(const State& state) {
+  std::set<IpAddress> vips;
+  for (const NodeItem& item : state.items) {
+    if (const auto* answer = std::get_if<AnsweredVip>(&item)) vips.insert(answer->vip);
+  }
+  return vips;
+}
+
+// Whether a TCP real server is about to leave: only then do connections matter.
+bool SomeoneLeaves(const State& target, const State& actual) {
+  for (const auto& [key, service] : actual.services) {
+    const auto wanted = target.services.find(key);
+    if (wanted == target.services.end() || key.protocol == Protocol::kUdp) continue;
+    for (const RealServer& real : service.reals) {
+      const auto& reals = wanted->second.reals;
+      if (std::ranges::find(reals, real.at, &RealServer::at) == reals.end()) return true;
+    }
+  }
+  return false;
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  if (absl::IsAlreadyExists(status)) return "Conflict";
+  if (absl::IsFailedPrecondition(status) || absl::IsUnimplemented(status) ||
+      absl::IsPermissionDenied(status)) {
+    return kPrerequisiteMissing;
+  }
+  return "Pending";
+}
+
+std::string CheckOf(const NodeItem& item) {
+  static constexpr const char* kChecks[] = {"Sysctl",    "Attachment", "TunnelPeer", "MssClamp",
+                                            "SilentVip", "Masquerade", "AnsweredVip"};
+  return kChecks[item.index()];
+}
+
+}  // namespace
+
+Agent::Agent(DesiredSource& source, FactsReader& facts, std::vector<Backend*> backends,
+             Peers& peers, const Clock& clock, Logger& log, AgentOptions options)
+    : source_(source),
+      facts_reader_(facts),
+      backends_(std::move(backends)),
+      peers_(peers),
+      clock_(clock),
+      log_(log),
+      options_(std::move(options)) {}
+
+absl::Status Agent::Run(std::stop_token stop) {
+  TimePoint last_pass = clock_.Now() - kNetlinkPause;
+  next_pass_ = clock_.Now();
+  while (!stop.stop_requested()) {
+    const TimePoint now = clock_.Now();
+    if (now >= next_pass_) {
+      last_pass = now;
+      Pass();
+      KeepClaims();
+      continue;
+    }
+    const uint8_t reasons = wakeup_.Wait(stop, std::min(next_pass_, now + claim_interval_));
+    if (reasons == static_cast<uint8_t>(WakeReason::kNetlink)) {
+      next_pass_ = std::min(next_pass_, last_pass + kNetlinkPause);
+    } else if (reasons != 0) {
+      next_pass_ = clock_.Now();
+    }
+    KeepClaims();
+  }
+  return absl::OkStatus();
+}
+
+void Agent::KeepClaims() {
+  if (!renew_claims_) return;
+  if (const absl::Status status = renew_claims_(claim_lifetime_); !status.ok()) {
+    log_.Log(Level::kWarn, "cannot renew the claims of VIPs", {{"error", Message(status)}});
+  }
+}
+
+Actual Agent::ReadActual() { return ReadAll(backends_); }
+
+PassReport Agent::Pass() {
+  const TimePoint begin = clock_.Now();
+  PassReport report;
+  report.snapshot = source_.Get();
+  next_pass_ = begin + options_.full_sync;
+
+  if (absl::StatusOr<NodeFacts> facts = facts_reader_.Read(); facts.ok()) {
+    facts_ = *std::move(facts);
+  } else {
+    report.node_problems["Facts"] = Message(facts.status());
+    if (!facts_.has_value()) {
+      next_pass_ = begin + std::chrono::seconds(1);
+      for (const OnPass& observer : observers_) observer(report);
+      return report;
+    }
+  }
+  report.facts = *facts_;
+  const Actual actual = ReadActual();
+  for (Backend* backend : backends_) {
+    if (!actual.unreadable.contains(backend->Name())) report.dataplanes.push_back(backend->Name());
+  }
+  if (!std::exchange(adopted_, true)) peers_.Adopt(AnsweredVips(actual.state));
+
+  // While groups cannot be read, who directs what stays as it was.
+  const Role role = FindRole(*report.snapshot, *facts_);
+  const bool unclear =
+      role.group == nullptr && (!report.snapshot->complete ||
+                                (report.snapshot->kubernetes && report.snapshot->groups->empty()));
+  if (!unclear) {
+    peers_.Update(role.peers, role.vips, ready_);
+    claim_interval_ = std::max<Duration>(role.peers.interval, std::chrono::milliseconds(10));
+    // Nobody would take over from a director that is alone: its VIPs stay with the dead agent's
+    // dataplane. With peers they must fall silent when those take over.
+    claim_lifetime_ =
+        role.peers.members.size() > 1 ? std::optional(role.peers.grace) : std::nullopt;
+  }
+  if (role.group != nullptr) report.group = role.group->meta.name;
+  const std::set<IpAddress> claims = peers_.Claims();
+  report.peers = peers_.States();
+
+  Desired desired = ComputeDesired(*report.snapshot, *facts_, role, claims, options_.desired);
+  report.origins = std::move(desired.origins);
+  report.service_problems = std::move(desired.problems);
+  State target = KeepHeld(std::move(desired.state), actual.state, desired.hold);
+  const LeftOut left_out = LeaveOut(actual, target, report);
+
+  Stats stats;
+  if (SomeoneLeaves(target, actual.state)) {
+    for (Backend* backend : backends_) {
+      absl::StatusOr<Stats> part = backend->ReadStats();
+      if (part.ok()) {
+        stats.reals.merge(part->reals);
+      } else if (!actual.unreadable.contains(backend->Name())) {
+        log_.Log(Level::kWarn, "cannot read connections, draining is cut short",
+                 {{"backend", backend->Name()}, {"error", Message(part.status())}});
+      }
+    }
+  }
+  Drained drained = Drain(target, actual.state, stats, desired.drain, drain_clock_, begin);
+  drain_clock_ = std::move(drained.clock);
+  if (drained.next_check) next_pass_ = std::min(next_pass_, *drained.next_check);
+
+  const Plan plan = Diff(drained.desired, actual.state);
+  std::set<Subject> planned;
+  for (const Step& step : plan.steps) planned.insert(SubjectOf(step));
+  backoff_.KeepOnly(planned);
+  const TimePoint planned_at = clock_.Now();
+  report.plan_time = planned_at - begin;
+
+  report.results = ApplyPlan(plan, actual.state, backends_, backoff_, begin);
+  const bool tried = std::ranges::any_of(
+      report.results, [](const StepResult& r) { return !absl::IsCancelled(r.status); });
+  const bool drifted = settled_target_ == drained.desired;
+  State now_there = actual.state;
+  if (tried) {
+    // Believe the kernel, not the return values.
+    const Actual again = ReadActual();
+    now_there = again.state;
+    std::set<Subject> skipped;
+    for (const StepResult& result : report.results) {
+      if (absl::IsCancelled(result.status)) skipped.insert(SubjectOf(result.step));
+    }
+    for (const Step& step : Diff(drained.desired, now_there).steps) {
+      const Subject subject = SubjectOf(step);
+      if (backoff_.failures().contains(subject) || !CanTake(step, backends_, again).ok()) continue;
+      // What was not planned changed under us: the next pass sees to it.
+      if (!planned.contains(subject) || skipped.contains(subject)) continue;
+      backoff_.Failed(
+          subject,
+          absl::UnavailableError("was applied, but reading back still says: " + ToString(step)),
+          begin);
+    }
+  }
+  for (const StepResult& result : report.results) {
+    if (result.status.ok()) {
+      const Subject subject = SubjectOf(result.step);
+      const auto failure = backoff_.failures().find(subject);
+      if (failure != backoff_.failures().end() && failure->second.retry_at <= begin) {
+        backoff_.Succeeded(subject);
+      }
+      if (drifted) ++report.drift_repaired;
+    }
+  }
+  report.apply_time = clock_.Now() - planned_at;
+  report.answers = AnsweredVips(now_there);
+  ReportFailures(drained.desired, report);
+  report.in_sync =
+      report.snapshot->complete && left_out.services + left_out.items == 0 &&
+      backoff_.failures().empty() &&
+      std::ranges::none_of(report.results, [](const StepResult& r) { return !r.status.ok(); });
+  settled_target_.reset();
+  if (report.in_sync) settled_target_ = std::move(drained.desired);
+
+  // A node whose items fail would attract traffic that it cannot handle.
+  const bool ready =
+      left_out.services == 0 && std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
+        const auto* item = std::get_if<NodeItem>(&failure.first);
+        return item != nullptr && std::holds_alternative<Attachment>(*item);
+      });
+  if (ready != ready_) {
+    ready_ = ready;
+    if (!unclear) peers_.Update(role.peers, role.vips, ready_);
+    next_pass_ = begin;  // the claims may be others now
+  }
+  if (left_out.services + left_out.items > 0) {
+    next_pass_ = std::min(next_pass_, begin + std::chrono::seconds(1));
+  }
+  if (const auto retry = backoff_.Next()) next_pass_ = std::min(next_pass_, *retry);
+  LogResults(report);
+  for (const OnPass& observer : observers_) observer(report);
+  return report;
+}
+
+Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& report) {
+  if (actual.unreadable.empty()) return {};
+  const size_t services = target.services.size();
+  const size_t items = target.items.size();
+  for (auto it = target.services.begin(); it != target.services.end();) {
+    const absl::Status status =
+        CanTake(AddService{it->first, it->second.config}, backends_, actual);
+    if (status.ok()) {
+      ++it;
+      continue;
+    }
+    if (const auto origin = report.origins.find(it->first); origin != report.origins.end()) {
+      const ServiceOrigin& of = origin->second;
+      report.service_problems.push_back(
+          {of.name_space, of.name, of.uid, of.generation, ReasonOf(status), Message(status)});
+    }
+    it = target.services.erase(it);
+  }
+  std::erase_if(target.items, [&](const NodeItem& item) {
+    const absl::Status status = CanTake(AddItem{item}, backends_, actual);
+    if (!status.ok()) report.node_problems[CheckOf(item)] = Message(status);
+    return !status.ok();
+  });
+  return {services - target.services.size(), items - target.items.size()};
+}
+
+void Agent::ReportFailures(const State& target, PassReport& report) {
+  for (const auto& [subject, failure] : backoff_.failures()) {
+    if (const auto* item = std::get_if<NodeItem>(&subject)) {
+      report.node_problems[CheckOf(*item)] = Message(failure.why);
+      const auto vip = VipOf(*item);
+      if (!vip.has_value()) continue;
+      for (const auto& [key, origin] : report.origins) {
+        if (VipOf(key) != vip || !target.services.contains(key)) continue;
+        report.service_problems.push_back({origin.name_space, origin.name, origin.uid,
+                                           origin.generation, ReasonOf(failure.why),
+                                           Message(failure.why)});
+      }
+      continue;
+    }
+    const auto origin = report.origins.find(std::get<ServiceKey>(subject));
+    if (origin == report.origins.end()) {
+      report.node_problems["Service"] = Message(failure.why);
+      continue;
+    }
+    const ServiceOrigin& of = origin->second;
+    report.service_problems.push_back({of.name_space, of.name, of.uid, of.generation,
+                                       ReasonOf(failure.why), Message(failure.why)});
+  }
+}
+
+void Agent::LogResults(const PassReport& report) {
+  size_t applied = 0, failed = 0;
+  for (const StepResult& result : report.results) {
+    if (result.status.ok()) {
+      ++applied;
+      log_.Log(Level::kDebug, "step applied", {{"step", ToString(result.step)}});
+    } else if (!absl::IsCancelled(result.status)) {
+      ++failed;
+      log_.Log(Level::kWarn, "step failed, it will be tried again",
+               {{"step", ToString(result.step)}, {"error", Message(result.status)}});
+    }
+  }
+  if (applied + failed > 0) {
+    log_.Log(Level::kInfo, report.drift_repaired > 0 ? "drift repaired" : "plan applied",
+             {{"steps", std::to_string(applied)},
+              {"failed", std::to_string(failed)},
+              {"plan_ms", std::to_string(report.plan_time / std::chrono::milliseconds(1))},
+              {"apply_ms", std::to_string(report.apply_time / std::chrono::milliseconds(1))}});
+  }
+  // Problems last for long: only what is new is told.
+  std::map<std::string, std::string> problems;
+  for (const ServiceProblem& problem : report.service_problems) {
+    problems["LVSService " + problem.name_space + "/" + problem.name + " " + problem.reason] =
+        problem.message;
+  }
+  for (const auto& [check, message] : report.node_problems) problems["node " + check] = message;
+  for (const SourceProblem& problem : report.snapshot->problems) {
+    problems[problem.where] = problem.message;
+  }
+  for (const auto& [what, message] : problems) {
+    const auto known = logged_problems_.find(what);
+    if (known != logged_problems_.end() && known->second == message) continue;
+    log_.Log(Level::kError, "problem", {{"of", what}, {"message", message}});
+  }
+  for (const auto& [what, message] : logged_problems_) {
+    if (!problems.contains(what)) log_.Log(Level::kInfo, "problem solved", {{"of", what}});
+  }
+  logged_problems_ = std::move(problems);
+}
+
+}  // namespace kube_lvs

@@ -1,0 +1,105 @@
+// The agent's one loop: read what is there, compute what should be, apply the difference, verify.
+// It keeps no copy of the kernel; every pass starts from what the kernel says.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "dataplane/plan/drain.h"
+#include "node-agent/desired/desired.h"
+#include "node-agent/facts/reader.h"
+#include "node-agent/loop/backoff.h"
+#include "node-agent/loop/machine.h"
+#include "node-agent/loop/wakeup.h"
+#include "node-agent/peers/peers.h"
+#include "node-agent/sources/source.h"
+
+namespace kube_lvs {
+
+// What one pass found and did: for metrics, the report to the API, and tests.
+struct PassReport {
+  SnapshotPtr snapshot;
+  NodeFacts facts;
+  std::string group;            // that this node directs; empty if none
+  std::set<IpAddress> answers;  // VIPs that it answers for
+  std::map<std::string, PeerState> peers;
+  std::map<ServiceKey, ServiceOrigin> origins;
+  std::vector<ServiceProblem> service_problems;
+  std::map<std::string, std::string> node_problems;  // check -> message
+  std::vector<std::string> dataplanes;               // usable here
+  std::vector<StepResult> results;
+  size_t drift_repaired = 0;  // steps that only put back what somebody else had changed
+  Duration plan_time{}, apply_time{};
+  bool in_sync = false;  // all that is desired is there, and read back
+};
+
+struct AgentOptions {
+  DesiredOptions desired;
+  Duration full_sync = std::chrono::seconds(30);
+};
+
+class Agent {
+ public:
+  // Keeps the right to answer for VIPs: until `lifetime` from now, for ever if there is none.
+  using RenewClaims = std::function<absl::Status(std::optional<Duration> lifetime)>;
+  using OnPass = std::function<void(const PassReport&)>;
+
+  // All references must outlive the agent.
+  Agent(DesiredSource& source, FactsReader& facts, std::vector<Backend*> backends, Peers& peers,
+        const Clock& clock, Logger& log, AgentOptions options);
+
+  void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
+  void AddObserver(OnPass observer) { observers_.push_back(std::move(observer)); }
+  Wakeup& wakeup() { return wakeup_; }
+
+  // Passes until `stop`, then OK. What is programmed stays.
+  absl::Status Run(std::stop_token stop);
+
+  // One pass, at once.
+  PassReport Pass();
+
+  // When the next pass is due for a reason that is known by now.
+  TimePoint NextPass() const { return next_pass_; }
+
+ private:
+  void KeepClaims();
+  Actual ReadActual();
+  // Takes out of `target` what no backend can be asked for now.
+  struct LeftOut {
+    size_t services = 0, items = 0;
+  };
+  LeftOut LeaveOut(const Actual& actual, State& target, PassReport& report);
+  void ReportFailures(const State& target, PassReport& report);
+  void LogResults(const PassReport& report);
+
+  DesiredSource& source_;
+  FactsReader& facts_reader_;
+  const std::vector<Backend*> backends_;
+  Peers& peers_;
+  const Clock& clock_;
+  Logger& log_;
+  const AgentOptions options_;
+  RenewClaims renew_claims_;
+  std::vector<OnPass> observers_;
+  Wakeup wakeup_;
+
+  std::optional<NodeFacts> facts_;  // the last that could be read
+  bool adopted_ = false;
+  bool ready_ = false;
+  Duration claim_interval_ = std::chrono::seconds(1);
+  std::optional<Duration> claim_lifetime_;
+  Backoff backoff_;
+  DrainClock drain_clock_;
+  std::optional<State> settled_target_;  // of the last pass, if it ended in sync: to tell drift
+  std::map<std::string, std::string> logged_problems_;
+  TimePoint next_pass_{};
+};
+
+}  // namespace kube_lvs

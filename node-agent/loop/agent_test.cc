@@ -1,0 +1,402 @@
+// The loop against a node in memory: it arrives, it stops, it heals, and it leaves alone what it
+// must.
+#include "node-agent/loop/agent.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "base/status.h"
+#include "dataplane/model/testing/fake_backend.h"
+#include "dataplane/plan/text.h"
+#include "node-agent/sources/objects.h"
+
+namespace kube_lvs {
+namespace {
+
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+
+class NoLog final : public Logger {
+ public:
+  void Log(Level, std::string_view, LogFields) override {}
+};
+
+class FixedFacts final : public FactsReader {
+ public:
+  FixedFacts() {
+    facts.node_name = "d1";
+    facts.node_address = Ip("192.0.2.1");
+    InterfaceFacts eth0;
+    eth0.name = "eth0";
+    eth0.mtu = 1500;
+    eth0.addresses = {{Ip("192.0.2.1"), 24}};
+    facts.interfaces["eth0"] = eth0;
+    facts.routes = {{*Cidr::Parse("0.0.0.0/0"), 0, "eth0", Ip("192.0.2.254")}};
+  }
+  absl::StatusOr<NodeFacts> Read() override {
+    if (!status.ok()) return status;
+    return facts;
+  }
+  NodeFacts facts;
+  absl::Status status;
+};
+
+// The election's answer is whatever the test says; by default all VIPs are ours.
+class FixedPeers final : public Peers {
+ public:
+  void Adopt(const std::set<IpAddress>& vips) override { adopted = vips; }
+  void Update(const PeerGroup& peer_group, const std::set<IpAddress>& vips,
+              bool is_ready) override {
+    group = peer_group;
+    all = vips;
+    ready = is_ready;
+  }
+  std::set<IpAddress> Claims() override { return claims.has_value() ? *claims : all; }
+  std::map<std::string, PeerState> States() override { return {}; }
+
+  std::set<IpAddress> adopted, all;
+  std::optional<std::set<IpAddress>> claims;
+  PeerGroup group;
+  bool ready = false;
+};
+
+class FixedSource final : public DesiredSource {
+ public:
+  SnapshotPtr Get() override {
+    auto snapshot = std::make_shared<Snapshot>(SnapshotOf(objects));
+    snapshot->complete = complete;
+    return snapshot;
+  }
+  absl::Status Run(std::stop_token, std::function<void()>) override { return absl::OkStatus(); }
+
+  void Put(const api::AnyObject& object) { objects.insert_or_assign(IdOf(object), object); }
+  std::map<ObjectId, api::AnyObject> objects;
+  bool complete = true;
+};
+
+api::LvsService Service(const std::string& name, const std::string& vip,
+                        const std::vector<std::string>& reals, uint32_t weight = 1) {
+  api::LvsService service;
+  service.meta.name = name;
+  service.meta.name_space = "shop";
+  api::AddressRequest request;
+  request.type = api::AddressRequest::Type::kIp;
+  request.value = vip;
+  service.spec.addresses = {request};
+  api::ServicePort port;
+  port.name = "http";
+  port.port = 80;
+  service.spec.ports = {port};
+  service.spec.scheduler = "wrr";
+  api::BackendSource source;
+  source.name = "servers";
+  source.is_static = true;
+  for (const std::string& real : reals) {
+    api::StaticBackend entry;
+    entry.address = real;
+    entry.weight = weight;
+    source.static_reals.push_back(entry);
+  }
+  service.spec.backends = {source};
+  service.spec.drain_timeout_seconds = 60;
+  return service;
+}
+
+class AgentTest : public testing::Test {
+ protected:
+  AgentTest() { Restart(); }
+  // A new process on the same node.
+  void Restart() {
+    peers_ = std::make_unique<FixedPeers>();
+    agent_ = std::make_unique<Agent>(source_, facts_, std::vector<Backend*>{&ebpf_, &ipvs_, &host_},
+                                     *peers_, clock_, log_, AgentOptions{});
+  }
+  State Node() {
+    State all = ebpf_.state();
+    all.services.insert(ipvs_.state().services.begin(), ipvs_.state().services.end());
+    all.items.insert(host_.state().items.begin(), host_.state().items.end());
+    return all;
+  }
+  size_t Steps() {
+    return ebpf_.applied().size() + ipvs_.applied().size() + host_.applied().size();
+  }
+  ServiceKey Key(const std::string& vip, Dataplane dataplane = Dataplane::kEbpf) {
+    return {dataplane, Endpoint{Ip(vip), 80}, Protocol::kTcp};
+  }
+
+  FakeBackend ebpf_{"eBPF", TakenByEbpf};
+  FakeBackend ipvs_{"IPVS", TakenByIpvs};
+  FakeBackend host_{"host", TakenByHost};
+  FixedSource source_;
+  FixedFacts facts_;
+  FakeClock clock_;
+  NoLog log_;
+  std::unique_ptr<FixedPeers> peers_;
+  std::unique_ptr<Agent> agent_;
+};
+
+TEST_F(AgentTest, OnePassProgramsAndTheNextHasNothingToDo) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  PassReport report = agent_->Pass();
+  EXPECT_TRUE(report.in_sync);
+  EXPECT_EQ(ToText(Node()),
+            "eBPF 192.0.2.200:80/tcp wrr\n"
+            "  10.0.0.1:80 NAT weight 1\n"
+            "  10.0.0.2:80 NAT weight 1\n"
+            "programs on eth0\n"
+            "answered vip eBPF 192.0.2.200 on eth0\n");
+  EXPECT_EQ(report.answers, std::set<IpAddress>{Ip("192.0.2.200")});
+  report = agent_->Pass();
+  EXPECT_TRUE(report.results.empty());
+  EXPECT_EQ(report.drift_repaired, 0u);
+}
+
+TEST_F(AgentTest, ARestartChangesNothing) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  agent_->Pass();
+  const size_t before = Steps();
+  Restart();
+  const PassReport report = agent_->Pass();
+  EXPECT_TRUE(report.in_sync);
+  EXPECT_EQ(Steps(), before);
+  EXPECT_EQ(peers_->adopted, std::set<IpAddress>{Ip("192.0.2.200")});
+}
+
+TEST_F(AgentTest, DriftIsRepairedAndCounted) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  agent_->Pass();
+  const State good = Node();
+  ebpf_.state().services.begin()->second.reals.pop_back();
+  ebpf_.state().services.begin()->second.config.scheduler = "rr";
+  const PassReport report = agent_->Pass();
+  EXPECT_EQ(report.drift_repaired, 2u);
+  EXPECT_EQ(Node(), good);
+}
+
+TEST_F(AgentTest, AWantedChangeIsNoDrift) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  agent_->Pass();
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  EXPECT_EQ(agent_->Pass().drift_repaired, 0u);
+}
+
+TEST_F(AgentTest, ARemovedServiceGoesWithAllThatItNeeded) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  agent_->Pass();
+  source_.objects.clear();
+  agent_->Pass();
+  EXPECT_EQ(Node(), State{});
+}
+
+TEST_F(AgentTest, AnIncompleteSourceRemovesNothing) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  agent_->Pass();
+  const State before = Node();
+  source_.objects.clear();
+  source_.complete = false;
+  Restart();
+  const PassReport report = agent_->Pass();
+  EXPECT_EQ(Node(), before);
+  EXPECT_FALSE(report.in_sync);
+}
+
+TEST_F(AgentTest, ALeavingRealServerWithConnectionsIsDrained) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  agent_->Pass();
+  const std::pair<ServiceKey, Endpoint> leaving{Key("192.0.2.200"), {Ip("10.0.0.2"), 80}};
+  ebpf_.stats().reals[leaving].active_connections = 3;
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  agent_->Pass();
+  const std::vector<RealServer>& reals = ebpf_.state().services.begin()->second.reals;
+  ASSERT_EQ(reals.size(), 2u);
+  EXPECT_EQ(reals[1].weight, 0u);
+  EXPECT_LE(agent_->NextPass(), clock_.Now() + std::chrono::seconds(1));
+  clock_.Advance(std::chrono::seconds(61));
+  agent_->Pass();
+  EXPECT_EQ(ebpf_.state().services.begin()->second.reals.size(), 1u);
+}
+
+TEST_F(AgentTest, AFailingServiceIsLeftAloneLongerAndLongerTheOthersGoOn) {
+  source_.Put(Service("bad", "192.0.2.200", {"10.0.0.1"}));
+  source_.Put(Service("good", "192.0.2.201", {"10.0.0.1"}));
+  int calls = 0;
+  ebpf_.SetFault([&calls](const std::string& call) -> absl::Status {
+    if (call.find("192.0.2.200:80") == std::string::npos) return absl::OkStatus();
+    ++calls;
+    return absl::FailedPreconditionError("no room; make some");
+  });
+  PassReport report = agent_->Pass();
+  EXPECT_FALSE(report.in_sync);
+  EXPECT_EQ(ebpf_.state().services.size(), 1u);
+  ASSERT_EQ(report.service_problems.size(), 1u);
+  EXPECT_EQ(report.service_problems[0].name, "bad");
+  EXPECT_EQ(report.service_problems[0].reason, "PrerequisiteMissing");
+  // A VIP without a service is not answered for.
+  EXPECT_EQ(report.answers, std::set<IpAddress>{Ip("192.0.2.201")});
+  EXPECT_EQ(calls, 1);
+  report = agent_->Pass();
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(agent_->NextPass(), clock_.Now() + std::chrono::milliseconds(200));
+  EXPECT_EQ(report.service_problems.size(), 1u);
+  clock_.Advance(std::chrono::milliseconds(200));
+  agent_->Pass();
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(agent_->NextPass(), clock_.Now() + std::chrono::milliseconds(400));
+  ebpf_.SetFault(nullptr);
+  clock_.Advance(std::chrono::milliseconds(400));
+  report = agent_->Pass();
+  EXPECT_TRUE(report.in_sync);
+  EXPECT_EQ(ebpf_.state().services.size(), 2u);
+}
+
+TEST_F(AgentTest, AKeyOfAnotherOwnerIsAConflictAndStaysAsItIs) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  ebpf_.others().insert(Key("192.0.2.200"));
+  const PassReport report = agent_->Pass();
+  ASSERT_EQ(report.service_problems.size(), 1u);
+  EXPECT_EQ(report.service_problems[0].reason, "Conflict");
+  EXPECT_TRUE(ebpf_.state().services.empty());
+}
+
+TEST_F(AgentTest, AMissingDataplaneIsAProblemOfItsServicesOnly) {
+  api::LvsService by_ipvs = Service("old", "192.0.2.200", {"10.0.0.1"});
+  by_ipvs.spec.dataplane = api::DataplaneChoice::kIpvs;
+  source_.Put(by_ipvs);
+  source_.Put(Service("new", "192.0.2.201", {"10.0.0.1"}));
+  ipvs_.SetFault([](const std::string&) {
+    return absl::FailedPreconditionError("the kernel has no ip_vs; load the module");
+  });
+  const PassReport report = agent_->Pass();
+  ASSERT_EQ(report.service_problems.size(), 1u);
+  EXPECT_EQ(report.service_problems[0].name, "old");
+  EXPECT_EQ(report.service_problems[0].reason, "PrerequisiteMissing");
+  EXPECT_EQ(ebpf_.state().services.size(), 1u);
+  EXPECT_EQ(report.dataplanes, (std::vector<std::string>{"eBPF", "host"}));
+}
+
+TEST_F(AgentTest, AServiceLeavesOneDataplaneOnlyWhenTheOtherHasIt) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  agent_->Pass();
+  api::LvsService moved = Service("web", "192.0.2.200", {"10.0.0.1"});
+  moved.spec.dataplane = api::DataplaneChoice::kIpvs;
+  source_.Put(moved);
+  ipvs_.SetFault([](const std::string& call) {
+    return call == "read" ? absl::OkStatus() : absl::UnavailableError("busy");
+  });
+  for (int i = 0; i < 5; ++i) {
+    agent_->Pass();
+    EXPECT_TRUE(ebpf_.state().services.contains(Key("192.0.2.200")));
+    clock_.Advance(std::chrono::milliseconds(150));
+  }
+  ipvs_.SetFault(nullptr);
+  clock_.Advance(std::chrono::seconds(31));
+  agent_->Pass();
+  EXPECT_TRUE(ebpf_.state().services.empty());
+  EXPECT_EQ(ipvs_.state().services.size(), 1u);
+}
+
+TEST_F(AgentTest, AVipIsSilentBeforeItIsThere) {
+  api::LvsService service = Service("web", "192.0.2.200", {"192.0.2.1"});
+  service.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(service);
+  api::LvsDirectorGroup group;
+  group.meta.name = "default";
+  group.status.members = {{"other", "192.0.2.9"}};
+  group.spec.static_allowed_ranges = {"0.0.0.0/0"};
+  source_.Put(group);
+  host_.SetFault([](const std::string& call) {
+    return call.find("arp_ignore") == std::string::npos ? absl::OkStatus()
+                                                        : absl::PermissionDeniedError("read-only");
+  });
+  for (int i = 0; i < 3; ++i) {
+    agent_->Pass();
+    EXPECT_FALSE(host_.state().items.contains(SilentVip{Ip("192.0.2.200")}));
+    clock_.Advance(std::chrono::milliseconds(100));
+  }
+  host_.SetFault(nullptr);
+  clock_.Advance(std::chrono::seconds(31));
+  agent_->Pass();
+  EXPECT_TRUE(host_.state().items.contains(SilentVip{Ip("192.0.2.200")}));
+}
+
+TEST_F(AgentTest, WithoutProgramsOnTheUplinkItIsNotReadyAndAnswersForNothing) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  ebpf_.SetFault([](const std::string& call) {
+    return call.find("programs on") == std::string::npos
+               ? absl::OkStatus()
+               : absl::FailedPreconditionError("the kernel refuses the program");
+  });
+  const PassReport report = agent_->Pass();
+  EXPECT_TRUE(report.answers.empty());
+  EXPECT_FALSE(peers_->ready);
+  EXPECT_EQ(report.node_problems.count("Attachment"), 1u);
+  ebpf_.SetFault(nullptr);
+  clock_.Advance(std::chrono::seconds(1));
+  agent_->Pass();
+  EXPECT_TRUE(peers_->ready);
+}
+
+TEST_F(AgentTest, UnreadableFactsChangeNothing) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  agent_->Pass();
+  const State before = Node();
+  facts_.status = absl::UnavailableError("netlink is full");
+  agent_->Pass();
+  EXPECT_EQ(Node(), before);
+  Restart();
+  agent_->Pass();
+  EXPECT_EQ(Node(), before);
+}
+
+// Law 6: with any share of failing calls below 1, repeated passes reach what is desired, and once
+// there, no further step is taken.
+TEST_F(AgentTest, ItHeals) {
+  const unsigned seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  for (int round = 0; round < 20; ++round) {
+    uint32_t share = random() % 90;  // percent of calls that fail
+    const auto fault = [&random, &share](const std::string& call) -> absl::Status {
+      if (random() % 100 >= share) return absl::OkStatus();
+      return random() % 2 == 0 ? absl::UnavailableError(call) : absl::InternalError(call);
+    };
+    for (FakeBackend* backend : {&ebpf_, &ipvs_, &host_}) backend->SetFault(fault);
+    source_.objects.clear();
+    for (uint32_t n = 0; n < 1 + random() % 6; ++n) {
+      std::vector<std::string> reals;
+      for (uint32_t r = 1; r <= 5; ++r) {
+        if (random() % 2 == 0) reals.push_back("10.0.0." + std::to_string(r));
+      }
+      if (reals.empty()) reals.push_back("10.0.0.9");
+      api::LvsService service = Service("s" + std::to_string(n),
+                                        "192.0.2." + std::to_string(200 + n), reals, random() % 5);
+      if (random() % 3 == 0) service.spec.dataplane = api::DataplaneChoice::kIpvs;
+      if (random() % 2 == 0) service.spec.source_nat = api::SourceNatChoice::kEnabled;
+      source_.Put(service);
+    }
+    if (random() % 3 == 0) Restart();
+    for (int pass = 0; pass < 3; ++pass) {
+      agent_->Pass();
+      clock_.Advance(std::chrono::milliseconds(random() % 2000));
+    }
+    // From here on some still fail, but fewer.
+    share /= 2;
+    bool in_sync = false;
+    for (int pass = 0; pass < 3000 && !in_sync; ++pass) {
+      clock_.Advance(std::chrono::seconds(31));
+      const PassReport report = agent_->Pass();
+      // One that cannot be read, and of which nothing is wanted, may hold something all the same.
+      in_sync = report.in_sync && report.dataplanes.size() == 3;
+    }
+    ASSERT_TRUE(in_sync) << "share " << share;
+    // In sync means so: a faultless look finds nothing to do.
+    for (FakeBackend* backend : {&ebpf_, &ipvs_, &host_}) backend->SetFault(nullptr);
+    const size_t steps = Steps();
+    clock_.Advance(std::chrono::seconds(31));
+    EXPECT_TRUE(agent_->Pass().in_sync);
+    EXPECT_EQ(Steps(), steps) << ToText(Node());
+  }
+}
+
+}  // namespace
+}  // namespace kube_lvs

@@ -1,0 +1,29 @@
+// The seam between the loop and the election among directors.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "node-agent/peers/election.h"
+
+namespace kube_lvs {
+
+// Thread-safe.
+class Peers {
+ public:
+  virtual ~Peers() = default;
+
+  // Before the first Update: the VIPs that the kernel answers for from before this process.
+  virtual void Adopt(const std::set<IpAddress>& vips) = 0;
+
+  // What the objects say now. An empty group name: this node directs nothing.
+  virtual void Update(const PeerGroup& group, const std::set<IpAddress>& vips, bool ready) = 0;
+
+  // The VIPs to answer for now.
+  virtual std::set<IpAddress> Claims() = 0;
+
+  virtual std::map<std::string, PeerState> States() = 0;
+};
+
+}  // namespace kube_lvs
