@@ -1,8 +1,11 @@
 #include "dataplane/ebpf/testing/namespaces.h"
 
 #include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -48,6 +51,20 @@ void Namespace::Sh(std::string_view command) const {
   const std::string line = "PATH=/usr/sbin:/sbin:$PATH nsenter --net=" + path() + " sh -ec '" +
                            std::string(command) + "'";
   if (std::system(line.c_str()) != 0) Die(line);
+}
+
+std::string PrivateBpfDir(std::string_view name) {
+  static const std::string mounted = [] {
+    const char* base = std::getenv("TEST_TMPDIR");
+    const std::string path =
+        std::string(base == nullptr ? "/tmp" : base) + "/bpf-" + std::to_string(getpid());
+    if (unshare(CLONE_NEWNS) != 0) Die("unshare: kernel tests need root");
+    if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) Die("private mounts");
+    if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) Die(path);
+    if (mount("bpf", path.c_str(), "bpf", 0, nullptr) != 0) Die("mount bpf on " + path);
+    return path;
+  }();
+  return mounted + "/" + std::string(name);
 }
 
 void Wire(const Namespace& left, std::string_view a, const Namespace& right, std::string_view b) {

@@ -44,6 +44,9 @@ class Namespace {
   UniqueFd fd_;
 };
 
+// A BPF file system of this process alone, and a directory in it. Gone with the process.
+std::string PrivateBpfDir(std::string_view name);
+
 // A veth pair: `a` in `left`, `b` in `right`, both up.
 void Wire(const Namespace& left, std::string_view a, const Namespace& right, std::string_view b);
 

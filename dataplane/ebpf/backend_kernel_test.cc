@@ -1,0 +1,305 @@
+// The backend on this machine's kernel: the same contract as in memory, with real maps, programs
+// and interfaces.
+#include <filesystem>
+#include <iostream>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/open.h"
+#include "dataplane/ebpf/testing/namespaces.h"
+#include "dataplane/ebpf/testing/xdp.h"
+#include "dataplane/plan/diff.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+ServiceKey Key(const std::string& at, Protocol protocol = Protocol::kTcp) {
+  return {Dataplane::kEbpf, *Endpoint::Parse(at), protocol};
+}
+
+MapSizes SmallSizes() {
+  MapSizes sizes;
+  sizes.addresses = 256;
+  sizes.services = 64;
+  sizes.reals = 512;
+  sizes.list_entries = 4096;
+  sizes.table_slots = 200000;
+  sizes.connections = 1024;
+  return sizes;
+}
+
+// A node with two veths, whose other ends are in a namespace of their own.
+class EbpfKernelTest : public testing::Test {
+ protected:
+  EbpfKernelTest() {
+    Wire(node_, "up0", peer_, "p0");
+    Wire(node_, "up1", peer_, "p1");
+    node_.Sh("ip addr add 10.0.0.250/24 dev up0; ip addr add 10.0.1.250/24 dev up1");
+    static int number = 0;
+    options_.dir = PrivateBpfDir("node" + std::to_string(++number));
+    options_.sizes = SmallSizes();
+  }
+
+  // As at a start of the agent.
+  void Open() {
+    dataplane_ = EbpfDataplane();
+    auto opened = node_.In([&] { return OpenEbpfDataplane(options_, clock_); });
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    dataplane_ = *std::move(opened);
+  }
+
+  State Read() {
+    const auto state = node_.In([&] { return dataplane_.backend->Read(); });
+    EXPECT_TRUE(state.ok()) << state.status();
+    return state.ok() ? *state : State{};
+  }
+
+  absl::Status Reach(const State& desired) {
+    const Plan plan = Diff(desired, Read());
+    const auto statuses = node_.In([&] { return dataplane_.backend->Apply(plan.steps); });
+    for (size_t i = 0; i < statuses.size(); ++i) {
+      if (!statuses[i].ok()) return Annotate(statuses[i], ToString(plan.steps[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  // Every byte of every map that user space writes.
+  std::vector<Bytes> Contents() {
+    std::vector<Bytes> out;
+    MapStore& maps = *dataplane_.objects.maps;
+    for (const auto map : {kSettingsMap, kInterfacesMap, kServiceStateMap, kListsMap, kTablesMap,
+                           kRealsMap, kRealConnsMap}) {
+      const auto bytes = maps.Mapped(map);
+      EXPECT_TRUE(bytes.ok()) << bytes.status();
+      out.emplace_back(bytes->begin(), bytes->end());
+    }
+    for (const auto map : {kAddressesMap, kServicesMap, kTunnelPeersMap, kMssClampsMap}) {
+      const auto entries = maps.Dump(map);
+      EXPECT_TRUE(entries.ok()) << entries.status();
+      for (const auto& [key, value] : *entries) {
+        out.push_back(key);
+        out.push_back(value);
+      }
+    }
+    return out;
+  }
+
+  static State SomeState() {
+    State out;
+    VirtualService web;
+    web.config.scheduler = "mh";
+    web.config.source_nat = true;
+    web.reals = {{*Endpoint::Parse("10.0.0.1:80"), ForwardingMethod::kNat, 3, 0, 0},
+                 {*Endpoint::Parse("10.0.0.2:8080"), ForwardingMethod::kNat, 0, 0, 0}};
+    out.services[Key("192.0.2.1:80")] = web;
+    out.items = {Attachment{"up0"}, TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.9")},
+                 MssClamp{Ip("192.0.2.9"), 1400},
+                 AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.1"), "up0"}};
+    return out;
+  }
+
+  Namespace node_;
+  Namespace peer_;
+  SystemClock clock_;
+  BpfOptions options_;
+  EbpfDataplane dataplane_;
+};
+
+State RandomState(std::mt19937& random) {
+  const auto below = [&random](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+  State out;
+  for (uint32_t i = below(6); i > 0; --i) {
+    ServiceKey key =
+        Key("192.0.2." + std::to_string(1 + below(4)) + ":" + std::to_string(80 + below(3)));
+    if (below(2) == 0) key.protocol = Protocol::kUdp;
+    if (out.services.contains(key)) continue;
+    VirtualService& service = out.services[key];
+    service.config.scheduler = std::vector<std::string>{"rr", "wrr", "mh"}[below(3)];
+    service.config.source_nat = below(2) == 0;
+    std::set<Endpoint> used;
+    for (uint32_t n = below(6); n > 0; --n) {
+      RealServer real;
+      real.method = static_cast<ForwardingMethod>(below(3));
+      const uint16_t port = real.method == ForwardingMethod::kNat
+                                ? static_cast<uint16_t>(8000 + below(2))
+                                : std::get<Endpoint>(key.match).port;
+      real.at = {Ip("10.0." + std::to_string(below(2)) + "." + std::to_string(1 + below(5))), port};
+      real.weight = below(5);
+      if (used.insert(real.at).second) service.reals.push_back(real);
+    }
+    SortCanonically(service.reals);
+  }
+  for (const char* interface : {"up0", "up1"}) {
+    if (below(2) == 0) out.items.insert(Attachment{interface});
+  }
+  for (uint32_t vip = 1; vip <= 4; ++vip) {
+    const IpAddress ip = Ip("192.0.2." + std::to_string(vip));
+    const auto interface = below(2) == 0 ? "up0" : "up1";
+    if (below(3) == 0) out.items.insert(AnsweredVip{Dataplane::kEbpf, ip, interface});
+    if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), ip});
+    if (below(3) == 0) out.items.insert(MssClamp{ip, static_cast<uint16_t>(1300 + below(3))});
+  }
+  return out;
+}
+
+TEST_F(EbpfKernelTest, EveryValidStateIsReachedFromEveryOther) {
+  const uint32_t seed = std::random_device{}();
+  std::cout << "seed " << seed << "\n";
+  std::mt19937 random(seed);
+  Open();
+  for (int round = 0; round < 60; ++round) {
+    const State desired = RandomState(random);
+    const absl::Status reached = Reach(desired);
+    ASSERT_TRUE(reached.ok()) << reached;
+    ASSERT_EQ(Read(), desired) << ToString(Diff(desired, Read()));
+    if (round % 10 == 9) Open();
+  }
+  ASSERT_TRUE(Reach(State{}).ok());
+  EXPECT_EQ(Read(), State{});
+}
+
+TEST_F(EbpfKernelTest, ARestartTakesOverWithoutLoadingOrWriting) {
+  Open();
+  EXPECT_TRUE(dataplane_.objects.loaded);
+  ASSERT_TRUE(Reach(SomeState()).ok());
+  const auto contents = Contents();
+  Open();
+  EXPECT_FALSE(dataplane_.objects.loaded);
+  EXPECT_EQ(Read(), SomeState());
+  EXPECT_EQ(Contents(), contents);
+}
+
+TEST_F(EbpfKernelTest, OtherProgramsOfOursAreReplacedAndTheMapsStay) {
+  options_.xdp_interfaces = {"up*"};
+  Open();
+  ASSERT_TRUE(Reach(SomeState()).ok());
+  const auto contents = Contents();
+  const uint32_t before = node_.In([] { return XdpProgramId("up0"); });
+  EXPECT_NE(before, 0U);
+  // What another version left looks like this.
+  for (const auto& entry : std::filesystem::directory_iterator(options_.dir)) {
+    if (entry.is_directory()) {
+      std::filesystem::rename(entry.path(), options_.dir + "/programs-0123456789abcdef");
+    }
+  }
+  Open();
+  EXPECT_TRUE(dataplane_.objects.loaded);
+  EXPECT_NE(node_.In([] { return XdpProgramId("up0"); }), before);
+  EXPECT_NE(node_.In([] { return XdpProgramId("up0"); }), 0U);
+  EXPECT_FALSE(std::filesystem::exists(options_.dir + "/programs-0123456789abcdef"));
+  EXPECT_EQ(Read(), SomeState());
+  EXPECT_EQ(Contents(), contents);
+}
+
+TEST_F(EbpfKernelTest, VirtualDevicesAreServedByTcUnlessTheirOwnerSaysOtherwise) {
+  options_.xdp_interfaces = {"up1"};
+  Open();
+  State desired;
+  desired.items = {Attachment{"up0"}, Attachment{"up1"}};
+  ASSERT_TRUE(Reach(desired).ok());
+  const auto reports = node_.In([&] { return dataplane_.backend->Attachments(); });
+  ASSERT_TRUE(reports.ok());
+  std::set<std::string> said;
+  for (const AttachReport& report : *reports) said.insert(ToString(report));
+  EXPECT_EQ(said,
+            (std::set<std::string>{"up0: tc: a veth device does not transmit for XDP by itself",
+                                   "up1: XDP native"}));
+  // Another answer at the next start is followed.
+  options_.xdp_interfaces = {};
+  Open();
+  ASSERT_TRUE(Reach(desired).ok());
+  EXPECT_EQ(node_.In([] { return XdpProgramId("up1"); }), 0U);
+}
+
+TEST_F(EbpfKernelTest, OthersProgramsStayAndAreReported) {
+  options_.xdp_interfaces = {"up0"};
+  node_.In([] { AttachXdpPass("up0"); });
+  node_.Sh(
+      "tc qdisc add dev up0 clsact; "
+      "tc filter add dev up0 ingress pref 5 protocol ip u32 match u32 0 0");
+  const uint32_t theirs = node_.In([] { return XdpProgramId("up0"); });
+  Open();
+  State desired;
+  desired.items = {Attachment{"up0"}};
+  ASSERT_TRUE(Reach(desired).ok());
+  EXPECT_EQ(Read(), desired);
+  const auto reports = node_.In([&] { return dataplane_.backend->Attachments(); });
+  ASSERT_EQ(reports->size(), 1U);
+  EXPECT_NE(ToString((*reports)[0]).find("another XDP program"), std::string::npos);
+  ASSERT_TRUE(Reach(State{}).ok());
+  EXPECT_EQ(node_.In([] { return XdpProgramId("up0"); }), theirs);
+  node_.Sh("tc filter show dev up0 ingress | grep -q u32");
+  node_.Sh("! tc filter show dev up0 ingress | grep -q director");
+}
+
+TEST_F(EbpfKernelTest, AnInterfaceThatReturnsIsAttachedAgain) {
+  Open();
+  State desired;
+  desired.items = {Attachment{"up0"}, Attachment{"up1"}};
+  ASSERT_TRUE(Reach(desired).ok());
+  node_.Sh("ip link del up1");
+  EXPECT_EQ(Read().items, (std::set<NodeItem>{Attachment{"up0"}}));
+  Wire(node_, "up1", peer_, "p1");
+  EXPECT_EQ(Read().items, (std::set<NodeItem>{Attachment{"up0"}}));
+  ASSERT_TRUE(Reach(desired).ok());
+  EXPECT_EQ(Read(), desired);
+  // A filter that somebody took away is missed, too.
+  node_.Sh("tc filter del dev up0 egress");
+  EXPECT_EQ(Read().items, (std::set<NodeItem>{Attachment{"up1"}}));
+  ASSERT_TRUE(Reach(desired).ok());
+  EXPECT_EQ(Read(), desired);
+}
+
+TEST_F(EbpfKernelTest, CleanUpTakesAwayOursAndOnlyOurs) {
+  options_.xdp_interfaces = {"up0"};
+  Open();
+  ASSERT_TRUE(Reach(SomeState()).ok());
+  dataplane_ = EbpfDataplane();
+  EXPECT_NE(node_.In([] { return XdpProgramId("up0"); }), 0U);  // it goes on without us
+  const auto clean = [&] { return CleanUpEbpfDataplane(options_.dir); };
+  const absl::Status cleaned = node_.In(clean);
+  EXPECT_TRUE(cleaned.ok()) << cleaned;
+  EXPECT_EQ(node_.In([] { return XdpProgramId("up0"); }), 0U);
+  node_.Sh("! tc filter show dev up0 ingress | grep -q .");
+  EXPECT_FALSE(std::filesystem::exists(options_.dir));
+  EXPECT_TRUE(node_.In(clean).ok());
+}
+
+TEST_F(EbpfKernelTest, ADirectoryThatIsNoBpfFileSystemIsRefusedWithTheMend) {
+  options_.dir = "/tmp/kube-lvs-no-such-bpf-dir";
+  const auto refused = node_.In([&] { return OpenEbpfDataplane(options_, clock_); });
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(Message(refused.status()).find("mount -t bpf"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(options_.dir));
+}
+
+TEST_F(EbpfKernelTest, MapsOfAnotherLayoutAreRefusedAndLeftAlone) {
+  Open();
+  GetArray<klvs_settings>(*dataplane_.objects.maps, kSettingsMap).value()[0].layout = 77;
+  const auto refused = node_.In([&] { return OpenEbpfDataplane(options_, clock_); });
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(Message(refused.status()).find("layout 77"), std::string::npos) << refused.status();
+}
+
+TEST_F(EbpfKernelTest, MapsThatAreThereKeepTheirSize) {
+  Open();
+  ASSERT_TRUE(Reach(SomeState()).ok());
+  options_.sizes.reals = 9999;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.dir)) {
+    if (entry.is_directory()) std::filesystem::remove_all(entry.path());
+  }
+  Open();
+  EXPECT_TRUE(dataplane_.objects.loaded);
+  EXPECT_EQ(*dataplane_.objects.maps->Capacity(kRealsMap), 513U);
+  EXPECT_EQ(Read().services, SomeState().services);
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf

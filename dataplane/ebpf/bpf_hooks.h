@@ -1,0 +1,66 @@
+// Hooks our programs into interfaces through libbpf: the Programs of production. tc by clsact
+// filters of fixed preference and handle, XDP by netlink with the expected old program, so that
+// others' are never replaced. Only for bpf_objects.cc.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/unique_fd.h"
+#include "dataplane/ebpf/programs.h"
+
+namespace kube_lvs::ebpf {
+
+// A loaded program and its number in the kernel.
+struct Program {
+  UniqueFd fd;
+  uint32_t id = 0;
+};
+absl::StatusOr<Program> OpenPinnedProgram(const std::string& path);
+
+// One set of programs, as one version of kube-lvs loads them.
+struct ProgramSet {
+  Program xdp_director;
+  Program tc_director;
+  Program tc_decap;
+  Program tc_mss_clamp;
+};
+
+class BpfHooks final : public Programs {
+ public:
+  // `older`: sets that may still be hooked in somewhere; ours to replace.
+  BpfHooks(ProgramSet programs, std::vector<ProgramSet> older,
+           std::vector<std::string> xdp_interfaces)
+      : programs_(std::move(programs)),
+        older_(std::move(older)),
+        xdp_interfaces_(std::move(xdp_interfaces)) {}
+
+  absl::StatusOr<AttachReport> Attach(const Link& link) override;
+  absl::Status Detach(const Link& link) override;
+  absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) override;
+
+  // Whether a program of an older set is hooked in there.
+  absl::StatusOr<bool> HasOlder(const Link& link) const;
+
+ private:
+  // Why XDP is not even tried there; nullopt when it is.
+  std::optional<std::string> XdpRefused(const Link& link) const;
+  // The fd of the attached XDP program if it is ours of any version; -1 when it is another's.
+  int OwnXdp(uint32_t attached_id, UniqueFd& looked_up) const;
+  absl::Status AttachXdp(const Link& link, AttachReport& report);
+  absl::Status DetachXdp(const Link& link);
+
+  ProgramSet programs_;
+  std::vector<ProgramSet> older_;
+  std::vector<std::string> xdp_interfaces_;
+  std::map<uint32_t, std::string> xdp_failed_;  // by interface: what its driver said
+};
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,205 @@
+#include "dataplane/ebpf/bpf_maps.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace kube_lvs::ebpf {
+namespace {
+
+absl::StatusOr<bpf_map_info> InfoOf(int fd, const std::string& what) {
+  bpf_map_info info{};
+  uint32_t size = sizeof info;
+  if (bpf_obj_get_info_by_fd(fd, &info, &size) != 0) return BpfError(what, errno);
+  return info;
+}
+
+}  // namespace
+
+absl::Status BpfError(const std::string& what, int error) {
+  const std::string text = what + ": " + std::strerror(error);
+  switch (error) {
+    case ENOENT:
+    case ENODEV:
+      return absl::NotFoundError(text);
+    case E2BIG:
+    case ENOSPC:
+      return absl::ResourceExhaustedError(text);
+    case ENOMEM:
+      return absl::ResourceExhaustedError(text +
+                                          "; the memory limit of this cgroup may be too low");
+    case EBUSY:
+    case EAGAIN:
+    case EINTR:
+      return absl::UnavailableError(text);
+    case EPERM:
+    case EACCES:
+      return absl::PermissionDeniedError(text +
+                                         "; CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed");
+    default:
+      return absl::InternalError(text);
+  }
+}
+
+absl::StatusOr<uint32_t> PinnedCapacity(const std::string& path) {
+  const UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (!fd.ok()) return BpfError(path, errno);
+  KUBE_LVS_ASSIGN_OR_RETURN(const bpf_map_info info, InfoOf(fd.get(), path));
+  return info.max_entries;
+}
+
+BpfMaps::~BpfMaps() {
+  for (auto& [name, map] : maps_) {
+    if (map.memory != nullptr) munmap(map.memory, map.memory_size);
+  }
+}
+
+absl::Status BpfMaps::AddPinned(const std::string& name, const std::string& path) {
+  Map map;
+  map.fd.Reset(bpf_obj_get(path.c_str()));
+  if (!map.fd.ok()) return BpfError(path, errno);
+  KUBE_LVS_ASSIGN_OR_RETURN(const bpf_map_info info, InfoOf(map.fd.get(), path));
+  map.id = info.id;
+  map.key_size = info.key_size;
+  map.value_size = info.value_size;
+  map.capacity = info.max_entries;
+  if ((info.map_flags & BPF_F_MMAPABLE) != 0) {
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    map.memory_size = (size_t{map.capacity} * map.stride() + page - 1) / page * page;
+    void* memory =
+        mmap(nullptr, map.memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd.get(), 0);
+    if (memory == MAP_FAILED) return BpfError("mapping " + path, errno);
+    map.memory = memory;
+  }
+  maps_[name] = std::move(map);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BpfMaps::Map*> BpfMaps::Find(std::string_view map) {
+  const auto found = maps_.find(map);
+  if (found == maps_.end()) return absl::NotFoundError("no map named " + std::string(map));
+  return &found->second;
+}
+
+absl::Status BpfMaps::CheckSizes(std::string_view name, const Map& map, size_t key,
+                                 size_t value) const {
+  // The kernel takes a pointer and believes it.
+  if (key == map.key_size && value == map.value_size) return absl::OkStatus();
+  return absl::DataLossError("the map " + std::string(name) + " has another layout");
+}
+
+absl::StatusOr<uint32_t> BpfMaps::KernelId(std::string_view map) const {
+  const auto found = maps_.find(map);
+  if (found == maps_.end()) return absl::NotFoundError("no map named " + std::string(map));
+  return found->second.id;
+}
+
+absl::StatusOr<uint32_t> BpfMaps::Capacity(std::string_view map) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  return found->capacity;
+}
+
+absl::StatusOr<std::optional<Bytes>> BpfMaps::Lookup(std::string_view map,
+                                                     std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  KUBE_LVS_RETURN_IF_ERROR(CheckSizes(map, *found, key.size(), found->value_size));
+  Bytes value(found->value_size);
+  if (bpf_map_lookup_elem(found->fd.get(), key.data(), value.data()) == 0) {
+    return std::optional<Bytes>(std::move(value));
+  }
+  if (errno == ENOENT) return std::optional<Bytes>();
+  return BpfError("reading " + std::string(map), errno);
+}
+
+absl::Status BpfMaps::Update(std::string_view map, std::span<const uint8_t> key,
+                             std::span<const uint8_t> value) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  KUBE_LVS_RETURN_IF_ERROR(CheckSizes(map, *found, key.size(), value.size()));
+  if (bpf_map_update_elem(found->fd.get(), key.data(), value.data(), BPF_ANY) == 0) {
+    return absl::OkStatus();
+  }
+  if (errno == E2BIG || errno == ENOSPC) {
+    return absl::ResourceExhaustedError("the map " + std::string(map) + " is full: it holds " +
+                                        std::to_string(found->capacity) + " entries");
+  }
+  return BpfError("writing " + std::string(map), errno);
+}
+
+absl::Status BpfMaps::Delete(std::string_view map, std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  KUBE_LVS_RETURN_IF_ERROR(CheckSizes(map, *found, key.size(), found->value_size));
+  if (bpf_map_delete_elem(found->fd.get(), key.data()) == 0 || errno == ENOENT) {
+    return absl::OkStatus();
+  }
+  return BpfError("deleting from " + std::string(map), errno);
+}
+
+absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> BpfMaps::Dump(std::string_view map) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  // One writer at most is at work (we), so a batch of the whole map is a snapshot.
+  const uint32_t room = found->capacity + 64;
+  Bytes keys(size_t{room} * found->key_size);
+  Bytes values(size_t{room} * found->value_size);
+  std::vector<std::pair<Bytes, Bytes>> out;
+  uint32_t next = 0;
+  bool first = true;
+  while (true) {
+    uint32_t count = room;
+    const int result = bpf_map_lookup_batch(found->fd.get(), first ? nullptr : &next, &next,
+                                            keys.data(), values.data(), &count, nullptr);
+    const int error = errno;
+    if (result != 0 && error != ENOENT) return BpfError("listing " + std::string(map), error);
+    for (uint32_t i = 0; i < count; ++i) {
+      const auto* key = keys.data() + size_t{i} * found->key_size;
+      const auto* value = values.data() + size_t{i} * found->value_size;
+      out.emplace_back(Bytes(key, key + found->key_size), Bytes(value, value + found->value_size));
+    }
+    if (result != 0) return out;
+    first = false;
+  }
+}
+
+absl::StatusOr<std::vector<Bytes>> BpfMaps::LookupPerCpu(std::string_view map,
+                                                         std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  KUBE_LVS_RETURN_IF_ERROR(CheckSizes(map, *found, key.size(), found->value_size));
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) return BpfError("number of CPUs", -cpus);
+  Bytes values(size_t{found->stride()} * static_cast<size_t>(cpus));
+  if (bpf_map_lookup_elem(found->fd.get(), key.data(), values.data()) != 0) {
+    return BpfError("reading " + std::string(map), errno);
+  }
+  std::vector<Bytes> out;
+  for (int cpu = 0; cpu < cpus; ++cpu) {
+    const auto* at = values.data() + size_t{found->stride()} * static_cast<size_t>(cpu);
+    out.emplace_back(at, at + found->value_size);
+  }
+  return out;
+}
+
+absl::Status BpfMaps::ClearPerCpu(std::string_view map, std::span<const uint8_t> key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  KUBE_LVS_RETURN_IF_ERROR(CheckSizes(map, *found, key.size(), found->value_size));
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) return BpfError("number of CPUs", -cpus);
+  const Bytes zeros(size_t{found->stride()} * static_cast<size_t>(cpus));
+  if (bpf_map_update_elem(found->fd.get(), key.data(), zeros.data(), BPF_ANY) == 0) {
+    return absl::OkStatus();
+  }
+  return BpfError("clearing an entry of " + std::string(map), errno);
+}
+
+absl::StatusOr<std::span<uint8_t>> BpfMaps::Mapped(std::string_view map) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  if (found->memory == nullptr) {
+    return absl::DataLossError("the map " + std::string(map) + " cannot be mapped");
+  }
+  return std::span<uint8_t>(static_cast<uint8_t*>(found->memory),
+                            size_t{found->capacity} * found->stride());
+}
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,377 @@
+#include "dataplane/ebpf/bpf_objects.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/magic.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "base/status.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/bpf/director_tc.skel.h"
+#include "dataplane/ebpf/bpf/director_xdp.skel.h"
+#include "dataplane/ebpf/bpf/node_tc.skel.h"
+#include "dataplane/ebpf/bpf_hooks.h"
+#include "dataplane/ebpf/bpf_maps.h"
+#include "dataplane/ebpf/map_names.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMapPrefix = "klvs_";
+constexpr std::string_view kProgramsPrefix = "programs-";
+constexpr uint32_t kMostConnLocks = 4096;
+
+constexpr std::array<std::string_view, 16> kMaps = {
+    kSettingsMap,     kAddressesMap, kInterfacesMap,  kServicesMap,
+    kServiceStateMap, kListsMap,     kTablesMap,      kRealsMap,
+    kRealConnsMap,    kConnsMap,     kConnLocksMap,   kServiceCountersMap,
+    kRealCountersMap, kDropsMap,     kTunnelPeersMap, kMssClampsMap,
+};
+
+// Closes a skeleton by the function that its generator made for it.
+template <typename Skeleton>
+using SkeletonPtr = std::unique_ptr<Skeleton, void (*)(Skeleton*)>;
+
+// Whether the path, or what exists above it, is on a BPF file system.
+absl::Status CheckBpfFs(const std::string& dir) {
+  fs::path existing(dir);
+  std::error_code error;
+  while (!fs::exists(existing, error) && existing.has_relative_path()) {
+    existing = existing.parent_path();
+  }
+  struct statfs info{};
+  if (statfs(existing.c_str(), &info) == 0 && static_cast<uint32_t>(info.f_type) == BPF_FS_MAGIC) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(dir +
+                                       " is not on a BPF file system; run: mount -t bpf bpf " +
+                                       "/sys/fs/bpf (in a pod: mount the node's /sys/fs/bpf)");
+}
+
+absl::Status MakeDir(const std::string& dir) {
+  std::error_code error;
+  fs::create_directories(dir, error);
+  if (error) return BpfError("making " + dir, error.value());
+  return absl::OkStatus();
+}
+
+// The files in a directory; none when it does not exist.
+std::vector<std::string> NamesIn(const std::string& dir) {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (fs::directory_iterator it(dir, error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
+    out.push_back(it->path().filename().string());
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+absl::Status RemoveAll(const std::string& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) return BpfError("removing " + path, error.value());
+  return absl::OkStatus();
+}
+
+// FNV-1a over the objects: the same programs have the same name.
+class Fingerprint {
+ public:
+  void Add(const void* data, size_t size) {
+    const auto* bytes = static_cast<const uint8_t*>(data);
+    for (size_t i = 0; i < size; ++i) hash_ = (hash_ ^ bytes[i]) * 1099511628211ULL;
+  }
+  std::string Text() const {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash_));
+    return text;
+  }
+
+ private:
+  uint64_t hash_ = 14695981039346656037ULL;
+};
+
+uint32_t ConnSets(const MapSizes& sizes) {
+  return std::bit_ceil(std::max<uint32_t>(sizes.connections / KLVS_CONN_WAYS, 128));
+}
+
+std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
+  const uint32_t sets = ConnSets(sizes);
+  std::map<std::string, uint32_t, std::less<>> out;
+  const auto set = [&out](std::string_view map, uint32_t size) { out[std::string(map)] = size; };
+  set(kAddressesMap, sizes.addresses);
+  set(kServicesMap, sizes.services);
+  set(kServiceStateMap, sizes.services + 1);  // id 0 is never used
+  set(kServiceCountersMap, sizes.services + 1);
+  set(kRealsMap, sizes.reals + 1);
+  set(kRealConnsMap, sizes.reals + 1);
+  set(kRealCountersMap, sizes.reals + 1);
+  set(kListsMap, sizes.list_entries);
+  set(kTablesMap, sizes.table_slots);
+  set(kConnsMap, sets);
+  set(kConnLocksMap, std::min(sets, kMostConnLocks));
+  return out;
+}
+
+// Gives each map of the object its pin and the size of what is pinned there, or else ours.
+absl::Status Prepare(bpf_object* object, const BpfOptions& options) {
+  const auto capacities = Capacities(options.sizes);
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    if (bpf_map__is_internal(map)) continue;
+    const std::string name = bpf_map__name(map);
+    const std::string path = options.dir + "/" + name;
+    const auto pinned = PinnedCapacity(path);
+    if (!pinned.ok() && pinned.status().code() != absl::StatusCode::kNotFound) {
+      return pinned.status();
+    }
+    const auto wanted = capacities.find(name);
+    const uint32_t size = pinned.ok() ? *pinned : wanted != capacities.end() ? wanted->second : 0;
+    if (size != 0 && bpf_map__set_max_entries(map, size) != 0) {
+      return BpfError("size of " + name, errno);
+    }
+    if (bpf_map__set_pin_path(map, path.c_str()) != 0) return BpfError("pin of " + name, errno);
+  }
+  return absl::OkStatus();
+}
+
+// The end of the verifier's word: its last lines tell what it refused.
+std::string Tail(const std::string& log) {
+  const size_t end = log.find('\0');
+  const std::string text = log.substr(0, end);
+  return text.size() > 1500 ? "..." + text.substr(text.size() - 1500) : text;
+}
+
+template <typename Skeleton>
+absl::StatusOr<SkeletonPtr<Skeleton>> OpenSkeleton(Skeleton* (*open)(const bpf_object_open_opts*),
+                                                   void (*destroy)(Skeleton*), std::string& log) {
+  bpf_object_open_opts options{};
+  options.sz = sizeof options;
+  options.kernel_log_buf = log.data();
+  options.kernel_log_size = log.size();
+  Skeleton* skeleton = open(&options);
+  if (skeleton == nullptr) return BpfError("opening a BPF object", errno);
+  return SkeletonPtr<Skeleton>(skeleton, destroy);
+}
+
+template <typename Skeleton>
+absl::Status LoadAndPin(Skeleton* skeleton, const BpfOptions& options,
+                        const std::string& programs_dir, std::string& log) {
+  KUBE_LVS_RETURN_IF_ERROR(Prepare(skeleton->obj, options));
+  std::ranges::fill(log, '\0');
+  if (const int result = bpf_object__load(skeleton->obj); result != 0) {
+    const absl::Status status =
+        BpfError(std::string("loading ") + bpf_object__name(skeleton->obj), -result);
+    if (status.code() == absl::StatusCode::kResourceExhausted && log[0] == '\0') return status;
+    if (status.code() == absl::StatusCode::kPermissionDenied && log[0] == '\0') return status;
+    return absl::FailedPreconditionError(
+        Message(status) + "; a kernel of 6.1 or newer with BTF is needed. " + Tail(log));
+  }
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skeleton->obj) {
+    const std::string path = programs_dir + "/" + bpf_program__name(program);
+    if (const int result = bpf_program__pin(program, path.c_str()); result != 0) {
+      return BpfError("pinning " + path, -result);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ProgramSet> OpenSet(const std::string& dir) {
+  ProgramSet out;
+  KUBE_LVS_ASSIGN_OR_RETURN(out.xdp_director, OpenPinnedProgram(dir + "/xdp_director"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.tc_director, OpenPinnedProgram(dir + "/tc_director"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.tc_decap, OpenPinnedProgram(dir + "/tc_decap"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.tc_mss_clamp, OpenPinnedProgram(dir + "/tc_mss_clamp"));
+  return out;
+}
+
+// What is left of a set; one that was cut short has fewer.
+ProgramSet OpenWhatIsThere(const std::string& dir) {
+  ProgramSet out;
+  const auto open = [&dir](const char* name, Program& program) {
+    auto found = OpenPinnedProgram(dir + "/" + name);
+    if (found.ok()) program = *std::move(found);
+  };
+  open("xdp_director", out.xdp_director);
+  open("tc_director", out.tc_director);
+  open("tc_decap", out.tc_decap);
+  open("tc_mss_clamp", out.tc_mss_clamp);
+  return out;
+}
+
+bool UsesMap(const Program& program, uint32_t map_id) {
+  std::array<uint32_t, 64> ids{};
+  bpf_prog_info info{};
+  info.nr_map_ids = ids.size();
+  info.map_ids = reinterpret_cast<uintptr_t>(ids.data());
+  uint32_t size = sizeof info;
+  if (bpf_obj_get_info_by_fd(program.fd.get(), &info, &size) != 0) return false;
+  const auto used = std::span(ids).first(std::min<size_t>(info.nr_map_ids, ids.size()));
+  return std::ranges::find(used, map_id) != used.end();
+}
+
+absl::StatusOr<std::unique_ptr<BpfMaps>> OpenMaps(const std::string& dir) {
+  auto maps = std::make_unique<BpfMaps>();
+  for (const std::string_view name : kMaps) {
+    KUBE_LVS_RETURN_IF_ERROR(maps->AddPinned(std::string(name), dir + "/" + std::string(name)));
+  }
+  return maps;
+}
+
+// Maps that a newer or older version made are not ours to write.
+absl::Status CheckLayout(const std::string& dir) {
+  BpfMaps maps;
+  const absl::Status found =
+      maps.AddPinned(std::string(kSettingsMap), dir + "/" + std::string(kSettingsMap));
+  if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
+  KUBE_LVS_RETURN_IF_ERROR(found);
+  const auto settings = GetArray<klvs_settings>(maps, kSettingsMap);
+  const uint32_t layout = settings.ok() && !settings->empty() ? (*settings)[0].layout : UINT32_MAX;
+  if (layout == 0 || layout == KLVS_LAYOUT) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "the maps in " + dir + " have layout " + std::to_string(layout) + ", this version needs " +
+      std::to_string(KLVS_LAYOUT) +
+      "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
+}
+
+absl::Status InitialiseSettings(BpfMaps& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
+  if (settings[0].layout == KLVS_LAYOUT) return absl::OkStatus();
+  klvs_settings initial{};
+  timespec tick{};
+  if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_nsec <= 0) {
+    return BpfError("resolution of the coarse clock", errno);
+  }
+  initial.hz = static_cast<uint32_t>((1000000000 + tick.tv_nsec / 2) / tick.tv_nsec);
+  KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_sets, maps.Capacity(kConnsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_locks, maps.Capacity(kConnLocksMap));
+  initial.snat_port_base = 1024;
+  initial.snat_port_count = 31744;
+  if (getrandom(initial.seed, sizeof initial.seed, 0) != sizeof initial.seed) {
+    return BpfError("random numbers", errno);
+  }
+  constexpr uint32_t kSeconds[KLVS_STATES] = KLVS_TIMEOUT_SECONDS;
+  for (int state = 0; state < KLVS_STATES; ++state) {
+    initial.timeouts[state] = kSeconds[state] * initial.hz;
+  }
+  settings[0] = initial;
+  // Last: a start that was cut short before begins again.
+  settings[0].layout = KLVS_LAYOUT;
+  return absl::OkStatus();
+}
+
+void Silence() {
+  libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
+}
+
+}  // namespace
+
+absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& network) {
+  // What goes wrong is in the statuses.
+  Silence();
+  KUBE_LVS_RETURN_IF_ERROR(CheckBpfFs(options.dir));
+  KUBE_LVS_RETURN_IF_ERROR(MakeDir(options.dir));
+  KUBE_LVS_RETURN_IF_ERROR(CheckLayout(options.dir));
+
+  std::string log(1 << 18, '\0');
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto tc,
+                            OpenSkeleton(&director_tc__open_opts, &director_tc__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto xdp,
+                            OpenSkeleton(&director_xdp__open_opts, &director_xdp__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto node,
+                            OpenSkeleton(&node_tc__open_opts, &node_tc__destroy, log));
+  Fingerprint fingerprint;
+  fingerprint.Add(tc->skeleton->data, tc->skeleton->data_sz);
+  fingerprint.Add(xdp->skeleton->data, xdp->skeleton->data_sz);
+  fingerprint.Add(node->skeleton->data, node->skeleton->data_sz);
+  const std::string own = std::string(kProgramsPrefix) + fingerprint.Text();
+  const std::string programs_dir = options.dir + "/" + own;
+
+  BpfObjects out;
+  auto programs = OpenSet(programs_dir);
+  auto maps = OpenMaps(options.dir);
+  bool same = programs.ok() && maps.ok();
+  if (same) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, (*maps)->KernelId(kServicesMap));
+    same = UsesMap(programs->tc_director, id) && UsesMap(programs->xdp_director, id);
+  }
+  std::vector<ProgramSet> older;
+  if (!same) {
+    // Before it makes room for ours: what is hooked in must be known as ours.
+    if (programs.ok()) older.push_back(*std::move(programs));
+    KUBE_LVS_RETURN_IF_ERROR(RemoveAll(programs_dir));
+    KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(tc.get(), options, programs_dir, log));
+    KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(xdp.get(), options, programs_dir, log));
+    KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(node.get(), options, programs_dir, log));
+    programs = OpenSet(programs_dir);
+    KUBE_LVS_RETURN_IF_ERROR(programs.status());
+    maps = OpenMaps(options.dir);
+    KUBE_LVS_RETURN_IF_ERROR(maps.status());
+    out.loaded = true;
+  }
+  KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(**maps));
+
+  std::vector<std::string> old_dirs;
+  for (const std::string& name : NamesIn(options.dir)) {
+    if (!name.starts_with(kProgramsPrefix) || name == own) continue;
+    old_dirs.push_back(options.dir + "/" + name);
+    older.push_back(OpenWhatIsThere(old_dirs.back()));
+  }
+  const bool replace = !older.empty();
+  auto hooks =
+      std::make_unique<BpfHooks>(*std::move(programs), std::move(older), options.xdp_interfaces);
+  if (replace) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
+    for (const Link& link : links) {
+      KUBE_LVS_ASSIGN_OR_RETURN(const bool has, hooks->HasOlder(link));
+      if (!has) continue;
+      const absl::Status status = hooks->Attach(link).status();
+      if (!status.ok() && status.code() != absl::StatusCode::kNotFound) return status;
+    }
+    for (const std::string& dir : old_dirs) KUBE_LVS_RETURN_IF_ERROR(RemoveAll(dir));
+  }
+  out.maps = *std::move(maps);
+  out.programs = std::move(hooks);
+  return out;
+}
+
+absl::Status CleanUpBpfObjects(const std::string& dir, Network& network) {
+  Silence();
+  std::vector<ProgramSet> sets;
+  for (const std::string& name : NamesIn(dir)) {
+    if (name.starts_with(kProgramsPrefix)) sets.push_back(OpenWhatIsThere(dir + "/" + name));
+  }
+  BpfHooks hooks(ProgramSet{}, std::move(sets), {});
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
+  for (const Link& link : links) KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
+  for (const std::string& name : NamesIn(dir)) {
+    if (!name.starts_with(kProgramsPrefix) && !name.starts_with(kMapPrefix)) continue;
+    KUBE_LVS_RETURN_IF_ERROR(RemoveAll(dir + "/" + name));
+  }
+  std::error_code error;
+  if (NamesIn(dir).empty()) fs::remove(dir, error);
+  if (error) return BpfError("removing " + dir, error.value());
+  return absl::OkStatus();
+}
+
+}  // namespace kube_lvs::ebpf

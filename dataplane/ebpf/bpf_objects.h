@@ -1,0 +1,54 @@
+// Our programs and maps in the kernel: loaded or taken over, pinned, hooked into interfaces. The
+// files named bpf_*.cc are all that know libbpf.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dataplane/ebpf/map_store.h"
+#include "dataplane/ebpf/network.h"
+#include "dataplane/ebpf/programs.h"
+
+namespace kube_lvs::ebpf {
+
+// How many of each, for maps that are made; maps that are there keep their size. About 60 MB with
+// the defaults, and 0.8 MB for each CPU.
+struct MapSizes {
+  uint32_t addresses = 32768;
+  uint32_t services = 4096;
+  uint32_t reals = 16384;          // over all services, with removed ones that have connections
+  uint32_t list_entries = 131072;  // over all services; a list is written anew at each change
+  uint32_t table_slots = 1048576;  // mh takes 4093 a service, and as many while it changes
+  uint32_t connections = 524288;   // NAT takes two; a power of two, 1024 or more
+};
+
+struct BpfOptions {
+  std::string dir = "/sys/fs/bpf/kube-lvs";  // where everything is pinned; one a namespace
+  // Globs of virtual interfaces on which native XDP may transmit: for who owns both their ends.
+  std::vector<std::string> xdp_interfaces;
+  MapSizes sizes;
+};
+
+// Both seams of the backend. Destroying it changes nothing in the kernel: the programs go on.
+struct BpfObjects {
+  std::unique_ptr<MapStore> maps;
+  std::unique_ptr<Programs> programs;
+  bool loaded = false;  // false: the very same programs were there, and nothing was loaded
+};
+
+// Takes over what is pinned in `options.dir` and makes what is missing. Where other programs of
+// ours are hooked in, they are replaced on every interface without a gap; the maps stay. `network`
+// is borrowed for the call; the calling thread is in its namespace. Needs CAP_BPF, CAP_NET_ADMIN
+// and CAP_PERFMON. kFailedPrecondition: not a BPF file system, maps of another layout, or a kernel
+// that refuses the programs; the message has the mend.
+absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& network);
+
+// Takes our programs off every interface and removes our pins from `dir`, and `dir` itself if it is
+// empty then; connections are lost. OK when there is nothing.
+absl::Status CleanUpBpfObjects(const std::string& dir, Network& network);
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,29 @@
+// The eBPF dataplane of this network namespace, from its parts.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "dataplane/ebpf/backend.h"
+#include "dataplane/ebpf/bpf_objects.h"
+#include "dataplane/ebpf/network.h"
+
+namespace kube_lvs::ebpf {
+
+// The backend borrows the other two. Destroying it changes nothing in the kernel.
+struct EbpfDataplane {
+  std::unique_ptr<Network> network;
+  BpfObjects objects;
+  std::unique_ptr<EbpfBackend> backend;
+};
+
+// Loads or takes over everything (see OpenBpfObjects and EbpfBackend::Adopt, also for errors).
+// `clock` is borrowed.
+absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const Clock& clock);
+
+// Takes our programs off every interface of this namespace and removes our pins: `--cleanup`.
+absl::Status CleanUpEbpfDataplane(const std::string& dir);
+
+}  // namespace kube_lvs::ebpf
