@@ -1,0 +1,366 @@
+// Real sockets through the real programs: a client, a director and two real servers on one
+// segment, each in a namespace of its own; every method by tc and by native XDP.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "base/unique_fd.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/open.h"
+#include "dataplane/ebpf/testing/namespaces.h"
+#include "dataplane/ebpf/testing/xdp.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
+
+sockaddr_in SocketAddress(const std::string& ip, uint16_t port) {
+  sockaddr_in out{};
+  out.sin_family = AF_INET;
+  out.sin_port = htons(port);
+  inet_pton(AF_INET, ip.c_str(), &out.sin_addr);
+  return out;
+}
+
+// Answers the first line of each TCP connection by "NAME sees CLIENT", and then by that line.
+class Server {
+ public:
+  Server(const Namespace& where, std::string name, uint16_t port)
+      : name_(std::move(name)),
+        listener_(
+            where.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); })) {
+    const int yes = 1;
+    setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    const sockaddr_in any = SocketAddress("0.0.0.0", port);
+    if (bind(listener_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0 ||
+        listen(listener_.get(), 128) != 0) {
+      std::perror("server");
+      std::abort();
+    }
+    thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+  }
+
+ private:
+  void Run(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      pollfd wait{.fd = listener_.get(), .events = POLLIN, .revents = 0};
+      if (poll(&wait, 1, 50) <= 0) continue;
+      sockaddr_in from{};
+      socklen_t size = sizeof from;
+      const UniqueFd connection(
+          accept4(listener_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+      if (!connection.ok()) continue;
+      const timeval limit{.tv_sec = 2, .tv_usec = 0};
+      setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+      std::array<char, 65536> buffer;
+      std::string request;
+      while (!request.ends_with('\n')) {
+        const ssize_t got = recv(connection.get(), buffer.data(), buffer.size(), 0);
+        if (got <= 0) break;
+        request.append(buffer.data(), static_cast<size_t>(got));
+      }
+      if (!request.ends_with('\n')) continue;
+      std::array<char, INET_ADDRSTRLEN> text{};
+      inet_ntop(AF_INET, &from.sin_addr, text.data(), text.size());
+      const std::string answer = name_ + " sees " + text.data() + "\n" + request;
+      send(connection.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
+    }
+  }
+
+  std::string name_;
+  UniqueFd listener_;
+  std::jthread thread_;
+};
+
+using Case = std::tuple<ForwardingMethod, bool /* source NAT */, bool /* XDP */>;
+
+std::string NameOf(const testing::TestParamInfo<Case>& info) {
+  const auto& [method, source_nat, xdp] = info.param;
+  return ToString(method) + (source_nat ? "WithSourceNat" : "") + (xdp ? "ByXdp" : "ByTc");
+}
+
+// client 172.16.0.2 --+-- director 172.16.0.1, 10.0.0.1
+//     (switch)        +-- real servers 10.0.0.11, 10.0.0.12
+class TrafficTest : public testing::TestWithParam<Case> {
+ protected:
+  static constexpr char kVip[] = "192.0.2.1";
+
+  TrafficTest() {
+    switch_.Sh("ip link add name sw0 type bridge; ip link set sw0 up");
+    for (auto& [host, name] : Hosts()) {
+      Wire(*host, "eth0", switch_, "p-" + name);
+      switch_.Sh("ip link set p-" + name + " master sw0");
+      host->Sh(
+          "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 "
+          "net.ipv6.conf.all.disable_ipv6=1");
+      // A veth hands on packets without checksum, which XDP cannot complete.
+      if (Xdp()) host->Sh("ethtool -K eth0 tx off >/dev/null");
+    }
+    client_.Sh("ip addr add 172.16.0.2/24 dev eth0; ip route add 192.0.2.0/24 dev eth0");
+    director_.Sh("ip addr add 172.16.0.1/24 dev eth0; ip addr add 10.0.0.1/24 dev eth0");
+    for (int n = 1; n <= 2; ++n) {
+      Namespace& real = n == 1 ? real1_ : real2_;
+      real.Sh("ip addr add 10.0.0.1" + std::to_string(n) + "/24 dev eth0");
+      if (Method() == ForwardingMethod::kNat) {
+        // Without source NAT replies go by the director; with it nobody may need a route.
+        if (!SourceNat()) real.Sh("ip route add default via 10.0.0.1");
+      } else {
+        real.Sh(
+            "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2; "
+            "ip addr add 192.0.2.1/32 dev lo; ip route add 172.16.0.0/24 dev eth0");
+      }
+    }
+    if (Xdp()) switch_.In([] { AttachXdpPass("p-director"); });
+  }
+
+  std::vector<std::pair<Namespace*, std::string>> Hosts() {
+    return {{&client_, "client"}, {&director_, "director"}, {&real1_, "real1"}, {&real2_, "real2"}};
+  }
+  static ForwardingMethod Method() { return std::get<0>(GetParam()); }
+  static bool SourceNat() { return std::get<1>(GetParam()); }
+  static bool Xdp() { return std::get<2>(GetParam()); }
+  static uint16_t RealPort() { return Method() == ForwardingMethod::kNat ? 8080 : 80; }
+
+  EbpfDataplane Open(const Namespace& where, const std::string& name) {
+    BpfOptions options;
+    static int number = 0;
+    options.dir = PrivateBpfDir(name + std::to_string(++number));
+    if (Xdp()) options.xdp_interfaces = {"eth0"};
+    options.sizes = {.addresses = 64,
+                     .services = 8,
+                     .reals = 16,
+                     .list_entries = 256,
+                     .table_slots = 16384,
+                     .connections = 4096};
+    auto opened = where.In([&] { return OpenEbpfDataplane(options, clock_); });
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    if (!opened.ok()) std::abort();
+    return *std::move(opened);
+  }
+
+  static void Apply(const Namespace& where, EbpfDataplane& dataplane,
+                    const std::vector<Step>& steps) {
+    const auto statuses = where.In([&] { return dataplane.backend->Apply(steps); });
+    for (size_t i = 0; i < steps.size(); ++i) {
+      ASSERT_TRUE(statuses[i].ok()) << ToString(steps[i]) << ": " << statuses[i];
+    }
+  }
+
+  // Tunnel: the real servers take off the outer header by our programs, too.
+  void SetUpDecapsulation() {
+    if (Method() != ForwardingMethod::kTunnel) return;
+    for (const auto& [host, name] : {std::pair{&real1_, "real1"}, std::pair{&real2_, "real2"}}) {
+      of_reals_.push_back(Open(*host, name));
+      Apply(*host, of_reals_.back(),
+            {AddItem{Attachment{"eth0"}}, AddItem{TunnelPeer{Ip("10.0.0.1"), Ip(kVip)}},
+             AddItem{MssClamp{Ip(kVip), 1440}}});
+    }
+  }
+
+  // One connection from the client: sends `request`, returns the answer, "" when there is none.
+  std::string Ask(const std::string& request) {
+    const UniqueFd connection =
+        client_.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+    const timeval limit{.tv_sec = 3, .tv_usec = 0};
+    setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    const sockaddr_in to = SocketAddress(kVip, 80);
+    if (connect(connection.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
+      return "";
+    }
+    if (send(connection.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
+    std::string answer;
+    std::array<char, 65536> buffer;
+    ssize_t got = 0;
+    while ((got = recv(connection.get(), buffer.data(), buffer.size(), 0)) > 0) {
+      answer.append(buffer.data(), static_cast<size_t>(got));
+    }
+    return answer;
+  }
+
+  // Packets that came in on eth0 of the director.
+  uint64_t DirectorReceived() {
+    return director_.In([] {
+      std::ifstream file("/proc/thread-self/net/dev");
+      std::string line;
+      while (std::getline(file, line)) {
+        const size_t at = line.find("eth0:");
+        if (at == std::string::npos) continue;
+        std::istringstream fields(line.substr(at + 5));
+        uint64_t bytes = 0;
+        uint64_t packets = 0;
+        fields >> bytes >> packets;
+        return packets;
+      }
+      return uint64_t{0};
+    });
+  }
+
+  // Until XDP may transmit to both real servers.
+  void WaitForNeighbours() {
+    for (int round = 0; round < 50; ++round) {
+      ASSERT_TRUE(director_.In([&] { return dataplane_.backend->Refresh(); }).ok());
+      int ready = 0;
+      for (const klvs_real& real :
+           GetArray<klvs_real>(*dataplane_.objects.maps, kRealsMap).value()) {
+        ready += (real.flags & KLVS_REAL_L2) != 0;
+      }
+      if (ready == 2) return;
+      pollfd wait{.fd = dataplane_.backend->fd(), .events = POLLIN, .revents = 0};
+      poll(&wait, 1, 200);
+    }
+    FAIL() << "the neighbours of the director were not resolved";
+  }
+
+  Namespace switch_;
+  Namespace client_;
+  Namespace director_;
+  Namespace real1_;
+  Namespace real2_;
+  SystemClock clock_;
+  EbpfDataplane dataplane_;
+  std::vector<EbpfDataplane> of_reals_;
+};
+
+TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
+  const Server one(real1_, "real1", RealPort());
+  const Server two(real2_, "real2", RealPort());
+  SetUpDecapsulation();
+  dataplane_ = Open(director_, "director");
+  const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(kVip), 80}, Protocol::kTcp};
+  ServiceConfig config;
+  config.scheduler = "rr";
+  config.source_nat = SourceNat();
+  std::vector<Step> steps = {AddItem{Attachment{"eth0"}}, AddService{key, config}};
+  for (const char* ip : {"10.0.0.11", "10.0.0.12"}) {
+    RealServer real;
+    real.at = {Ip(ip), RealPort()};
+    real.method = Method();
+    steps.push_back(AddReal{key, real});
+  }
+  steps.push_back(AddItem{AnsweredVip{Dataplane::kEbpf, Ip(kVip), "eth0"}});
+  Apply(director_, dataplane_, steps);
+
+  const auto reports = director_.In([&] { return dataplane_.backend->Attachments(); });
+  ASSERT_TRUE(reports.ok() && reports->size() == 1);
+  EXPECT_EQ((*reports)[0].xdp, Xdp()) << ToString((*reports)[0]);
+  if (Xdp()) {
+    WaitForNeighbours();
+    // Nobody else does the work.
+    director_.Sh("tc filter del dev eth0 ingress");
+  }
+
+  const std::string sees = SourceNat() ? "10.0.0.1" : "172.16.0.2";
+  std::map<std::string, int> answers;
+  const uint64_t received_before = DirectorReceived();
+  const std::string large(60000, 'x');  // many segments, and super-packets where there are any
+  for (int i = 0; i < 20; ++i) {
+    const std::string request = (i % 5 == 0 ? large : "hello " + std::to_string(i)) + "\n";
+    const std::string answer = Ask(request);
+    const size_t line = answer.find('\n');
+    ASSERT_NE(line, std::string::npos) << "connection " << i << " had no answer";
+    ASSERT_EQ(answer.substr(line + 1), request);
+    ++answers[answer.substr(0, line)];
+  }
+  EXPECT_EQ(answers,
+            (std::map<std::string, int>{{"real1 sees " + sees, 10}, {"real2 sees " + sees, 10}}));
+
+  const auto stats = director_.In([&] { return dataplane_.backend->ReadStats(); });
+  ASSERT_TRUE(stats.ok());
+  const Counters counted = stats->services.at(key);
+  EXPECT_EQ(counted.connections, 20U);
+  EXPECT_EQ((stats->reals.at({key, Endpoint{Ip("10.0.0.11"), RealPort()}}).counters.connections),
+            10U);
+  // Replies come back through the director with NAT alone.
+  const uint64_t received = DirectorReceived() - received_before;
+  if (Method() == ForwardingMethod::kNat) {
+    EXPECT_GT(received, counted.packets + counted.packets / 2);
+  } else {
+    EXPECT_LE(received, counted.packets + 12) << "replies pass the director";
+  }
+  for (const auto& [reason, count] : stats->drops) EXPECT_EQ(count, 0U) << reason;
+}
+
+TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {
+  const Server one(real1_, "real1", RealPort());
+  const Server two(real2_, "real2", RealPort());
+  SetUpDecapsulation();
+  BpfOptions options;
+  options.dir = PrivateBpfDir("again" + NameOf({GetParam(), 0}));
+  if (Xdp()) options.xdp_interfaces = {"eth0"};
+  options.sizes = {.addresses = 64,
+                   .services = 8,
+                   .reals = 16,
+                   .list_entries = 256,
+                   .table_slots = 16384,
+                   .connections = 4096};
+  const auto open = [&] {
+    dataplane_ = EbpfDataplane();
+    auto opened = director_.In([&] { return OpenEbpfDataplane(options, clock_); });
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    dataplane_ = *std::move(opened);
+  };
+  open();
+  const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(kVip), 80}, Protocol::kTcp};
+  ServiceConfig config;
+  config.scheduler = "rr";
+  config.source_nat = SourceNat();
+  RealServer first;
+  first.at = {Ip("10.0.0.11"), RealPort()};
+  first.method = Method();
+  RealServer second = first;
+  second.at.ip = Ip("10.0.0.12");
+  Apply(director_, dataplane_,
+        {AddItem{Attachment{"eth0"}}, AddService{key, config}, AddReal{key, first},
+         AddItem{AnsweredVip{Dataplane::kEbpf, Ip(kVip), "eth0"}}});
+
+  const UniqueFd held =
+      client_.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+  const timeval limit{.tv_sec = 3, .tv_usec = 0};
+  setsockopt(held.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  const sockaddr_in to = SocketAddress(kVip, 80);
+  ASSERT_EQ(connect(held.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+
+  open();
+  Apply(director_, dataplane_, {AddReal{key, second}, RemoveReal{key, first.at}});
+  EXPECT_EQ(Ask("x\n").substr(0, 5), "real2");
+  ASSERT_EQ(send(held.get(), "still\n", 6, MSG_NOSIGNAL), 6);
+  std::array<char, 256> buffer;
+  const ssize_t got = recv(held.get(), buffer.data(), buffer.size(), 0);
+  ASSERT_GT(got, 0);
+  EXPECT_EQ(std::string(buffer.data(), 5), "real1");
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, TrafficTest,
+                         testing::Values(Case{ForwardingMethod::kNat, false, false},
+                                         Case{ForwardingMethod::kNat, true, false},
+                                         Case{ForwardingMethod::kDirectRouting, false, false},
+                                         Case{ForwardingMethod::kTunnel, false, false},
+                                         Case{ForwardingMethod::kNat, false, true},
+                                         Case{ForwardingMethod::kNat, true, true},
+                                         Case{ForwardingMethod::kDirectRouting, false, true},
+                                         Case{ForwardingMethod::kTunnel, false, true}),
+                         NameOf);
+
+}  // namespace
+}  // namespace kube_lvs::ebpf
