@@ -23,6 +23,7 @@ class Problems {
   void Unsupported(const std::string& what) {
     Add(kUnsupportedByDataplane, what + " is not supported yet: leave it out");
   }
+  void NotPermitted(const std::string& message) { Add(kBackendNotPermitted, message); }
   void NotHere(const std::string& message) { Add(kUnsupportedByDataplane, message); }
   bool empty() const { return all_.empty(); }
   std::vector<Problem> Take() { return std::move(all_); }
@@ -188,8 +189,9 @@ void CheckStatic(const LvsServiceSpec& spec, const StaticBackend& real, const st
   if (!ip.ok()) {
     out.Invalid(field + ".address", Message(ip.status()));
   } else if (IsNeverAllowed(*ip)) {
-    out.Invalid(field + ".address",
-                "loopback, link-local (metadata), multicast and unspecified addresses are refused");
+    out.NotPermitted(
+        field + ".address: loopback, link-local (metadata), multicast and unspecified addresses "
+                "are refused");
   }
   if (real.lower_threshold != 0 && real.lower_threshold >= real.upper_threshold) {
     out.Invalid(field, "lowerThreshold must be below upperThreshold");

@@ -111,7 +111,7 @@ TEST(ValidateTest, SpecsThatMakeNoSenseAreInvalid) {
       {"backends: [{name: a, serviceRef: {name: x}}, {name: a, serviceRef: {name: y}}]",
        "InvalidSpec spec.backends[1].name: \"a\" is there twice"},
       {"backends: [{name: a, static: [{address: 169.254.169.254}]}]",
-       "InvalidSpec spec.backends[0].static[0].address: loopback, link-local (metadata), multicast "
+       "BackendNotPermitted spec.backends[0].static[0].address: loopback, link-local (metadata), multicast "
        "and unspecified addresses are refused"},
       {"backends: [{name: a, static: [{address: host.example}]}]",
        "InvalidSpec spec.backends[0].static[0].address: \"host.example\" is not an IP address"},

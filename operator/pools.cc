@@ -1,0 +1,100 @@
+#include "operator/pools.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/status.h"
+#include "kube/api/pools.h"
+#include "kube/api/validate.h"
+#include "operator/conditions.h"
+
+namespace kube_lvs::controller {
+namespace {
+
+bool Overlaps(const std::vector<Cidr>& cidrs, const Cidr& other) {
+  return std::ranges::any_of(cidrs, [&](const Cidr& cidr) { return api::Overlap(cidr, other); });
+}
+
+void GrantNothing(PoolView& view, const char* reason, std::string why_not) {
+  view.cidrs.clear();
+  view.reason = reason;
+  view.why_not = std::move(why_not);
+}
+
+}  // namespace
+
+std::vector<PoolView> ViewPools(const PoolMap& pools, const std::vector<ClusterNetwork>& cluster) {
+  std::vector<const api::LvsAddressPool*> by_age;
+  for (const auto& [name, pool] : pools) by_age.push_back(pool.get());
+  std::ranges::stable_sort(by_age, {}, [](const api::LvsAddressPool* pool) {
+    return std::tie(pool->meta.creation_timestamp, pool->meta.name);
+  });
+  std::vector<PoolView> out;
+  for (const api::LvsAddressPool* pool : by_age) {
+    PoolView view{.name = pool->meta.name,
+                  .automatic = pool->spec.automatic,
+                  .priority = pool->spec.priority,
+                  .namespace_selector = pool->spec.namespace_selector};
+    const std::vector<api::Problem> problems = api::Validate(*pool);
+    const absl::StatusOr<std::vector<Cidr>> cidrs = api::PoolCidrs(pool->spec);
+    if (!problems.empty() || !cidrs.ok()) {
+      GrantNothing(view, api::kInvalidSpec,
+                   problems.empty() ? Message(cidrs.status()) : JoinMessages(problems));
+      out.push_back(std::move(view));
+      continue;
+    }
+    view.cidrs = *cidrs;
+    for (const ClusterNetwork& network : cluster) {
+      if (!Overlaps(view.cidrs, network.cidr)) continue;
+      GrantNothing(view, "OverlapsCluster",
+                   "overlaps " + network.cidr.ToString() + ", " + network.what +
+                       ": exclude it with excludedAddresses");
+      break;
+    }
+    for (const PoolView& older : out) {
+      const auto shared = std::ranges::find_if(
+          older.cidrs, [&](const Cidr& cidr) { return Overlaps(view.cidrs, cidr); });
+      if (shared == older.cidrs.end()) continue;
+      GrantNothing(
+          view, "OverlapsPool",
+          "overlaps LVSAddressPool " + older.name + ", which is older, at " + shared->ToString());
+      break;
+    }
+    out.push_back(std::move(view));
+  }
+  std::ranges::sort(out, [](const PoolView& a, const PoolView& b) {
+    return std::tie(b.priority, a.name) < std::tie(a.priority, b.name);
+  });
+  return out;
+}
+
+api::LvsAddressPool::Status ComputePoolStatus(const api::LvsAddressPool& pool, const PoolView& view,
+                                              const std::vector<IpAddress>& held,
+                                              const std::string& now) {
+  api::LvsAddressPool::Status out;
+  out.observed_generation = pool.meta.generation;
+  std::vector<Cidr> cidrs = view.cidrs;
+  int64_t left_over_ipv4 = 0, left_over_ipv6 = 0;
+  for (const IpAddress& ip : held) {
+    (ip.IsV4() ? out.allocated_ipv4 : out.allocated_ipv6) += 1;
+    if (api::Contains(view.cidrs, ip)) continue;
+    (ip.IsV4() ? left_over_ipv4 : left_over_ipv6) += 1;
+    // The schema's limit; a pool that has lost thousands of VIPs at once lists what fits.
+    if (cidrs.size() < 4096) cidrs.push_back(Cidr::Host(ip));
+  }
+  std::ranges::sort(cidrs);
+  for (const Cidr& cidr : cidrs) out.cidrs.push_back(cidr.ToString());
+  out.total_ipv4 = api::CountAddresses(view.cidrs, Family::kIpv4);
+  out.total_ipv6 = api::CountAddresses(view.cidrs, Family::kIpv6);
+  out.available_ipv4 = std::max<int64_t>(0, out.total_ipv4 - out.allocated_ipv4 + left_over_ipv4);
+  out.available_ipv6 = std::max<int64_t>(0, out.total_ipv6 - out.allocated_ipv6 + left_over_ipv6);
+  const Verdict verdict =
+      view.reason.empty()
+          ? Verdict{Truth::kTrue, "Ready", "addresses are granted from it"}
+          : Verdict{Truth::kFalse, view.reason, "it grants nothing: " + view.why_not};
+  out.conditions = {
+      MakeCondition("Ready", verdict, pool.meta.generation, pool.status.conditions, now)};
+  return out;
+}
+
+}  // namespace kube_lvs::controller
