@@ -232,8 +232,7 @@ TEST(Codec, DecodesTheNarrowCountersOfOldKernels) {
   EXPECT_EQ(DecodeService(bytes)->counters, (Counters{.packets = 2, .bytes = 3, .connections = 1}));
 }
 
-TEST(Codec, DecodesARealServer) {
-  const auto entry = DecodeReal(Hex(R"(
+const char kRealAnswer[] = R"(
       05 01 0000
       9800 0200
         1400 0100 0a000001 00000000 00000000 00000000
@@ -250,8 +249,10 @@ TEST(Codec, DecodesARealServer) {
         0800 0900 03000000
         0600 0b00 0200 0000
         2000 0c00
-          0c00 0100 0700000000000000 0800 6200 00000000 0800 6300 00000000)"),
-                                Family::kIpv6);
+          0c00 0100 0700000000000000 0800 6200 00000000 0800 6300 00000000)";
+
+TEST(Codec, DecodesARealServer) {
+  const auto entry = DecodeReal(Hex(kRealAnswer), Family::kIpv6);
   ASSERT_EQ(entry.status(), absl::OkStatus());
   RealEntry wanted;
   wanted.real = {.at = *Endpoint::Parse("10.0.0.1:8080"),
@@ -281,6 +282,20 @@ TEST(Codec, WhatTheModelCannotSayIsForeign) {
   EXPECT_TRUE(with("0c00 0700 03000000", "0c00 0700 0b000000")->foreign);  // sh-fallback
   EXPECT_EQ(with("0600 0200 0600", "0600 0200 0100").status().code(),      // ICMP
             absl::StatusCode::kUnimplemented);
+}
+
+TEST(Codec, ARealServerThatTheModelCannotSayIsForeign) {
+  const auto with = [](std::string_view from, std::string_view to) {
+    Bytes bytes = Hex(kRealAnswer);
+    const Bytes old = Hex(from), fresh = Hex(to);
+    const auto at = std::search(bytes.begin(), bytes.end(), old.begin(), old.end());
+    EXPECT_NE(at, bytes.end());
+    std::copy(fresh.begin(), fresh.end(), at);
+    return DecodeReal(bytes, Family::kIpv4)->foreign;
+  };
+  EXPECT_FALSE(with("0500 0d00 00", "0500 0d00 00"));
+  EXPECT_TRUE(with("0500 0d00 00", "0500 0d00 01"));              // GUE
+  EXPECT_TRUE(with("0800 0300 03000000", "0800 0300 04000000"));  // bypass
 }
 
 TEST(Codec, EveryCutIsAnErrorOrTheSameService) {
