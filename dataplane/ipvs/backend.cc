@@ -57,9 +57,9 @@ class IpvsBackend::Batch {
     Command command = Command::kNewService;
     std::optional<ServiceConfig> config;  // of a service's addition or change
     std::optional<RealServer> real;       // of a real server's
-    // The switch to mh: sent even after a real server failed, so that the service is what was
-    // asked for.
-    bool always = false;
+    // A real server that comes with its service, or the switch to mh at their end: tried also after
+    // one such real server failed, because any order is right for them.
+    bool of_new_service = false;
     bool ends_step = true;
   };
   using Chain = std::deque<Request>;
@@ -112,14 +112,15 @@ class IpvsBackend::Batch {
       chain.push_back({.step = *at,
                        .command = Command::kNewReal,
                        .config = {},
-                       .real = std::get<AddReal>(steps_[*at]).real});
+                       .real = std::get<AddReal>(steps_[*at]).real,
+                       .of_new_service = true});
     }
     if (fill_first) {
       chain.push_back({.step = index,
                        .command = Command::kSetService,
                        .config = add.config,
                        .real = {},
-                       .always = true});
+                       .of_new_service = true});
     }
   }
 
@@ -215,7 +216,7 @@ class IpvsBackend::Batch {
       status = backend_.journal_.SetSourceNat({key, done.config->source_nat});
     }
     if (!status.ok()) {
-      if (done.always) {
+      if (done.command == Command::kSetService && done.of_new_service) {
         TakeBack(key, chain, status);
       } else {
         Fail(chain, status);
@@ -226,16 +227,15 @@ class IpvsBackend::Batch {
     chain.pop_front();
   }
 
-  // The first request of `chain` failed with `status`: the rest is not tried.
+  // The first request of `chain` failed with `status`: what follows is not tried.
   void Fail(Chain& chain, const absl::Status& status) {
     if (chain.empty()) return;
     const Request failed = chain.front();
     results_[failed.step] = status;
-    std::erase_if(chain, [&](const Request& request) {
-      return !request.always || request.step == failed.step;
-    });
-    // Nothing was added, so there is nothing to switch to mh either.
-    if (failed.command == Command::kNewService) chain.clear();
+    chain.pop_front();
+    auto rest = chain.begin();
+    while (failed.of_new_service && rest != chain.end() && rest->of_new_service) ++rest;
+    chain.erase(rest, chain.end());
   }
 
   // The switch to mh failed: a service that schedules otherwise than asked is worse than none.
@@ -298,7 +298,10 @@ absl::StatusOr<std::vector<RealEntry>> IpvsBackend::ReadReals(const ServiceKey& 
 
 absl::StatusOr<State> IpvsBackend::Read() {
   State out;
-  if (journal_.claims().empty()) return out;
+  if (journal_.claims().empty()) {
+    KUBE_LVS_RETURN_IF_ERROR(channel_.Ask(EncodePlain(Command::kGetInfo)).status());
+    return out;
+  }
   KUBE_LVS_ASSIGN_OR_RETURN(auto services, ReadServices());
   for (ServiceEntry& entry : services) {
     const auto ours = journal_.claims().find(entry.key);

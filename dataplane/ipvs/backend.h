@@ -25,7 +25,7 @@ namespace kube_lvs::ipvs {
 // addition otherwise.
 //
 // Steps of one service are applied one after another; of different services, side by side in
-// batches.
+// batches. Of the real servers that come with their service, each is tried.
 class IpvsBackend final : public Backend {
  public:
   // Borrows both.
@@ -34,7 +34,7 @@ class IpvsBackend final : public Backend {
   std::string Name() const override { return "IPVS"; }
   bool Takes(const Step& step) const override;
 
-  // Asks the kernel nothing, and so works without ip_vs, while no service is ours. What another
+  // kFailedPrecondition when the kernel has no ip_vs, also while no service is ours. What another
   // program changed in our services so that the model cannot say it is shown as a scheduler or a
   // forwarding method that nobody desires.
   absl::StatusOr<State> Read() override;

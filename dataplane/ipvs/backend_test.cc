@@ -124,6 +124,16 @@ TEST_F(BackendTest, AnMhServiceHashesAlsoWhenARealServerFailed) {
   EXPECT_EQ(Read().services[kWeb].config, Config("mh"));
 }
 
+TEST_F(BackendTest, ARealServerThatFailsWithItsServiceIsNamedAndTheOthersAreThere) {
+  EXPECT_THAT(Apply({AddService{kWeb, Config("rr")}, AddReal{kWeb, Real("10.0.0.1:80")},
+                     AddReal{kWeb, Real("224.0.0.1:80")}, AddReal{kWeb, Real("10.0.0.2:80")},
+                     SetService{kWeb, Config("lc")}}),
+              ElementsAre(kOk, kOk, absl::StatusCode::kInvalidArgument, kOk, kAborted));
+  EXPECT_THAT(Message(last_[2]), HasSubstr("224.0.0.1:80"));
+  EXPECT_THAT(Read().services[kWeb].reals, ElementsAre(Real("10.0.0.1:80"), Real("10.0.0.2:80")));
+  EXPECT_EQ(Read().services[kWeb].config, Config("rr"));
+}
+
 TEST_F(BackendTest, AfterAFailedStepTheServicesLaterOnesAreNotTried) {
   ASSERT_THAT(Apply({AddService{kWeb, Config("wrr")}, AddReal{kWeb, Real("10.0.0.1:80")},
                      AddService{kDns, Config("wrr")}}),
@@ -172,9 +182,10 @@ TEST_F(BackendTest, WithoutAnAdditionAnothersServiceIsAConflictToo) {
   EXPECT_EQ(kernel_.Dump(EncodePlain(Command::kGetService))->size(), 1u);
 }
 
-TEST_F(BackendTest, WithoutIpvsNothingOfOursIsThereAndAdditionsSayWhatToLoad) {
+TEST_F(BackendTest, WithoutIpvsReadingsAndAdditionsSayWhatToLoad) {
   kernel_.has_ipvs = false;
-  EXPECT_EQ(Read(), State{});
+  EXPECT_EQ(backend_->Read().status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(backend_->Read().status()), HasSubstr("no ip_vs"));
   EXPECT_EQ(backend_->ReadStats().status(), absl::OkStatus());
   EXPECT_THAT(Apply({AddService{kWeb, Config("wrr")}, AddReal{kWeb, Real("10.0.0.1:80")}}),
               ElementsAre(absl::StatusCode::kFailedPrecondition, kAborted));
