@@ -255,11 +255,25 @@ TEST_F(EbpfBackendTest, ARemovedServiceGetsItsIdBackWhileConnectionsRemain) {
   EXPECT_EQ(Address("192.0.2.1").flags, 0U);
   clock_.Advance(std::chrono::minutes(1));
   Start();
+  clock_.Advance(std::chrono::minutes(1));
   ASSERT_TRUE(Do({AddService{Key("192.0.2.8:80"), Config("rr")}}).ok());
   EXPECT_NE(Service(Key("192.0.2.8:80")).id, service);
   ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
   EXPECT_EQ(Service(web_).id, service);
   EXPECT_EQ(IdOf(web_, "10.0.0.1"), real);
+}
+
+TEST_F(EbpfBackendTest, ARecordThatNoListNamesIsRemovedAtAStart) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  // The agent died after it wrote a record and before the list with it became visible.
+  klvs_real orphan = EncodeReal(Service(web_).id, Real("10.0.0.5:80"));
+  Reals()[9] = orphan;
+  Conns()[9].active = 1;
+  Start();
+  EXPECT_EQ(Reals()[9].flags, KLVS_REAL_VALID | KLVS_REAL_REMOVED);
+  EXPECT_EQ(Actual(web_).reals.size(), 1U);
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.5:80")}}).ok());
+  EXPECT_EQ(IdOf(web_, "10.0.0.5"), 9U);
 }
 
 TEST_F(EbpfBackendTest, AFreedListIsNotOverwrittenForASecond) {
@@ -433,6 +447,14 @@ TEST_F(EbpfBackendTest, OneServiceThatFailsDoesNotStopOthers) {
   EXPECT_EQ(statuses[5].code(), absl::StatusCode::kAborted);
   EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{Real("10.0.0.1:80")}));
   EXPECT_TRUE(backend_->Read()->services.contains(other));
+}
+
+TEST_F(EbpfBackendTest, AServiceThatCannotBeWrittenLeavesNoVipBehind) {
+  maps_.fault = [](std::string_view map) {
+    return map == kServicesMap ? absl::UnavailableError("busy") : absl::OkStatus();
+  };
+  EXPECT_EQ(Do({AddService{web_, Config("rr")}}).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Address("192.0.2.1").flags, 0U);
 }
 
 TEST_F(EbpfBackendTest, StepsThatDoNotFitWhatIsThereAreRefused) {

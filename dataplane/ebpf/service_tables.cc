@@ -389,11 +389,15 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
     if (actual == wanted) return absl::OkStatus();
   }
   Claim claim;
+  const IpAddress vip = std::get<Endpoint>(key.match).ip;
+  bool made_vip = false;
   const auto fail = [&](const absl::Status& status) {
     GiveBack(key, claim, now);
     const bool shared =
         before && before->value.table_size != 0 && before->value.table_base == claim.table.base;
     if (!shared) table_extents_->Free(claim.table, now);
+    // A VIP without any service would only drop packets. Should this fail too, a start mends it.
+    if (made_vip) addresses_.RemoveVip(vip).IgnoreError();
     return status;
   };
   if (absl::Status s = TakeIds(key, wanted, claim); !s.ok()) return fail(s);
@@ -402,7 +406,9 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   if (!records.ok()) return fail(records.status());
   const auto old_list = ListOf(before ? before->value : klvs_service{});
   if (!old_list.ok()) return fail(old_list.status());
-  const IpAddress vip = std::get<Endpoint>(key.match).ip;
+  const auto address = addresses_.Find(vip);
+  if (!address.ok()) return fail(address.status());
+  made_vip = !*address || ((*address)->flags & KLVS_ADDRESS_VIP) == 0;
   const auto vip_id = addresses_.AddVip(vip);
   if (!vip_id.ok()) return fail(vip_id.status());
 
