@@ -69,7 +69,10 @@ add_machine() { # MACHINE
   ip -n "$CLUSTER-rack" link add name "p-$name" type veth peer name eth0 address "$(mac_of "$name")" netns "$ns"
   ip -n "$CLUSTER-rack" link set "p-$name" master br0 up
   [ "$TX_OFFLOAD" = on ] || in_netns "$name" ethtool -K eth0 tx off >/dev/null
-  sysctl_in "$name" net.ipv4.ip_forward=1
+  # A new namespace inherits the host's settings; here every machine is the same everywhere. Reverse path filtering is
+  # loose, as Debian and Ubuntu set it on real nodes.
+  sysctl_in "$name" net.ipv4.ip_forward=1 net.ipv4.conf.{all,default,eth0}.{arp_ignore,arp_announce}=0 \
+    net.ipv4.conf.{all,default,eth0}.rp_filter=2
   if [ "$IPV6" = on ]; then
     # Addresses are ours to give: no duplicate detection, which would delay the start by a second and more.
     sysctl_in "$name" net.ipv6.conf.{all,default,eth0}.accept_dad=0 net.ipv6.conf.{all,default}.forwarding=1
@@ -112,6 +115,7 @@ add_client() {
   local r=$CLUSTER-router c=$CLUSTER-client last=n$NODES i
   add_netns client
   ip -n "$r" link add name eth1 type veth peer name eth0 netns "$c"
+  sysctl_in client net.ipv4.conf.{all,default,eth0}.rp_filter=0 net.ipv4.ip_forward=0
   [ "$TX_OFFLOAD" = on ] || in_netns client ethtool -K eth0 tx off >/dev/null
   if [ "$IPV6" = on ]; then
     sysctl_in router net.ipv6.conf.eth1.accept_dad=0
