@@ -355,6 +355,12 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
   return out;
 }
 
+absl::StatusOr<std::unique_ptr<MapStore>> OpenPinnedMaps(const std::string& dir) {
+  KUBE_LVS_RETURN_IF_ERROR(CheckLayout(dir));
+  KUBE_LVS_ASSIGN_OR_RETURN(std::unique_ptr<BpfMaps> maps, OpenMaps(dir));
+  return std::unique_ptr<MapStore>(std::move(maps));
+}
+
 absl::Status CleanUpBpfObjects(const std::string& dir, Network& network) {
   Silence();
   std::vector<ProgramSet> sets;

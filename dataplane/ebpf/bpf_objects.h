@@ -47,6 +47,9 @@ struct BpfObjects {
 // that refuses the programs; the message has the mend.
 absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& network);
 
+// The maps that are pinned in `dir`, for a reader. kNotFound: none are there.
+absl::StatusOr<std::unique_ptr<MapStore>> OpenPinnedMaps(const std::string& dir);
+
 // Takes our programs off every interface and removes our pins from `dir`, and `dir` itself if it is
 // empty then; connections are lost. OK when there is nothing.
 absl::Status CleanUpBpfObjects(const std::string& dir, Network& network);

@@ -17,6 +17,11 @@ absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const
   return out;
 }
 
+absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<MapStore> maps, OpenPinnedMaps(dir));
+  return ReadRules(*maps);
+}
+
 absl::Status CleanUpEbpfDataplane(const std::string& dir) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewKernelNetwork());
   return CleanUpBpfObjects(dir, *network);

@@ -9,6 +9,7 @@
 #include "dataplane/ebpf/backend.h"
 #include "dataplane/ebpf/bpf_objects.h"
 #include "dataplane/ebpf/network.h"
+#include "dataplane/ebpf/rules.h"
 
 namespace kube_lvs::ebpf {
 
@@ -22,6 +23,9 @@ struct EbpfDataplane {
 // Loads or takes over everything (see OpenBpfObjects and EbpfBackend::Adopt, also for errors).
 // `clock` is borrowed.
 absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const Clock& clock);
+
+// What is in the maps pinned in `dir`, for a reader that takes over nothing. kNotFound: no maps.
+absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir);
 
 // Takes our programs off every interface of this namespace and removes our pins: `--cleanup`.
 absl::Status CleanUpEbpfDataplane(const std::string& dir);
