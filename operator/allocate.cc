@@ -34,7 +34,13 @@ class Allocator {
  public:
   Allocator(const AllocationRequest& request, const std::vector<PoolView>& pools,
             const AddressBook& book, TimePoint now)
-      : request_(request), pools_(pools), book_(book), now_(now), has_(book.Of(request.key)) {}
+      : request_(request), pools_(pools), book_(book), now_(now), has_(book.Of(request.key)) {
+    // Two services with one address and one port: the later one goes.
+    std::erase_if(has_, [&](const AssignedAddress& address) {
+      const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
+      return !ip.ok() || !book.Conflict(request.key, *ip, request.claim).empty();
+    });
+  }
 
   Allocation Run() {
     // Without a request: any address of a pool that is open.
@@ -79,15 +85,9 @@ class Allocator {
     if (!ip.ok()) return Denied(kPoolNotFound, wanted.value + " is not an address");
     const std::string conflict = book_.Conflict(request_.key, *ip, request_.claim);
     if (!conflict.empty()) {
-      Allocation out =
-          Denied(kAddressConflict,
-                 wanted.value + " is held by LVSService " + conflict +
-                     "; services of one namespace may share an address if their ports differ");
-      // Two services with one address and one port: the later one goes.
-      std::erase_if(out.addresses, [&](const AssignedAddress& address) {
-        return address.value == ip->ToString();
-      });
-      return out;
+      return Denied(kAddressConflict,
+                    wanted.value + " is held by LVSService " + conflict +
+                        "; services of one namespace may share an address if their ports differ");
     }
     for (const AssignedAddress& address : has_) {
       if (address.value == ip->ToString()) return Kept(address, *ip);
@@ -100,9 +100,9 @@ class Allocator {
                                        NamespaceText(request_));
     }
     if (const auto until = book_.RestsUntil(*ip, request_.key, now_)) {
-      Allocation out = Denied(kAddressConflict, wanted.value +
-                                                    " was given back a moment ago and "
-                                                    "is free again within a minute");
+      Allocation out =
+          Denied(kAddressConflict,
+                 wanted.value + " was given back a moment ago and is free again within a minute");
       out.retry_at = until;
       return out;
     }
@@ -115,7 +115,6 @@ class Allocator {
       const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
       if (!ip.ok() || ip->family != family) continue;
       if (!wanted.pool_name.empty() && address.pool_name != wanted.pool_name) continue;
-      if (!book_.Conflict(request_.key, *ip, request_.claim).empty()) continue;
       return Kept(address, *ip);
     }
     std::vector<const PoolView*> open;
@@ -174,7 +173,7 @@ class Allocator {
   const std::vector<PoolView>& pools_;
   const AddressBook& book_;
   const TimePoint now_;
-  const std::vector<AssignedAddress> has_;
+  std::vector<AssignedAddress> has_;
 };
 
 }  // namespace

@@ -1,0 +1,238 @@
+#include "operator/allocate.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace kube_lvs::controller {
+namespace {
+
+constexpr TimePoint kNow{std::chrono::hours(1)};
+
+PoolView Pool(const std::string& name, const std::string& cidr) {
+  return {.name = name, .cidrs = {*Cidr::Parse(cidr)}};
+}
+
+class AllocateTest : public testing::Test {
+ protected:
+  static api::AddressRequest FromPool(const std::string& name) {
+    api::AddressRequest out;
+    out.pool_name = name;
+    return out;
+  }
+  static api::AddressRequest Exactly(const std::string& ip) {
+    api::AddressRequest out;
+    out.type = api::AddressRequest::Type::kIp;
+    out.value = ip;
+    return out;
+  }
+  static Claim Port(uint16_t port, const std::string& name_space = "shop") {
+    return {.name_space = name_space, .ports = {{Protocol::kTcp, port}}};
+  }
+
+  Allocation Ask(const std::string& key, std::vector<api::AddressRequest> requests = {},
+                 Claim claim = Port(80)) {
+    return Allocate({.key = key,
+                     .claim = std::move(claim),
+                     .requests = std::move(requests),
+                     .namespace_labels = labels_,
+                     .family = family_},
+                    pools_, book_, now_);
+  }
+  // Asks, and writes what came of it into the book. "192.0.2.0 Assigned", "- PoolExhausted".
+  std::string Get(const std::string& key, std::vector<api::AddressRequest> requests = {},
+                  Claim claim = Port(80)) {
+    const Allocation allocation = Ask(key, std::move(requests), claim);
+    book_.Set(key, allocation.addresses, claim, now_);
+    return (allocation.addresses.empty() ? "-" : allocation.addresses[0].value) + " " +
+           (allocation.satisfied ? "" : "not ") + allocation.reason;
+  }
+
+  std::vector<PoolView> pools_ = {Pool("edge", "192.0.2.0/30")};
+  std::map<std::string, std::string> labels_ = {{"tier", "edge"}};
+  Family family_ = Family::kIpv4;
+  AddressBook book_;
+  TimePoint now_ = kNow;
+};
+
+TEST_F(AllocateTest, EachGetsTheFirstFreeOneAndKeepsIt) {
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 Assigned");
+  EXPECT_EQ(Get("shop/b"), "192.0.2.1 Assigned");
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 Assigned");
+  EXPECT_EQ(book_.Of("shop/a")[0].pool_name, "edge");
+  EXPECT_EQ(Get("shop/c"), "192.0.2.2 Assigned");
+  EXPECT_EQ(Get("shop/d"), "192.0.2.3 Assigned");
+  EXPECT_EQ(Get("shop/e"), "- not PoolExhausted");
+}
+
+TEST_F(AllocateTest, PoolsAreTakenInOrderAndOnlyThoseThatAreOpen) {
+  pools_ = {Pool("request", "198.51.100.0/32"), Pool("others", "198.51.100.1/32"),
+            Pool("first", "198.51.100.2/32"), Pool("second", "198.51.100.3/32")};
+  pools_[0].automatic = false;
+  pools_[1].namespace_selector = {.match_labels = {{"tier", "bank"}}, .match_expressions = {}};
+  EXPECT_EQ(Get("shop/a"), "198.51.100.2 Assigned");
+  EXPECT_EQ(Get("shop/b"), "198.51.100.3 Assigned");
+  EXPECT_EQ(Get("shop/c"), "- not PoolExhausted");
+  EXPECT_EQ(Get("shop/d", {FromPool("request")}), "198.51.100.0 Assigned");
+  EXPECT_EQ(Get("shop/e", {FromPool("others")}), "- not NotPermitted");
+  EXPECT_EQ(Get("shop/f", {FromPool("nowhere")}), "- not PoolNotFound");
+  EXPECT_EQ(Get("shop/g", {Exactly("198.51.100.1")}), "- not NotPermitted");
+  EXPECT_EQ(Get("shop/h", {Exactly("203.0.113.1")}), "- not PoolNotFound");
+  pools_ = {};
+  EXPECT_EQ(Get("shop/i"), "- not PoolNotFound");
+}
+
+TEST_F(AllocateTest, APoolThatGrantsNothingSaysWhy) {
+  pools_[0].cidrs.clear();
+  pools_[0].why_not = "overlaps 10.0.0.0/8";
+  EXPECT_EQ(Ask("shop/a").message,
+            "no free IPv4 address in LVSAddressPool edge; edge: overlaps 10.0.0.0/8");
+}
+
+TEST_F(AllocateTest, FamiliesAreKeptApart) {
+  pools_.push_back(Pool("six", "2001:db8::/127"));
+  api::AddressRequest six;
+  six.ip_family = Family::kIpv6;
+  EXPECT_EQ(Get("shop/a", {six}), "2001:db8:: Assigned");
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 Assigned");
+  family_ = Family::kIpv6;
+  EXPECT_EQ(Get("shop/b"), "2001:db8::1 Assigned");
+}
+
+TEST_F(AllocateTest, AnAddressGivenBackRestsButNotForItsOwner) {
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 Assigned");
+  book_.Remove("shop/a", now_);
+  now_ += std::chrono::seconds(59);
+  EXPECT_EQ(Get("shop/b"), "192.0.2.1 Assigned");
+  const Allocation refused = Ask("shop/c", {Exactly("192.0.2.0")});
+  EXPECT_EQ(refused.reason, kAddressConflict);
+  EXPECT_EQ(refused.retry_at, kNow + kRest);
+  EXPECT_EQ(Ask("shop/a").addresses[0].value, "192.0.2.0");
+  now_ += std::chrono::seconds(1);
+  EXPECT_EQ(Get("shop/c"), "192.0.2.0 Assigned");
+}
+
+TEST_F(AllocateTest, AnExhaustedPoolSaysWhenOneIsFreeAgain) {
+  pools_ = {Pool("one", "192.0.2.7/32")};
+  Get("shop/a");
+  book_.Remove("shop/a", now_);
+  const Allocation refused = Ask("shop/b");
+  EXPECT_EQ(refused.reason, kPoolExhausted);
+  EXPECT_EQ(refused.retry_at, kNow + kRest);
+}
+
+TEST_F(AllocateTest, WhatADirectorStillAnswersForRestsToo) {
+  book_.Rest(*IpAddress::Parse("192.0.2.0"), now_);
+  EXPECT_EQ(Get("shop/a"), "192.0.2.1 Assigned");
+}
+
+TEST_F(AllocateTest, AVipIsSharedInANamespaceWithOtherPortsOnly) {
+  EXPECT_EQ(Get("shop/a", {Exactly("192.0.2.1")}), "192.0.2.1 Assigned");
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.1")}, Port(81)), "192.0.2.1 Assigned");
+  EXPECT_EQ(Get("shop/c", {Exactly("192.0.2.1")}, Port(80)), "- not AddressConflict");
+  EXPECT_EQ(Get("bank/d", {Exactly("192.0.2.1")}, Port(82, "bank")), "- not AddressConflict");
+  // Nobody is given a used one unasked.
+  EXPECT_EQ(Get("shop/e", {}, Port(83)), "192.0.2.0 Assigned");
+  EXPECT_EQ(book_.HoldersOf(*IpAddress::Parse("192.0.2.1")),
+            std::vector<std::string>({"shop/a", "shop/b"}));
+  // It is given back when the last one goes.
+  book_.Remove("shop/a", now_);
+  EXPECT_TRUE(book_.Held(*IpAddress::Parse("192.0.2.1")));
+  book_.Remove("shop/b", now_);
+  EXPECT_FALSE(book_.Held(*IpAddress::Parse("192.0.2.1")));
+  EXPECT_TRUE(book_.RestsUntil(*IpAddress::Parse("192.0.2.1"), "shop/c", now_).has_value());
+}
+
+TEST_F(AllocateTest, WhoChangesItsPortsIntoAnothersLosesTheAddress) {
+  Get("shop/a", {Exactly("192.0.2.1")}, Port(80));
+  Get("shop/b", {Exactly("192.0.2.1")}, Port(81));
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.1")}, Port(80)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/a", {Exactly("192.0.2.1")}, Port(80)), "192.0.2.1 Assigned");
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.1")}, Port(80)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.1")}, Port(81)), "192.0.2.1 Assigned");
+}
+
+TEST_F(AllocateTest, ALostRightIsSaidAndTheAddressStays) {
+  Get("shop/a");
+  pools_[0].namespace_selector = {.match_labels = {{"tier", "bank"}}, .match_expressions = {}};
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 NotPermitted");
+  pools_ = {Pool("edge", "198.51.100.0/30")};
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 NotPermitted");
+  pools_ = {};
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 NotPermitted");
+}
+
+TEST_F(AllocateTest, AnotherWishMovesItOnceItCanBeHad) {
+  pools_.push_back(Pool("other", "198.51.100.0/32"));
+  Get("shop/a");
+  Get("shop/b", {Exactly("192.0.2.2")});
+  EXPECT_EQ(Get("shop/a", {Exactly("192.0.2.2")}), "192.0.2.0 not AddressConflict");
+  EXPECT_EQ(Get("shop/a", {FromPool("nowhere")}), "192.0.2.0 not PoolNotFound");
+  EXPECT_EQ(Get("shop/a", {FromPool("other")}), "198.51.100.0 Assigned");
+  EXPECT_EQ(Get("shop/c", {FromPool("other")}), "- not PoolExhausted");
+  EXPECT_TRUE(book_.RestsUntil(*IpAddress::Parse("192.0.2.0"), "shop/c", now_).has_value());
+}
+
+TEST_F(AllocateTest, PoolsKnowWhatIsHeldOfThem) {
+  pools_.push_back(Pool("other", "198.51.100.0/30"));
+  Get("shop/a");
+  Get("shop/b", {FromPool("other")});
+  Get("shop/c", {Exactly("198.51.100.0")}, Port(81));
+  EXPECT_EQ(book_.HeldOf("edge").size(), 1u);
+  EXPECT_EQ(book_.HeldOf("other").size(), 1u);
+  book_.Remove("shop/b", now_);
+  EXPECT_EQ(book_.HeldOf("other").size(), 1u);
+  book_.Remove("shop/c", now_);
+  EXPECT_EQ(book_.HeldOf("other").size(), 0u);
+  EXPECT_EQ(book_.Vips().size(), 1u);
+}
+
+// Law: whatever happens, no two services hold one address with a common port or across namespaces,
+// and an address is never another's within its rest.
+TEST_F(AllocateTest, NoAddressIsEverGrantedTwice) {
+  std::mt19937 random(11);
+  const auto pick = [&](uint32_t n) { return static_cast<uint32_t>(random() % n); };
+  pools_ = {Pool("a", "192.0.2.0/30"), Pool("b", "198.51.100.0/30")};
+  std::map<std::string, std::pair<std::string, Claim>> held;          // key -> address, claim
+  std::map<std::string, std::pair<std::string, TimePoint>> released;  // address -> key, when
+  for (int i = 0; i < 5000; ++i) {
+    now_ += std::chrono::seconds(pick(20));
+    const std::string name_space = pick(2) == 0 ? "shop" : "bank";
+    const std::string key = name_space + "/" + std::to_string(pick(8));
+    const std::string before = held.contains(key) ? held[key].first : "";
+    const Claim claim = Port(static_cast<uint16_t>(80 + pick(2)), name_space);
+    if (pick(4) == 0) {
+      book_.Remove(key, now_);
+      held.erase(key);
+    } else {
+      std::vector<api::AddressRequest> wish;
+      if (pick(2) == 0) wish = {Exactly("192.0.2." + std::to_string(pick(4)))};
+      if (pick(4) == 0) wish = {FromPool("b")};
+      const std::string got = Get(key, wish, claim);
+      const std::string address = got.substr(0, got.find(' '));
+      if (address == "-") {
+        held.erase(key);
+      } else {
+        if (address != before && released.contains(address)) {
+          const auto& [whose, when] = released[address];
+          ASSERT_TRUE(whose == key || now_ - when >= kRest) << got;
+        }
+        held[key] = {address, claim};
+        released.erase(address);
+      }
+    }
+    for (const auto& [a, one] : held) {
+      for (const auto& [b, two] : held) {
+        if (a >= b || one.first != two.first) continue;
+        ASSERT_EQ(one.second.name_space, two.second.name_space);
+        ASSERT_NE(one.second.ports, two.second.ports) << a << " " << b << " " << one.first;
+      }
+    }
+    const bool still_held =
+        std::ranges::any_of(held, [&](const auto& entry) { return entry.second.first == before; });
+    if (!before.empty() && !still_held) released[before] = {key, now_};
+  }
+}
+
+}  // namespace
+}  // namespace kube_lvs::controller
