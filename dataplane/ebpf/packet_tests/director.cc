@@ -1,0 +1,349 @@
+#include "dataplane/ebpf/packet_tests/director.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/pkt_cls.h>
+#include <net/if.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+#include <ostream>
+
+#include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/bpf/director_tc.skel.h"
+#include "dataplane/ebpf/bpf/director_xdp.skel.h"
+#include "dataplane/ebpf/bpf/node_tc.skel.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+void Check(bool ok, const std::string& what) {
+  if (ok) return;
+  std::perror(what.c_str());
+  std::abort();
+}
+
+constexpr uint32_t kTimeoutSeconds[KLVS_STATES] = KLVS_TIMEOUT_SECONDS;
+
+// The XDP and node objects use the maps that the tc object made.
+void ShareMaps(bpf_object* from, bpf_object* to) {
+  bpf_map* map;
+  bpf_object__for_each_map(map, to) {
+    bpf_map* other = bpf_object__find_map_by_name(from, bpf_map__name(map));
+    if (other != nullptr && std::strncmp(bpf_map__name(map), "klvs_", 5) == 0) {
+      Check(bpf_map__reuse_fd(map, bpf_map__fd(other)) == 0, bpf_map__name(map));
+    }
+  }
+}
+
+Verdict FromXdp(uint32_t value) {
+  if (value == XDP_TX) return Verdict::kSent;
+  if (value == XDP_PASS) return Verdict::kUntouched;
+  Check(value == XDP_DROP, "an XDP verdict that no program may return");
+  return Verdict::kDropped;
+}
+
+Verdict FromTc(uint32_t value) {
+  if (value == TC_ACT_REDIRECT) return Verdict::kSent;
+  if (value == static_cast<uint32_t>(TC_ACT_UNSPEC)) return Verdict::kUntouched;
+  if (value == TC_ACT_OK) return Verdict::kToStack;
+  Check(value == TC_ACT_SHOT, "a tc verdict that no program may return");
+  return Verdict::kDropped;
+}
+
+}  // namespace
+
+std::string ToString(Stage stage) { return stage == Stage::kXdp ? "Xdp" : "Tc"; }
+
+std::ostream& operator<<(std::ostream& out, Verdict verdict) {
+  static constexpr const char* kNames[] = {"sent", "untouched", "dropped", "to the stack"};
+  return out << kNames[static_cast<int>(verdict)];
+}
+
+Director::Director(Stage stage, uint32_t sets, uint32_t locks) : stage_(stage) {
+  network_.Sh("ip link add name eth0 address 02:00:00:00:00:01 type veth peer name peer0");
+  network_.Sh("ip link set eth0 up; ip link set peer0 up");
+  ifindex_ = network_.In([] { return if_nametoindex("eth0"); });
+  Check(ifindex_ != 0, "eth0");
+
+  tc_ = director_tc__open();
+  Check(tc_ != nullptr, "open director_tc");
+  bpf_map__set_max_entries(tc_->maps.klvs_conns, sets);
+  bpf_map__set_max_entries(tc_->maps.klvs_conn_locks, locks);
+  Check(director_tc__load(tc_) == 0, "load director_tc");
+  if (stage == Stage::kXdp) {
+    xdp_ = director_xdp__open();
+    Check(xdp_ != nullptr, "open director_xdp");
+    ShareMaps(tc_->obj, xdp_->obj);
+    Check(director_xdp__load(xdp_) == 0, "load director_xdp");
+  }
+
+  klvs_settings& s = settings();
+  s.layout = KLVS_LAYOUT;
+  s.hz = kHz;
+  s.conn_sets = sets;
+  s.conn_locks = locks;
+  s.snat_port_base = 1024;
+  s.snat_port_count = 31744;
+  s.seed[0] = 0x0123456789abcdefULL;
+  s.seed[1] = 0xfedcba9876543210ULL;
+  for (int i = 0; i < KLVS_STATES; ++i) s.timeouts[i] = kTimeoutSeconds[i] * kHz;
+
+  klvs_interface& interface = Map<klvs_interface>("klvs_interfaces")[ifindex_ % 1024];
+  std::copy(kOwnMac.begin(), kOwnMac.end(), interface.mac);
+  interface.ifindex = ifindex_;
+}
+
+Director::~Director() {
+  for (const auto& [name, memory] : mapped_) {
+    const bpf_map* map = Find(name.c_str());
+    munmap(memory, bpf_map__max_entries(map) * ((bpf_map__value_size(map) + size_t{7}) / 8 * 8));
+  }
+  node_tc__destroy(node_);
+  director_xdp__destroy(xdp_);
+  director_tc__destroy(tc_);
+}
+
+bpf_map* Director::Find(const char* name) {
+  bpf_map* map = bpf_object__find_map_by_name(tc_->obj, name);
+  Check(map != nullptr, name);
+  return map;
+}
+
+template <typename T>
+std::span<T> Director::Map(const char* name) {
+  const bpf_map* map = Find(name);
+  Check((bpf_map__value_size(map) + 7) / 8 * 8 == sizeof(T), name);
+  void*& memory = mapped_[name];
+  if (memory == nullptr) {
+    memory = mmap(nullptr, bpf_map__max_entries(map) * sizeof(T), PROT_READ | PROT_WRITE,
+                  MAP_SHARED, bpf_map__fd(map), 0);
+    Check(memory != MAP_FAILED, name);
+  }
+  return {static_cast<T*>(memory), bpf_map__max_entries(map)};
+}
+
+klvs_settings& Director::settings() { return Map<klvs_settings>("klvs_settings")[0]; }
+klvs_real& Director::real(uint32_t id) { return Map<klvs_real>("klvs_reals")[id]; }
+klvs_service_state& Director::state(uint32_t id) {
+  return Map<klvs_service_state>("klvs_service_state")[id];
+}
+klvs_real_conns Director::real_conns(uint32_t id) {
+  return Map<klvs_real_conns>("klvs_real_conns")[id];
+}
+std::span<klvs_list_entry> Director::lists() { return Map<klvs_list_entry>("klvs_lists"); }
+std::span<TableCell> Director::tables() { return Map<TableCell>("klvs_tables"); }
+std::span<klvs_conn_set> Director::conns() { return Map<klvs_conn_set>("klvs_conns"); }
+
+void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until) {
+  klvs_address value = {};
+  if (flags & KLVS_ADDRESS_VIP) value.vip_id = Ip(address);
+  value.flags = flags;
+  value.claim_until = claim_until;
+  value.ifindex = ifindex_;
+  const __be32 key = htonl(Ip(address));
+  Check(bpf_map__update_elem(Find("klvs_addresses"), &key, sizeof key, &value, sizeof value,
+                             BPF_ANY) == 0,
+        "klvs_addresses");
+}
+
+void Director::Add(const Service& service) {
+  SetAddress(service.vip, KLVS_ADDRESS_VIP);
+  Replace(service);
+}
+
+void Director::Replace(const Service& service) {
+  klvs_service value = {};
+  value.id = service.id;
+  value.scheduler = service.scheduler;
+  value.flags = service.flags;
+  value.generation = ++generations_[service.id];
+  value.list_base = next_list_;
+  value.list_count = service.reals.size();
+  value.wrr_gcd = 0;
+  uint32_t greatest = 0;
+  for (size_t i = 0; i < service.reals.size(); ++i) {
+    const Real& r = service.reals[i];
+    const uint32_t id = service.first_real + i;
+    klvs_real& record = real(id);
+    record = {};
+    record.address = htonl(Ip(r.address));
+    record.port = htons(r.port);
+    record.method = service.method;
+    record.flags = r.flags;
+    record.weight = r.weight;
+    record.ifindex = ifindex_;
+    record.next_hop = record.address;
+    record.source = htonl(Ip("10.1.0.254"));
+    record.mtu = 1500;
+    std::copy(kRealMac.begin(), kRealMac.end(), record.dst_mac);
+    std::copy(kOwnMac.begin(), kOwnMac.end(), record.src_mac);
+    record.service = service.id;
+    lists()[next_list_++] = {id, r.weight};
+    value.wrr_gcd = std::gcd(value.wrr_gcd, r.weight);
+    greatest = std::max(greatest, r.weight);
+  }
+  if (greatest > 0) value.wrr_max = greatest - value.wrr_gcd + 1;
+  if (value.wrr_gcd == 0) value.wrr_gcd = 1;
+  if (service.scheduler == KLVS_SCHEDULER_MH) value.table_size = 4093;
+
+  klvs_service_key key = {};
+  key.vip_id = Ip(service.vip);
+  key.port = htons(service.port);
+  key.protocol = service.protocol;
+  Check(bpf_map__update_elem(Find("klvs_services"), &key, sizeof key, &value, sizeof value,
+                             BPF_ANY) == 0,
+        "klvs_services");
+}
+
+Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage) {
+  Outcome outcome;
+  outcome.frame.resize(frame.size() + 256);
+  xdp_md xdp = {};
+  __sk_buff skb = {};
+  bpf_test_run_opts opts = {};
+  opts.sz = sizeof opts;
+  opts.data_in = frame.data();
+  opts.data_size_in = frame.size();
+  opts.data_out = outcome.frame.data();
+  opts.data_size_out = outcome.frame.size();
+  opts.repeat = 1;
+  if (stage == Stage::kXdp) {
+    xdp.data_end = frame.size();
+    xdp.ingress_ifindex = ifindex_;
+    opts.ctx_in = &xdp;
+    opts.ctx_size_in = sizeof xdp;
+  } else {
+    skb.ifindex = ifindex_;
+    opts.ctx_in = &skb;
+    opts.ctx_size_in = sizeof skb;
+  }
+  const int error =
+      network_.In([&] { return bpf_prog_test_run_opts(bpf_program__fd(program), &opts); });
+  Check(error == 0, "test run of a frame of " + std::to_string(frame.size()) + " bytes");
+  outcome.frame.resize(opts.data_size_out);
+  outcome.verdict = stage == Stage::kXdp ? FromXdp(opts.retval) : FromTc(opts.retval);
+  return outcome;
+}
+
+Outcome Director::Run(const Bytes& frame) {
+  if (stage_ == Stage::kXdp) return Test(xdp_->progs.xdp_director, frame, Stage::kXdp);
+  return RunTc(frame);
+}
+
+Outcome Director::RunTc(const Bytes& frame) {
+  return Test(tc_->progs.tc_director, frame, Stage::kTc);
+}
+
+Outcome Director::RunDecap(const Bytes& frame) {
+  return Test(node_->progs.tc_decap, frame, Stage::kTc);
+}
+
+Outcome Director::RunMssClamp(const Bytes& frame) {
+  return Test(node_->progs.tc_mss_clamp, frame, Stage::kTc);
+}
+
+std::vector<klvs_conn*> Director::Entries(bool reply) {
+  std::vector<klvs_conn*> out;
+  for (klvs_conn_set& set : conns()) {
+    for (klvs_conn& c : set.ways) {
+      const uint32_t flags = KLVS_CTL_FLAGS(c.ctl);
+      if (flags & KLVS_CONN_LIVE && ((flags & KLVS_CONN_REPLY) != 0) == reply) out.push_back(&c);
+    }
+  }
+  return out;
+}
+
+klvs_conn& Director::Connection() {
+  const std::vector<klvs_conn*> all = Entries();
+  Check(all.size() == 1, "exactly one connection, found " + std::to_string(all.size()));
+  return *all[0];
+}
+
+void Director::ExpireAll() {
+  for (klvs_conn* c : Entries()) c->expires = 0;
+}
+
+klvs_counters Director::Sum(const char* name, uint32_t id) {
+  std::vector<klvs_counters> each(libbpf_num_possible_cpus());
+  Check(bpf_map__lookup_elem(Find(name), &id, sizeof id, each.data(), each.size() * sizeof each[0],
+                             0) == 0,
+        name);
+  klvs_counters sum = {};
+  for (const klvs_counters& c : each) {
+    sum.packets += c.packets;
+    sum.bytes += c.bytes;
+    sum.connections += c.connections;
+    sum.reply_packets += c.reply_packets;
+    sum.reply_bytes += c.reply_bytes;
+  }
+  return sum;
+}
+
+klvs_counters Director::ServiceCounters(uint32_t id) { return Sum("klvs_service_counters", id); }
+klvs_counters Director::RealCounters(uint32_t id) { return Sum("klvs_real_counters", id); }
+
+std::map<std::string, uint64_t> Director::Drops() {
+  std::map<std::string, uint64_t> out;
+  for (uint32_t reason = 0; reason < KLVS_DROP_SLOTS; ++reason) {
+    std::vector<uint64_t> each(libbpf_num_possible_cpus());
+    Check(bpf_map__lookup_elem(Find("klvs_drops"), &reason, sizeof reason, each.data(),
+                               each.size() * sizeof each[0], 0) == 0,
+          "klvs_drops");
+    const uint64_t sum = std::accumulate(each.begin(), each.end(), uint64_t{0});
+    if (sum != 0) out[DropReasonName(reason)] = sum;
+  }
+  return out;
+}
+
+klvs_clock Director::Now() {
+  klvs_clock clock = {};
+  bpf_test_run_opts opts = {};
+  opts.sz = sizeof opts;
+  opts.ctx_in = &clock;
+  opts.ctx_size_in = sizeof clock;
+  Check(bpf_prog_test_run_opts(bpf_program__fd(tc_->progs.klvs_clock), &opts) == 0, "klvs_clock");
+  return clock;
+}
+
+void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
+  if (node_ == nullptr) {
+    node_ = node_tc__open_and_load();
+    Check(node_ != nullptr, "load node_tc");
+  }
+  const klvs_tunnel_peer key = {htonl(Ip(director)), htonl(Ip(vip))};
+  const uint32_t value = 1;
+  Check(bpf_map__update_elem(node_->maps.klvs_tunnel_peers, &key, sizeof key, &value, sizeof value,
+                             BPF_ANY) == 0,
+        "klvs_tunnel_peers");
+}
+
+void Director::AddMssClamp(std::string_view vip, uint32_t mss) {
+  if (node_ == nullptr) {
+    node_ = node_tc__open_and_load();
+    Check(node_ != nullptr, "load node_tc");
+  }
+  const __be32 key = htonl(Ip(vip));
+  Check(bpf_map__update_elem(node_->maps.klvs_mss_clamps, &key, sizeof key, &mss, sizeof mss,
+                             BPF_ANY) == 0,
+        "klvs_mss_clamps");
+}
+
+Frame ClientFrame(std::string_view client, uint16_t sport, std::string_view vip, uint16_t dport) {
+  Frame frame;
+  frame.dst_mac = kOwnMac;
+  frame.src_mac = kClientMac;
+  frame.src = Ip(client);
+  frame.dst = Ip(vip);
+  frame.sport = sport;
+  frame.dport = dport;
+  return frame;
+}
+
+}  // namespace kube_lvs::ebpf

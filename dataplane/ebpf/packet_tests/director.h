@@ -1,0 +1,138 @@
+// The programs in the kernel with maps of their own, fed by values; packets go through
+// BPF_PROG_TEST_RUN in a network namespace of their own. For tests only: whatever fails aborts.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/packet_tests/frame.h"
+#include "dataplane/ebpf/testing/namespaces.h"
+
+struct bpf_map;
+struct bpf_program;
+struct director_tc;
+struct director_xdp;
+struct node_tc;
+
+namespace kube_lvs::ebpf {
+
+enum class Stage { kXdp, kTc };
+enum class Verdict { kSent, kUntouched, kDropped, kToStack };
+
+std::string ToString(Stage stage);
+std::ostream& operator<<(std::ostream& out, Verdict verdict);
+
+struct Outcome {
+  Verdict verdict = Verdict::kDropped;
+  Bytes frame;
+};
+
+// The one interface of the director under test.
+inline constexpr Mac kOwnMac = {2, 0, 0, 0, 0, 1}, kClientMac = {2, 0, 0, 0, 0, 0xc},
+                     kRealMac = {2, 0, 0, 0, 0, 0xd};
+inline constexpr uint64_t kHz = 1000;  // what settings say; the real one does not matter
+
+struct Real {
+  std::string address;
+  uint16_t port = 80;
+  uint32_t weight = 1;
+  uint8_t flags = KLVS_REAL_VALID | KLVS_REAL_L2;
+};
+
+struct Service {
+  uint32_t id = 1;
+  std::string vip = "10.9.0.1";
+  uint16_t port = 80;
+  uint8_t protocol = 6;
+  uint8_t scheduler = KLVS_SCHEDULER_RR;
+  uint8_t flags = 0;
+  uint8_t method = KLVS_METHOD_DIRECT_ROUTING;
+  std::vector<Real> reals;  // in the order of the list
+  uint32_t first_real = 1;  // id of reals[0]
+};
+
+// A value of klvs_tables in memory, where each takes a multiple of 8 bytes.
+struct TableCell {
+  klvs_table_slot real;
+  uint32_t padding;
+};
+
+class Director {
+ public:
+  // A connection table of `sets` sets of 8, under `locks` locks.
+  explicit Director(Stage stage, uint32_t sets = 64, uint32_t locks = 8);
+  ~Director();
+  Director(const Director&) = delete;
+
+  // Makes the VIP ours, the real servers known, the service known.
+  void Add(const Service& service);
+  // As Add, for a service that is there: another generation of its list.
+  void Replace(const Service& service);
+  // `claim_until` in CLOCK_BOOTTIME ns; ARP is answered on the one interface.
+  void SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until = 0);
+
+  Outcome Run(const Bytes& frame);
+  Outcome Run(const Frame& frame) { return Run(frame.Build()); }
+  // As Run, with tc whatever the stage.
+  Outcome RunTc(const Bytes& frame);
+  // On a real server.
+  Outcome RunDecap(const Bytes& frame);
+  Outcome RunMssClamp(const Bytes& frame);
+
+  klvs_settings& settings();
+  klvs_real& real(uint32_t id);
+  klvs_service_state& state(uint32_t id);
+  klvs_real_conns real_conns(uint32_t id);
+  std::span<klvs_list_entry> lists();
+  std::span<TableCell> tables();
+  std::span<klvs_conn_set> conns();
+
+  // Live entries: connections, or with `reply` the reply keys.
+  std::vector<klvs_conn*> Entries(bool reply = false);
+  // The only connection. Aborts when there are none or several.
+  klvs_conn& Connection();
+  // Makes every connection expired.
+  void ExpireAll();
+
+  klvs_counters ServiceCounters(uint32_t id);
+  klvs_counters RealCounters(uint32_t id);
+  std::map<std::string, uint64_t> Drops();  // by name, without zeros
+  klvs_clock Now();
+
+  void AddTunnelPeer(std::string_view director, std::string_view vip);
+  void AddMssClamp(std::string_view vip, uint32_t mss);
+
+  uint32_t ifindex() const { return ifindex_; }
+  Stage stage() const { return stage_; }
+  const Namespace& network() const { return network_; }
+
+ private:
+  template <typename T>
+  std::span<T> Map(const char* name);
+  bpf_map* Find(const char* name);
+  Outcome Test(bpf_program* program, const Bytes& frame, Stage stage);
+  klvs_counters Sum(const char* name, uint32_t id);
+
+  Stage stage_;
+  Namespace network_;
+  uint32_t ifindex_ = 0;
+  director_tc* tc_ = nullptr;
+  director_xdp* xdp_ = nullptr;
+  node_tc* node_ = nullptr;
+  std::map<std::string, void*> mapped_;
+  std::map<uint32_t, uint16_t> generations_;  // by service id
+  uint32_t next_list_ = 0;
+};
+
+// A client's packet to a VIP, as it reaches the director.
+Frame ClientFrame(std::string_view client = "10.1.0.1", uint16_t sport = 40000,
+                  std::string_view vip = "10.9.0.1", uint16_t dport = 80);
+
+}  // namespace kube_lvs::ebpf

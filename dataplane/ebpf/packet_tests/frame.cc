@@ -1,0 +1,163 @@
+#include "dataplane/ebpf/packet_tests/frame.h"
+
+#include <arpa/inet.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace kube_lvs::ebpf {
+namespace {
+
+void Put16(Bytes& to, uint16_t value) {
+  to.push_back(value >> 8);
+  to.push_back(value & 0xff);
+}
+
+void Put32(Bytes& to, uint32_t value) {
+  Put16(to, value >> 16);
+  Put16(to, value & 0xffff);
+}
+
+void Set16(Bytes& in, size_t at, uint16_t value) {
+  in[at] = value >> 8;
+  in[at + 1] = value & 0xff;
+}
+
+template <typename Container>
+void Append(Bytes& to, const Container& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
+
+Bytes IpHeader(const Frame& frame, size_t payload) {
+  Bytes out;
+  const size_t header = 20 + frame.ip_options.size();
+  out.push_back(0x40 | header / 4);
+  out.push_back(frame.tos);
+  Put16(out, header + payload);
+  Put16(out, frame.id);
+  Put16(out,
+        frame.dont_fragment << 14 | frame.more_fragments << 13 | (frame.fragment_offset & 0x1fff));
+  out.push_back(frame.ttl);
+  out.push_back(frame.protocol);
+  Put16(out, 0);
+  Put32(out, frame.src);
+  Put32(out, frame.dst);
+  Append(out, frame.ip_options);
+  Set16(out, 10, Checksum(out.data(), out.size()));
+  return out;
+}
+
+// Sum of the pseudo header.
+uint32_t PseudoHeader(const Frame& frame, size_t length) {
+  return (frame.src >> 16) + (frame.src & 0xffff) + (frame.dst >> 16) + (frame.dst & 0xffff) +
+         frame.protocol + static_cast<uint32_t>(length);
+}
+
+Bytes Tcp(const Frame& frame) {
+  Bytes out;
+  Put16(out, frame.sport);
+  Put16(out, frame.dport);
+  Put32(out, 0x01020304);  // sequence
+  Put32(out, frame.flags & kAck ? 0x05060708 : 0);
+  out.push_back((5 + frame.tcp_options.size() / 4) << 4);
+  out.push_back(frame.flags);
+  Put16(out, 64240);
+  Put16(out, 0);
+  Put16(out, 0);
+  Append(out, frame.tcp_options);
+  Append(out, frame.payload);
+  Set16(out, 16, Checksum(out.data(), out.size(), PseudoHeader(frame, out.size())));
+  return out;
+}
+
+Bytes Udp(const Frame& frame) {
+  Bytes out;
+  Put16(out, frame.sport);
+  Put16(out, frame.dport);
+  Put16(out, 8 + frame.payload.size());
+  Put16(out, 0);
+  Append(out, frame.payload);
+  if (frame.udp_checksum) {
+    const uint16_t sum = Checksum(out.data(), out.size(), PseudoHeader(frame, out.size()));
+    Set16(out, 6, sum == 0 ? 0xffff : sum);
+  }
+  return out;
+}
+
+Bytes Transport(const Frame& frame) {
+  if (frame.fragment_offset != 0) return Bytes(frame.payload.begin(), frame.payload.end());
+  if (frame.protocol == 6) return Tcp(frame);
+  if (frame.protocol == 17) return Udp(frame);
+  return Bytes(frame.payload.begin(), frame.payload.end());
+}
+
+}  // namespace
+
+uint32_t Ip(std::string_view text) {
+  in_addr address;
+  if (inet_pton(AF_INET, std::string(text).c_str(), &address) != 1) std::abort();
+  return ntohl(address.s_addr);
+}
+
+uint16_t Checksum(const uint8_t* data, size_t size, uint32_t sum) {
+  for (size_t i = 0; i < size; ++i) sum += i % 2 == 0 ? data[i] << 8 : data[i];
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return ~sum & 0xffff;
+}
+
+Bytes Frame::Build() const {
+  const Bytes transport = Transport(*this);
+  Bytes out;
+  Append(out, dst_mac);
+  Append(out, src_mac);
+  Put16(out, ether_type);
+  Append(out, IpHeader(*this, transport.size()));
+  Append(out, transport);
+  out.resize(out.size() + padding);
+  return out;
+}
+
+Bytes Encapsulate(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t id) {
+  const size_t inner_length = frame[16] << 8 | frame[17];
+  Frame outer;
+  outer.src = src;
+  outer.dst = dst;
+  outer.protocol = 4;
+  outer.tos = frame[15];
+  outer.id = id;
+  outer.dont_fragment = frame[20] & 0x40;
+  const Bytes header = IpHeader(outer, inner_length);
+  Bytes out(frame.begin(), frame.begin() + 14);
+  Append(out, header);
+  out.insert(out.end(), frame.begin() + 14, frame.end());
+  return out;
+}
+
+Bytes Arp::Build() const {
+  Bytes out;
+  Append(out, dst_mac);
+  Append(out, src_mac);
+  Put16(out, 0x0806);
+  Put16(out, 1);
+  Put16(out, 0x0800);
+  out.push_back(6);
+  out.push_back(4);
+  Put16(out, operation);
+  Append(out, sender_mac);
+  Put32(out, sender);
+  Append(out, target_mac);
+  Put32(out, target);
+  return out;
+}
+
+std::string Hex(const Bytes& bytes) {
+  std::string out;
+  char text[8];
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    std::snprintf(text, sizeof text, "%02x%s", bytes[i], i % 16 == 15 ? "\n" : " ");
+    out += text;
+  }
+  return out;
+}
+
+}  // namespace kube_lvs::ebpf
