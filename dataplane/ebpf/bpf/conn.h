@@ -36,6 +36,9 @@ static __always_inline __u64 conn_hash(const struct klvs_conn_key *key,
 	h = (word[0] ^ settings->seed[0]) * 0x9E3779B97F4A7C15ULL;
 	h ^= h >> 32;
 	h = (h ^ word[1] ^ settings->seed[1]) * 0xD6E8FEB86659FD93ULL;
+	h ^= h >> 32;
+	/* Ports in a row would otherwise fill a small table unevenly. */
+	h *= 0xD6E8FEB86659FD93ULL;
 	return h ^ h >> 32;
 }
 
@@ -240,11 +243,22 @@ __noinline int conn_clean(__u32 handle, __u64 now, __u32 replace)
 	return conn_remove(handle, ctl);
 }
 
-static __always_inline __s32 conn_free_way(const struct klvs_conn_set *set)
+/* A free way of a set, or -1; `*count` is how many there are. */
+static __always_inline __s32 conn_free_way(const struct klvs_conn_set *set, __u32 *count)
 {
 	const __u64 *tags = (const __u64 *)set->tags;
 	__u64 low = conn_match_lanes(tags[0], 0), high = conn_match_lanes(tags[1], 0);
+	__u32 i, n = 0;
 
+#pragma unroll
+	for (i = 0; i < KLVS_CONN_WAYS; i++) {
+		__u64 sign = (__u64)set->tags[i] - 1;
+
+		/* Without branches, of which the verifier would walk 2^8 paths. */
+		asm volatile("%0 >>= 63" : "+r"(sign));
+		n += sign;
+	}
+	*count = n;
 	/* The lowest lane marked is always a true match. */
 	if (low)
 		return conn_lane(low);
@@ -253,7 +267,7 @@ static __always_inline __s32 conn_free_way(const struct klvs_conn_set *set)
 	return -1;
 }
 
-static __always_inline __s32 conn_insert_locked(struct klvs_conn_set *set, struct klvs_conn *new,
+static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct klvs_conn *new,
 						__u32 way, __u16 tag)
 {
 	struct klvs_conn *c = &set->ways[way & (KLVS_CONN_WAYS - 1)];
@@ -272,7 +286,6 @@ static __always_inline __s32 conn_insert_locked(struct klvs_conn_set *set, struc
 	__sync_lock_test_and_set(&c->ctl, ctl);
 	set->tags[way & (KLVS_CONN_WAYS - 1)] = tag;
 	new->ctl = ctl;
-	return 0;
 }
 
 /*
@@ -285,7 +298,8 @@ __noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second,
 	struct klvs_conn_set *one, *two;
 	struct klvs_conn_lock *lock;
 	__u32 lock_index;
-	__s32 way, result = CONN_FULL;
+	__s32 way, other, result = CONN_FULL;
+	__u32 free, other_free;
 	__u64 ctl;
 
 	if (!new || !settings)
@@ -301,12 +315,17 @@ __noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second,
 	if (conn_find_way(one, &new->key, tag, &ctl) >= 0 ||
 	    conn_find_way(two, &new->key, tag, &ctl) >= 0) {
 		result = CONN_EXISTS;
-	} else if ((way = conn_free_way(one)) >= 0) {
-		conn_insert_locked(one, new, way, tag);
-		result = conn_handle(first, way);
-	} else if ((way = conn_free_way(two)) >= 0) {
-		conn_insert_locked(two, new, way, tag);
-		result = conn_handle(second, way);
+	} else {
+		/* The first set is found faster; when it fills up, the emptier one. */
+		way = conn_free_way(one, &free);
+		other = conn_free_way(two, &other_free);
+		if (free > KLVS_CONN_WAYS / 2 || (free && free >= other_free)) {
+			conn_insert_locked(one, new, way, tag);
+			result = conn_handle(first, way);
+		} else if (other_free) {
+			conn_insert_locked(two, new, other, tag);
+			result = conn_handle(second, other);
+		}
 	}
 	bpf_spin_unlock(&lock->lock);
 	return result;

@@ -137,6 +137,7 @@ klvs_service_state& Director::state(uint32_t id) {
 klvs_real_conns Director::real_conns(uint32_t id) {
   return Map<klvs_real_conns>("klvs_real_conns")[id];
 }
+void Director::ResetRealConns(uint32_t id) { Map<klvs_real_conns>("klvs_real_conns")[id] = {}; }
 std::span<klvs_list_entry> Director::lists() { return Map<klvs_list_entry>("klvs_lists"); }
 std::span<TableCell> Director::tables() { return Map<TableCell>("klvs_tables"); }
 std::span<klvs_conn_set> Director::conns() { return Map<klvs_conn_set>("klvs_conns"); }

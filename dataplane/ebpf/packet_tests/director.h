@@ -90,6 +90,7 @@ class Director {
   klvs_real& real(uint32_t id);
   klvs_service_state& state(uint32_t id);
   klvs_real_conns real_conns(uint32_t id);
+  void ResetRealConns(uint32_t id);
   std::span<klvs_list_entry> lists();
   std::span<TableCell> tables();
   std::span<klvs_conn_set> conns();

@@ -1,0 +1,240 @@
+// What is dropped, and with which reason; what is left alone; packets cut at every byte.
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+
+#include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/packet_tests/director.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+class DropTest : public testing::TestWithParam<Stage> {
+ protected:
+  // That `bytes` is dropped, for this reason, and nothing else changes.
+  void ExpectDropped(const Bytes& bytes, unsigned reason) {
+    const auto before = director_.Drops();
+    const size_t entries = director_.Entries().size();
+    EXPECT_EQ(director_.Run(bytes).verdict, Verdict::kDropped) << DropReasonName(reason);
+    auto expected = before;
+    ++expected[DropReasonName(reason)];
+    EXPECT_EQ(director_.Drops(), expected) << DropReasonName(reason);
+    EXPECT_EQ(director_.Entries().size(), entries);
+  }
+  void ExpectDropped(const Frame& frame, unsigned reason) { ExpectDropped(frame.Build(), reason); }
+  void ExpectUntouched(const Bytes& bytes) {
+    const auto before = director_.Drops();
+    const Outcome out = director_.Run(bytes);
+    EXPECT_EQ(out.verdict, Verdict::kUntouched);
+    EXPECT_EQ(Hex(out.frame), Hex(bytes));
+    EXPECT_EQ(director_.Drops(), before);
+    EXPECT_TRUE(director_.Entries().empty());
+  }
+  void ExpectUntouched(const Frame& frame) { ExpectUntouched(frame.Build()); }
+
+  Director director_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Stages, DropTest, testing::Values(Stage::kXdp, Stage::kTc),
+                         [](const auto& info) { return ToString(info.param); });
+
+TEST_P(DropTest, WhatIsNotForAVipIsUntouched) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  ExpectUntouched(ClientFrame("10.1.0.1", 40000, "10.9.0.2"));
+  Frame frame = ClientFrame("10.1.0.1", 40000, "10.9.0.2");
+  frame.more_fragments = true;
+  ExpectUntouched(frame);
+  frame = ClientFrame();
+  frame.ether_type = 0x86dd;
+  ExpectUntouched(frame);
+  frame.ether_type = 0x8100;  // a VLAN tag
+  ExpectUntouched(frame);
+}
+
+TEST_P(DropTest, AFrameFloodedToAnotherStationIsUntouched) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  Frame frame = ClientFrame();
+  frame.dst_mac = kRealMac;
+  ExpectUntouched(frame);
+  frame.dst_mac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  ExpectUntouched(frame);
+}
+
+TEST_P(DropTest, APacketThatEndsEarlyIsDroppedOrUntouched) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  for (const uint8_t protocol : {6, 17}) {
+    Frame frame = ClientFrame();
+    frame.protocol = protocol;
+    frame.ip_options = {1, 1, 1, 0};
+    frame.payload = "some";
+    const Bytes whole = frame.Build();
+    // Since 6.18 the kernel tests no tc program with less than an IP header.
+    for (size_t size = GetParam() == Stage::kTc ? 34 : 14; size < whole.size(); ++size) {
+      const Bytes cut(whole.begin(), whole.begin() + size);
+      if (size < 34) {
+        ExpectUntouched(cut);  // its address cannot be read
+      } else {
+        ExpectDropped(cut, KLVS_DROP_SHORT);
+      }
+    }
+  }
+}
+
+// The same packets with an IP header that agrees with where they end.
+TEST_P(DropTest, AHeaderCutByTheTotalLengthIsDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  for (const auto& [protocol, header] : {std::pair<int, size_t>{6, 20}, {17, 8}}) {
+    Frame frame = ClientFrame();
+    frame.protocol = protocol;
+    frame.payload.clear();
+    Bytes whole = frame.Build();
+    for (size_t length = 20; length < 20 + header; ++length) {
+      whole[16] = length >> 8;
+      whole[17] = length;
+      ExpectDropped(whole, KLVS_DROP_SHORT);
+    }
+  }
+}
+
+TEST_P(DropTest, ABadHeaderIsDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  director_.Add({.id = 2, .protocol = 17, .reals = {{.address = "10.1.0.2"}}, .first_real = 2});
+  Bytes bytes = ClientFrame().Build();
+  bytes[14] = 0x65;  // version 6
+  ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
+  bytes[14] = 0x44;  // a header of 16 bytes
+  ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
+  bytes[14] = 0x45;
+  bytes[17] = 19;  // less than the header
+  bytes[16] = 0;
+  ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
+
+  bytes = ClientFrame().Build();
+  bytes[46] = 0x40;  // a TCP header of 16 bytes
+  ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
+  bytes[46] = 0xf0;  // of 60
+  ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
+
+  Frame udp = ClientFrame();
+  udp.protocol = 17;
+  bytes = udp.Build();
+  bytes[39] = 7;  // less than its header
+  ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
+  bytes[39] = 14;  // beyond the packet
+  ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
+}
+
+TEST_P(DropTest, FragmentsIcmpAndOtherProtocolsToAVipAreDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  Frame frame = ClientFrame();
+  frame.dont_fragment = false;
+  frame.more_fragments = true;
+  ExpectDropped(frame, KLVS_DROP_FRAGMENT);
+  frame.more_fragments = false;
+  frame.fragment_offset = 185;
+  ExpectDropped(frame, KLVS_DROP_FRAGMENT);
+  frame = ClientFrame();
+  frame.protocol = 1;
+  ExpectDropped(frame, KLVS_DROP_ICMP);
+  for (const int protocol : {0, 4, 47, 50, 132, 255}) {
+    frame.protocol = protocol;
+    ExpectDropped(frame, KLVS_DROP_PROTOCOL);
+  }
+}
+
+TEST_P(DropTest, APortWithoutServiceIsDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  ExpectDropped(ClientFrame("10.1.0.1", 40000, "10.9.0.1", 81), KLVS_DROP_NO_SERVICE);
+  Frame udp = ClientFrame();
+  udp.protocol = 17;
+  ExpectDropped(udp, KLVS_DROP_NO_SERVICE);
+}
+
+TEST_P(DropTest, TcpInMidStreamWithoutConnectionIsDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  Frame frame = ClientFrame();
+  for (const int flags : {0, int{kAck}, int{kFin}, int{kRst}, kSyn | kRst}) {
+    frame.flags = flags;
+    ExpectDropped(frame, KLVS_DROP_NO_CONNECTION);
+  }
+}
+
+TEST_P(DropTest, NoRealServerIsDropped) {
+  director_.Add({});
+  ExpectDropped(ClientFrame(), KLVS_DROP_NO_REAL_SERVER);
+  for (const uint8_t scheduler : {KLVS_SCHEDULER_RR, KLVS_SCHEDULER_WRR, KLVS_SCHEDULER_MH}) {
+    director_.Replace({.scheduler = scheduler, .reals = {{.address = "10.1.0.2", .weight = 0}}});
+    ExpectDropped(ClientFrame(), KLVS_DROP_NO_REAL_SERVER);
+  }
+}
+
+TEST_P(DropTest, AListThatNamesNoValidRealServerIsDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  director_.real(1).flags = 0;
+  ExpectDropped(ClientFrame(), KLVS_DROP_BAD_REAL);
+  director_.lists()[0].real = 1 << 30;
+  ExpectDropped(ClientFrame(), KLVS_DROP_BAD_REAL);
+}
+
+TEST_P(DropTest, NatStopsAPacketAtItsLastHop) {
+  director_.Add({.method = KLVS_METHOD_NAT, .reals = {{.address = "10.1.0.2"}}});
+  director_.settings().flags = KLVS_SETTING_PLAIN_NAT;
+  director_.SetAddress("10.1.0.2", KLVS_ADDRESS_NAT_REAL);
+  director_.Run(ClientFrame());
+  Frame frame = ClientFrame();
+  for (const int ttl : {0, 1}) {
+    frame.ttl = ttl;
+    ExpectDropped(frame, KLVS_DROP_TTL);
+    Frame reply = ClientFrame("10.1.0.2", 80, "10.1.0.1", 40000);
+    reply.ttl = ttl;
+    ExpectDropped(reply, KLVS_DROP_TTL);
+  }
+}
+
+TEST_P(DropTest, NatToThisNodeIsDropped) {
+  director_.Add({.method = KLVS_METHOD_NAT,
+                 .reals = {{.address = "10.1.0.2", .flags = KLVS_REAL_VALID | KLVS_REAL_LOCAL}}});
+  ExpectDropped(ClientFrame(), KLVS_DROP_LOCAL_NAT);
+}
+
+TEST_P(DropTest, ARealServerWithoutInterfaceIsDroppedByTc) {
+  director_.Add({.reals = {{.address = "10.1.0.2", .flags = KLVS_REAL_VALID}}});
+  director_.real(1).ifindex = 0;
+  if (GetParam() == Stage::kXdp) {
+    EXPECT_EQ(director_.Run(ClientFrame()).verdict, Verdict::kUntouched);
+    EXPECT_TRUE(director_.Drops().empty());
+  }
+  EXPECT_EQ(director_.RunTc(ClientFrame().Build()).verdict, Verdict::kDropped);
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_route", 1}}));
+}
+
+TEST_P(DropTest, APacketAboveTheMtuIsDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  Frame frame = ClientFrame();
+  frame.payload = std::string(1460, 'x');
+  EXPECT_EQ(director_.Run(frame).verdict, Verdict::kSent);
+  frame.payload += 'x';
+  ExpectDropped(frame, KLVS_DROP_TOO_BIG);
+}
+
+TEST_P(DropTest, AConnectionBeingSetUpElsewhereIsDropped) {
+  director_.Add({.method = KLVS_METHOD_NAT, .reals = {{.address = "10.1.0.2"}}});
+  director_.Run(ClientFrame());
+  director_.Connection().ctl |= KLVS_CONN_PENDING << 8;
+  ExpectDropped(ClientFrame(), KLVS_DROP_RACE);
+}
+
+TEST(DropReasons, HaveNamesOfOneWord) {
+  for (unsigned reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
+    const std::string name = DropReasonName(reason);
+    EXPECT_NE(name, "unknown");
+    EXPECT_EQ(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz_"), std::string::npos) << name;
+  }
+  EXPECT_STREQ(DropReasonName(0), "unknown");
+  EXPECT_STREQ(DropReasonName(KLVS_DROP_REASONS), "unknown");
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf
