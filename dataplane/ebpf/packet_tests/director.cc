@@ -142,24 +142,25 @@ std::span<klvs_list_entry> Director::lists() { return Map<klvs_list_entry>("klvs
 std::span<TableCell> Director::tables() { return Map<TableCell>("klvs_tables"); }
 std::span<klvs_conn_set> Director::conns() { return Map<klvs_conn_set>("klvs_conns"); }
 
-void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until) {
+void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until,
+                          uint32_t ifindex) {
   klvs_address value = {};
   if (flags & KLVS_ADDRESS_VIP) value.vip_id = Ip(address);
   value.flags = flags;
   value.claim_until = claim_until;
-  value.ifindex = ifindex_;
+  value.ifindex = ifindex != 0 ? ifindex : ifindex_;
   const __be32 key = htonl(Ip(address));
   Check(bpf_map__update_elem(Find("klvs_addresses"), &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
         "klvs_addresses");
 }
 
-void Director::Add(const Service& service) {
+void Director::Add(const Service& service, const Start& start) {
   SetAddress(service.vip, KLVS_ADDRESS_VIP);
-  Replace(service);
+  Replace(service, start);
 }
 
-void Director::Replace(const Service& service) {
+void Director::Replace(const Service& service, const Start& start) {
   klvs_service value = {};
   value.id = service.id;
   value.scheduler = service.scheduler;
@@ -168,6 +169,8 @@ void Director::Replace(const Service& service) {
   value.list_base = next_list_;
   value.list_count = service.reals.size();
   value.wrr_gcd = 0;
+  value.start_weight = start.start_weight;
+  value.start_position = start.start_position;
   uint32_t greatest = 0;
   for (size_t i = 0; i < service.reals.size(); ++i) {
     const Real& r = service.reals[i];

@@ -58,6 +58,12 @@ struct Service {
   uint32_t first_real = 1;  // id of reals[0]
 };
 
+// Where rr and wrr start a new generation of a list.
+struct Start {
+  uint32_t start_weight = 0;
+  uint16_t start_position = 0;
+};
+
 // A value of klvs_tables in memory, where each takes a multiple of 8 bytes.
 struct TableCell {
   klvs_table_slot real;
@@ -72,11 +78,13 @@ class Director {
   Director(const Director&) = delete;
 
   // Makes the VIP ours, the real servers known, the service known.
-  void Add(const Service& service);
+  void Add(const Service& service, const Start& start = {});
   // As Add, for a service that is there: another generation of its list.
-  void Replace(const Service& service);
-  // `claim_until` in CLOCK_BOOTTIME ns; ARP is answered on the one interface.
-  void SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until = 0);
+  void Replace(const Service& service, const Start& start = {});
+  // `claim_until` in CLOCK_BOOTTIME ns; ARP is answered on `ifindex`, or on the
+  // one interface.
+  void SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until = 0,
+                  uint32_t ifindex = 0);
 
   Outcome Run(const Bytes& frame);
   Outcome Run(const Frame& frame) { return Run(frame.Build()); }

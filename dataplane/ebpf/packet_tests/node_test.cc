@@ -1,0 +1,131 @@
+// Real servers: the outer header that goes, the MSS that shrinks.
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include "dataplane/ebpf/packet_tests/director.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+class DecapTest : public testing::Test {
+ protected:
+  DecapTest() { director_.AddTunnelPeer("10.1.0.254", "10.9.0.1"); }
+  Bytes Tunnelled(const Frame& inner = ClientFrame(), const char* director = "10.1.0.254") {
+    return Encapsulate(inner.Build(), Ip(director), Ip("10.1.0.2"));
+  }
+  void ExpectUntouched(const Bytes& bytes) {
+    const Outcome out = director_.RunDecap(bytes);
+    EXPECT_EQ(out.verdict, Verdict::kUntouched);
+    EXPECT_EQ(Hex(out.frame), Hex(bytes));
+  }
+  Director director_{Stage::kTc};
+};
+
+TEST_F(DecapTest, WhatADirectorSendsLosesItsOuterHeader) {
+  const Frame inner = ClientFrame();
+  const Outcome out = director_.RunDecap(Tunnelled(inner));
+  EXPECT_EQ(out.verdict, Verdict::kToStack);
+  EXPECT_EQ(Hex(out.frame), Hex(inner.Build()));
+}
+
+TEST_F(DecapTest, AnythingElseIsUntouched) {
+  ExpectUntouched(Tunnelled(ClientFrame(), "10.1.0.253"));                 // not a director
+  ExpectUntouched(Tunnelled(ClientFrame("10.1.0.1", 40000, "10.9.0.2")));  // not its VIP
+  ExpectUntouched(ClientFrame().Build());
+  Frame udp = ClientFrame("10.1.0.254");
+  udp.protocol = 17;
+  ExpectUntouched(udp.Build());
+  Bytes flooded = Tunnelled();
+  flooded[5] ^= 1;
+  ExpectUntouched(flooded);
+  Bytes fragment = Tunnelled();
+  fragment[20] |= 0x20;
+  ExpectUntouched(fragment);
+  fragment = Tunnelled();
+  fragment[21] |= 1;
+  ExpectUntouched(fragment);
+  Bytes six = Tunnelled();
+  six[34] = 0x60;
+  ExpectUntouched(six);
+  Bytes longer = Tunnelled();
+  longer[37] += 1;  // the inner length
+  ExpectUntouched(longer);
+}
+
+TEST_F(DecapTest, APacketThatEndsEarlyIsUntouched) {
+  const Bytes whole = Tunnelled();
+  for (size_t size = 34; size < whole.size(); ++size) {
+    ExpectUntouched(Bytes(whole.begin(), whole.begin() + size));
+  }
+}
+
+class MssTest : public testing::Test {
+ protected:
+  MssTest() { director_.AddMssClamp("10.9.0.1", 1440); }
+  static Frame SynAck(Bytes options) {
+    Frame frame = ClientFrame("10.9.0.1", 80, "10.1.0.1", 40000);
+    frame.flags = kSyn | kAck;
+    frame.tcp_options = std::move(options);
+    frame.payload.clear();
+    return frame;
+  }
+  void Expect(const Frame& in, Bytes options) {
+    const Outcome out = director_.RunMssClamp(in.Build());
+    EXPECT_EQ(out.verdict, Verdict::kUntouched);
+    Frame expected = in;
+    expected.tcp_options = std::move(options);
+    EXPECT_EQ(Hex(out.frame), Hex(expected.Build()));
+  }
+  Director director_{Stage::kTc};
+};
+
+TEST_F(MssTest, AGreaterMssBecomesTheClamp) {
+  Expect(SynAck({2, 4, 1460 >> 8, 1460 & 255}), {2, 4, 1440 >> 8, 1440 & 255});
+  Expect(SynAck({1, 1, 4, 2, 2, 4, 0xff, 0xff}), {1, 1, 4, 2, 2, 4, 1440 >> 8, 1440 & 255});
+}
+
+TEST_F(MssTest, AlsoAtAnOddOffset) {
+  Expect(SynAck({1, 2, 4, 1460 >> 8, 1460 & 255, 1, 1, 0}),
+         {1, 2, 4, 1440 >> 8, 1440 & 255, 1, 1, 0});
+}
+
+TEST_F(MssTest, BehindTheOtherOptionsOfLinux) {
+  const Bytes rest = {4, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 3, 3, 7};
+  Bytes in = rest, out = rest;
+  for (const uint8_t b : {2, 4, 5, 180}) in.push_back(b);
+  for (const uint8_t b : {2, 4, 5, 160}) out.push_back(b);
+  Expect(SynAck(in), out);
+}
+
+TEST_F(MssTest, EverythingElseStaysAsItIs) {
+  const Bytes big = {2, 4, 5, 180};
+  Expect(SynAck({2, 4, 1440 >> 8, 1440 & 255}), {2, 4, 1440 >> 8, 1440 & 255});
+  Expect(SynAck({2, 4, 2, 0}), {2, 4, 2, 0});
+  Expect(SynAck({}), {});
+  Expect(SynAck({0, 4, 5, 180}), {0, 4, 5, 180});  // the end comes first
+  Expect(SynAck({2, 0, 5, 180}), {2, 0, 5, 180});  // lengths that make no sense
+  Expect(SynAck({2, 3, 5, 180}), {2, 3, 5, 180});
+  Expect(SynAck({1, 1, 2, 4}), {1, 1, 2, 4});
+  Expect(SynAck({9, 200, 5, 180}), {9, 200, 5, 180});
+  Expect(SynAck({9, 1, 5, 180}), {9, 1, 5, 180});
+  Frame other = SynAck(big);
+  other.flags = kSyn;
+  Expect(other, big);
+  other.flags = kAck;
+  Expect(other, big);
+  other = SynAck(big);
+  other.src = Ip("10.9.0.2");
+  Expect(other, big);
+}
+
+TEST_F(MssTest, APacketThatEndsEarlyIsUntouched) {
+  const Bytes whole = SynAck({1, 1, 4, 2, 2, 4, 5, 180}).Build();
+  for (size_t size = 34; size < whole.size(); ++size) {
+    const Bytes cut(whole.begin(), whole.begin() + size);
+    EXPECT_EQ(Hex(director_.RunMssClamp(cut).frame), Hex(cut));
+  }
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf
