@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "dataplane/ipvs/errors.h"
+#include "dataplane/ipvs/reading.h"
 
 namespace kube_lvs::ipvs {
 namespace {
@@ -129,7 +130,7 @@ class IpvsBackend::Batch {
     bool all_ours = true;
     for (const auto& [key, chain] : chains_) all_ours = all_ours && backend_.journal_.Owns(key);
     if (all_ours) return;
-    const auto services = backend_.ReadServices();
+    const auto services = ReadServices(backend_.channel_);
     std::set<ServiceKey> there;
     if (services.ok()) {
       for (const ServiceEntry& entry : *services) there.insert(entry.key);
@@ -273,36 +274,13 @@ bool IpvsBackend::Takes(const Step& step) const {
   return key != nullptr && key->dataplane == Dataplane::kIpvs;
 }
 
-absl::StatusOr<std::vector<ServiceEntry>> IpvsBackend::ReadServices() {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel_.Dump(EncodePlain(Command::kGetService)));
-  std::vector<ServiceEntry> out;
-  for (const Bytes& message : messages) {
-    auto entry = DecodeService(message);
-    // Of a protocol that we never use.
-    if (entry.status().code() == absl::StatusCode::kUnimplemented) continue;
-    if (!entry.ok()) return entry.status();
-    out.push_back(*std::move(entry));
-  }
-  return out;
-}
-
-absl::StatusOr<std::vector<RealEntry>> IpvsBackend::ReadReals(const ServiceKey& key) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel_.Dump(EncodeKey(Command::kGetReal, key)));
-  std::vector<RealEntry> out;
-  for (const Bytes& message : messages) {
-    KUBE_LVS_ASSIGN_OR_RETURN(RealEntry entry, DecodeReal(message, FamilyOf(key)));
-    out.push_back(std::move(entry));
-  }
-  return out;
-}
-
 absl::StatusOr<State> IpvsBackend::Read() {
   State out;
   if (journal_.claims().empty()) {
     KUBE_LVS_RETURN_IF_ERROR(channel_.Ask(EncodePlain(Command::kGetInfo)).status());
     return out;
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ReadServices());
+  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ReadServices(channel_));
   for (ServiceEntry& entry : services) {
     const auto ours = journal_.claims().find(entry.key);
     if (ours == journal_.claims().end()) continue;
@@ -310,7 +288,7 @@ absl::StatusOr<State> IpvsBackend::Read() {
     service.config = std::move(entry.config);
     service.config.source_nat = ours->second;
     if (entry.foreign) service.config.scheduler += " (changed by another program)";
-    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(entry.key));
+    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, entry.key));
     for (RealEntry& real : reals) {
       if (real.foreign) real.real.method = static_cast<ForwardingMethod>(0xff);
       service.reals.push_back(real.real);
@@ -322,11 +300,11 @@ absl::StatusOr<State> IpvsBackend::Read() {
 absl::StatusOr<Stats> IpvsBackend::ReadStats() {
   Stats out;
   if (journal_.claims().empty()) return out;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto services, ReadServices());
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto services, ReadServices(channel_));
   for (const ServiceEntry& entry : services) {
     if (!journal_.Owns(entry.key)) continue;
     out.services[entry.key] = entry.counters;
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, ReadReals(entry.key));
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, ReadReals(channel_, entry.key));
     for (const RealEntry& real : reals) {
       out.reals[{entry.key, real.real.at}] = {.counters = real.counters,
                                               .weight = real.real.weight,

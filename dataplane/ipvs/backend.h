@@ -45,9 +45,6 @@ class IpvsBackend final : public Backend {
  private:
   class Batch;
 
-  absl::StatusOr<std::vector<ServiceEntry>> ReadServices();
-  absl::StatusOr<std::vector<RealEntry>> ReadReals(const ServiceKey& key);
-
   Channel& channel_;
   Journal& journal_;
 };

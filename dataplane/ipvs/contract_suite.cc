@@ -10,6 +10,7 @@
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/errors.h"
+#include "dataplane/ipvs/reading.h"
 #include "dataplane/plan/diff.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -242,6 +243,18 @@ TEST_F(ContractTest, AFailedRequestDoesNotStopTheOthers) {
   ASSERT_EQ(answers->size(), 300u);
   for (int i = 1; i <= 300; ++i) EXPECT_EQ((*answers)[i - 1], i % 3 == 0 ? EEXIST : 0) << i;
   EXPECT_EQ(channel().Dump(EncodePlain(Command::kGetService))->size(), 200u);
+}
+
+TEST_F(ContractTest, AServiceOfAProtocolThatWeNeverUseIsNotRead) {
+  Bytes icmp = *EncodeService(Command::kNewService, Key("192.0.2.1:80"), Config("rr"));
+  icmp[20] = 1;  // the protocol
+  ASSERT_EQ(Send(icmp), 0);
+  ASSERT_EQ(Add(Key("192.0.2.1:80"), Config("rr")), 0);
+  EXPECT_EQ(channel().Dump(EncodePlain(Command::kGetService))->size(), 2u);
+  const auto services = ReadServices(channel());
+  ASSERT_EQ(services.status(), absl::OkStatus());
+  ASSERT_EQ(services->size(), 1u);
+  EXPECT_EQ((*services)[0].key, Key("192.0.2.1:80"));
 }
 
 TEST_F(ContractTest, TheRealServersOfNoServiceAreNone) {

@@ -1,0 +1,32 @@
+#include "dataplane/ipvs/reading.h"
+
+#include <utility>
+
+#include "base/status.h"
+
+namespace kube_lvs::ipvs {
+
+absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodePlain(Command::kGetService)));
+  std::vector<ServiceEntry> out;
+  for (const Bytes& message : messages) {
+    auto entry = DecodeService(message);
+    // Of a protocol that we never use.
+    if (entry.status().code() == absl::StatusCode::kUnimplemented) continue;
+    if (!entry.ok()) return entry.status();
+    out.push_back(*std::move(entry));
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodeKey(Command::kGetReal, key)));
+  std::vector<RealEntry> out;
+  for (const Bytes& message : messages) {
+    KUBE_LVS_ASSIGN_OR_RETURN(RealEntry entry, DecodeReal(message, FamilyOf(key)));
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+}  // namespace kube_lvs::ipvs
