@@ -10,6 +10,7 @@
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/reading.h"
 
 namespace kube_lvs::cli {
 namespace {
@@ -22,10 +23,9 @@ struct Everything {
 
 // All of the kernel's IPVS, whoever set it.
 absl::StatusOr<Everything> ReadIpvs() {
-  using ipvs::Command;
   ipvs::NetlinkChannel channel;
   KUBE_LVS_ASSIGN_OR_RETURN(const ipvs::Bytes answer,
-                            channel.Ask(ipvs::EncodePlain(Command::kGetInfo)));
+                            channel.Ask(ipvs::EncodePlain(ipvs::Command::kGetInfo)));
   KUBE_LVS_ASSIGN_OR_RETURN(const ipvs::Info info, ipvs::DecodeInfo(answer));
   Everything out;
   char heading[96];
@@ -33,17 +33,12 @@ absl::StatusOr<Everything> ReadIpvs() {
                 info.version >> 16 & 0xff, info.version >> 8 & 0xff, info.version & 0xff,
                 info.connection_table_size);
   out.heading = heading;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto services,
-                            channel.Dump(ipvs::EncodePlain(Command::kGetService)));
-  for (const ipvs::Bytes& message : services) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const ipvs::ServiceEntry service, ipvs::DecodeService(message));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto services, ipvs::ReadServices(channel));
+  for (const ipvs::ServiceEntry& service : services) {
     VirtualService& shown = out.services[service.key];
     shown.config = service.config;
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals,
-                              channel.Dump(ipvs::EncodeKey(Command::kGetReal, service.key)));
-    for (const ipvs::Bytes& real_message : reals) {
-      KUBE_LVS_ASSIGN_OR_RETURN(const ipvs::RealEntry real,
-                                ipvs::DecodeReal(real_message, ipvs::FamilyOf(service.key)));
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, ipvs::ReadReals(channel, service.key));
+    for (const ipvs::RealEntry& real : reals) {
       shown.reals.push_back(real.real);
       RealServerStats& stats = out.stats.reals[{service.key, real.real.at}];
       stats.active_connections = real.active_connections;
