@@ -13,6 +13,16 @@ std::string Upper(std::string text) {
   return text;
 }
 
+// " mask 255.255.255.0", " mask 64"; nothing for a whole address.
+std::string MaskText(const ServiceKey& key, int prefix_length) {
+  const auto* mark = std::get_if<FwMark>(&key.match);
+  const Family family = mark != nullptr ? mark->family : std::get<Endpoint>(key.match).ip.family;
+  if (prefix_length == (family == Family::kIpv4 ? 32 : 128)) return "";
+  if (family == Family::kIpv6) return " mask " + std::to_string(prefix_length);
+  const uint32_t mask = prefix_length == 0 ? 0 : ~uint32_t{0} << (32 - prefix_length);
+  return " mask " + IpAddress::FromV4(mask).ToString();
+}
+
 std::string ServiceLine(const ServiceKey& key, const ServiceConfig& config) {
   std::string line;
   if (const auto* mark = std::get_if<FwMark>(&key.match)) {
@@ -31,7 +41,8 @@ std::string ServiceLine(const ServiceKey& key, const ServiceConfig& config) {
   }
   if (!flags.empty()) line += " (" + flags + ")";
   if (config.persistence) {
-    line += " persistent " + std::to_string(config.persistence->timeout_seconds);
+    line += " persistent " + std::to_string(config.persistence->timeout_seconds) +
+            MaskText(key, config.persistence->prefix_length);
     if (!config.persistence->engine.empty()) line += " pe " + config.persistence->engine;
   }
   if (config.one_packet) line += " ops";

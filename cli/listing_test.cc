@@ -25,7 +25,7 @@ TEST(Listing, LooksLikeIpvsadm) {
             "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
             "TCP  192.0.2.1:80 wlc\n"
             "  -> 10.0.0.1:8080                Masq    3      12         0         \n"
-            "UDP  [2001:db8::1]:53 mh (mh-fallback,mh-port) persistent 360 ops\n");
+            "UDP  [2001:db8::1]:53 mh (mh-fallback,mh-port) persistent 360 mask 32 ops\n");
 }
 
 }  // namespace
