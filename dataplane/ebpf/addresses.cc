@@ -105,22 +105,28 @@ absl::Status Addresses::AddNat(const IpAddress& ip, uint32_t flag) {
   return Write(ip, before, after);
 }
 
-absl::Status Addresses::KeepNat(const std::map<IpAddress, uint32_t>& wanted) {
+absl::StatusOr<bool> Addresses::KeepNat(const std::map<IpAddress, uint32_t>& wanted,
+                                        const std::map<IpAddress, uint32_t>& allowed) {
+  const auto flags_of = [](const std::map<IpAddress, uint32_t>& map, const IpAddress& ip) {
+    const auto found = map.find(ip);
+    return found == map.end() ? 0 : found->second;
+  };
   KUBE_LVS_ASSIGN_OR_RETURN(const auto all, All());
   bool plain = false;
+  bool only_allowed = false;
   for (const auto& [ip, before] : all) {
-    const auto want = wanted.find(ip);
-    const uint32_t keep = want == wanted.end() ? 0 : want->second;
+    const uint32_t needed = flags_of(wanted, ip);
     klvs_address after = before;
-    after.flags &= ~kNatFlags | keep;
+    after.flags &= ~kNatFlags | needed | flags_of(allowed, ip);
     plain = plain || (after.flags & KLVS_ADDRESS_NAT_REAL) != 0;
+    only_allowed = only_allowed || (after.flags & kNatFlags & ~needed) != 0;
     KUBE_LVS_RETURN_IF_ERROR(Write(ip, before, after));
   }
   if (!plain && (settings_.flags & KLVS_SETTING_PLAIN_NAT) != 0) {
     std::atomic_ref<uint32_t>(settings_.flags)
         .fetch_and(~static_cast<uint32_t>(KLVS_SETTING_PLAIN_NAT));
   }
-  return absl::OkStatus();
+  return only_allowed;
 }
 
 }  // namespace kube_lvs::ebpf

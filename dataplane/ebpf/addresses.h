@@ -39,8 +39,11 @@ class Addresses {
 
   // `flag` is KLVS_ADDRESS_SNAT or KLVS_ADDRESS_NAT_REAL. 0.0.0.0 is ignored.
   absl::Status AddNat(const IpAddress& ip, uint32_t flag);
-  // Takes these two flags from all addresses but the given, which have at most the given.
-  absl::Status KeepNat(const std::map<IpAddress, uint32_t>& wanted);
+  // Takes these two flags from all addresses that neither need them (`wanted`) nor may keep them
+  // (`allowed`: connections that began with them). Adds none. Returns whether one was kept only
+  // because it may be: ask again later.
+  absl::StatusOr<bool> KeepNat(const std::map<IpAddress, uint32_t>& wanted,
+                               const std::map<IpAddress, uint32_t>& allowed);
 
  private:
   absl::Status Write(const IpAddress& ip, const klvs_address& before, klvs_address after);

@@ -220,6 +220,7 @@ TEST_F(EbpfBackendTest, ARemovedRealServerKeepsItsRecordWhileItHasConnections) {
   const uint32_t id = IdOf(web_, "10.0.0.1");
   Conns()[id].inactive = 1;
   ASSERT_TRUE(Do({RemoveReal{web_, Real("10.0.0.1:80").at}}).ok());
+  EXPECT_EQ(Reals()[id].flags, KLVS_REAL_VALID | KLVS_REAL_REMOVED | KLVS_REAL_L2);
   clock_.Advance(std::chrono::minutes(1));
   Start();
   ASSERT_TRUE(backend_->Refresh().ok());

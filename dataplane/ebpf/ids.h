@@ -8,7 +8,6 @@
 #include <set>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -72,12 +71,10 @@ class IdAllocator {
     ids_.erase(known);
   }
 
-  std::vector<std::pair<Key, uint32_t>> Resting() const {
-    std::vector<std::pair<Key, uint32_t>> out;
-    for (const auto& [key, entry] : ids_) {
-      if (!entry.live) out.emplace_back(key, entry.id);
-    }
-    return out;
+  // 0 when `key` has no id, or a live one.
+  uint32_t FindResting(const Key& key) const {
+    const auto known = ids_.find(key);
+    return known == ids_.end() || known->second.live ? 0 : known->second.id;
   }
 
   uint32_t taken() const { return static_cast<uint32_t>(used_.size()); }

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <span>
 #include <utility>
 
@@ -235,9 +236,14 @@ class KernelNetwork final : public Network {
       hop.local = true;
       return hop;
     }
-    ifinfomsg of{};
-    of.ifi_index = static_cast<int>(hop.ifindex);
-    KUBE_LVS_ASSIGN_OR_RETURN(const Link link, AskLink(Request(RTM_GETLINK, 0, of)));
+    auto known = links_.find(hop.ifindex);
+    if (known == links_.end()) {
+      ifinfomsg of{};
+      of.ifi_index = static_cast<int>(hop.ifindex);
+      KUBE_LVS_ASSIGN_OR_RETURN(Link asked, AskLink(Request(RTM_GETLINK, 0, of)));
+      known = links_.emplace(hop.ifindex, std::move(asked)).first;
+    }
+    const Link& link = known->second;
     if (hop.mtu == 0 || hop.mtu > link.mtu) hop.mtu = link.mtu;
     hop.source_mac = link.mac;
     KUBE_LVS_ASSIGN_OR_RETURN(hop.neighbour_mac, Neighbour(hop));
@@ -315,6 +321,7 @@ class KernelNetwork final : public Network {
         changed = true;
         continue;
       }
+      if (changed) links_.clear();
       return changed;
     }
   }
@@ -405,6 +412,7 @@ class KernelNetwork final : public Network {
   int packets_error_ = 0;
   uint32_t sequence_ = 0;
   bool managed_ = true;
+  std::map<uint32_t, Link> links_;  // as asked since the last change
 };
 
 }  // namespace

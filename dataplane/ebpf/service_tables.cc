@@ -344,7 +344,6 @@ absl::StatusOr<std::vector<klvs_real>> ServiceTables::PrepareReals(const Virtual
       SetWay(way_to_(real.at.ip), record);
     }
     if (real.method == ForwardingMethod::kNat) {
-      nat_changed_ = true;
       KUBE_LVS_RETURN_IF_ERROR(wanted.config.source_nat
                                    ? addresses_.AddNat(FromWire(record.source), KLVS_ADDRESS_SNAT)
                                    : addresses_.AddNat(real.at.ip, KLVS_ADDRESS_NAT_REAL));
@@ -393,6 +392,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   bool made_vip = false;
   const auto fail = [&](const absl::Status& status) {
     GiveBack(key, claim, now);
+    nat_changed_ = true;
     const bool shared =
         before && before->value.table_size != 0 && before->value.table_base == claim.table.base;
     if (!shared) table_extents_->Free(claim.table, now);
@@ -454,7 +454,10 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   if (claim.table.length == 0 || old.table_base != claim.table.base) {
     table_extents_->Free({old.table_base, old.table_size}, now);
   }
-  if (before) nat_changed_ = true;
+  for (size_t i = 0; i < replaced.size(); ++i) {
+    if (IsValid(replaced[i]) && replaced[i].method != (*records)[i].method) nat_changed_ = true;
+  }
+  if (before && old.flags != next.flags) nat_changed_ = true;
   return absl::OkStatus();
 }
 
@@ -485,25 +488,32 @@ absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
 
 absl::Status ServiceTables::Sweep(TimePoint now) {
   std::set<uint32_t> referred;
-  for (const auto& [key, id] : real_ids_->Resting()) {
-    const klvs_real_conns conns = conns_[id];
-    if (conns.active != 0 || conns.inactive != 0 || now - real_rests_since_[key] < kRest) {
+  for (auto rest = real_rests_since_.begin(); rest != real_rests_since_.end();) {
+    const auto& [key, since] = *rest;
+    const uint32_t id = real_ids_->FindResting(key);
+    if (id != 0 && (conns_[id].active != 0 || conns_[id].inactive != 0 || now - since < kRest)) {
       referred.insert(key.first);
+      ++rest;
       continue;
     }
-    if (IsValid(reals_[id])) {
+    if (id != 0 && IsValid(reals_[id])) {
       std::atomic_ref<uint8_t>(reals_[id].flags).store(0);
       reals_[id] = klvs_real{};
       nat_changed_ = true;
     }
-    real_ids_->Release(key);
-    real_rests_since_.erase(key);
+    real_ids_->Release(key);  // no effect on one that is live again
+    rest = real_rests_since_.erase(rest);
   }
-  for (const auto& [key, id] : service_ids_->Resting()) {
-    if (referred.contains(id) || now - service_rests_since_[key] < kRest) continue;
-    states_[id] = klvs_service_state{};
+  for (auto rest = service_rests_since_.begin(); rest != service_rests_since_.end();) {
+    const auto& [key, since] = *rest;
+    const uint32_t id = service_ids_->FindResting(key);
+    if (id != 0 && (referred.contains(id) || now - since < kRest)) {
+      ++rest;
+      continue;
+    }
+    if (id != 0) states_[id] = klvs_service_state{};
     service_ids_->Release(key);
-    service_rests_since_.erase(key);
+    rest = service_rests_since_.erase(rest);
   }
   if (!nat_changed_) return absl::OkStatus();
 
@@ -514,19 +524,28 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
     source_nat[service.id] = (service.flags & KLVS_SERVICE_SOURCE_NAT) != 0;
   }
   std::map<IpAddress, uint32_t> wanted;
+  std::map<IpAddress, uint32_t> allowed;
   for (uint32_t id = 1; id < reals_.size(); ++id) {
     const klvs_real& record = reals_[id];
     if (!IsValid(record)) continue;
-    const auto service = source_nat.find(record.service);
+    const IpAddress source = FromWire(record.source);
+    const IpAddress address = FromWire(record.address);
     // Connections go on as they began, whatever the service says now.
-    const bool both = IsRemoved(record) || service == source_nat.end() || conns_[id].active != 0 ||
-                      conns_[id].inactive != 0;
-    if (!both && record.method != KLVS_METHOD_NAT) continue;
-    if (both || service->second) wanted[FromWire(record.source)] |= KLVS_ADDRESS_SNAT;
-    if (both || !service->second) wanted[FromWire(record.address)] |= KLVS_ADDRESS_NAT_REAL;
+    if (IsRemoved(record) || conns_[id].active != 0 || conns_[id].inactive != 0) {
+      allowed[source] |= KLVS_ADDRESS_SNAT;
+      allowed[address] |= KLVS_ADDRESS_NAT_REAL;
+    }
+    const auto service = source_nat.find(record.service);
+    if (IsRemoved(record) || record.method != KLVS_METHOD_NAT || service == source_nat.end()) {
+      continue;
+    }
+    if (service->second) {
+      wanted[source] |= KLVS_ADDRESS_SNAT;
+    } else {
+      wanted[address] |= KLVS_ADDRESS_NAT_REAL;
+    }
   }
-  KUBE_LVS_RETURN_IF_ERROR(addresses_.KeepNat(wanted));
-  nat_changed_ = false;
+  KUBE_LVS_ASSIGN_OR_RETURN(nat_changed_, addresses_.KeepNat(wanted, allowed));
   return absl::OkStatus();
 }
 
