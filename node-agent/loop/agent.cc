@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "dataplane/plan/diff.h"
+#include "kube/api/validate.h"
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/vips.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 // Netlink tells of our own changes too; one look after them is enough.
 constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
+constexpr Duration kRefreshInterval = std::chrono::seconds(5);
 
 std::set<IpAddress> AnsweredVips(const State& state) {
   std::set<IpAddress> vips;
@@ -73,12 +75,15 @@ absl::Status Agent::Run(std::stop_token stop) {
       KeepClaims();
       continue;
     }
-    const uint8_t reasons = wakeup_.Wait(stop, std::min(next_pass_, now + claim_interval_));
+    uint8_t reasons = wakeup_.Wait(stop, std::min(next_pass_, now + claim_interval_));
+    const bool ways = (reasons & static_cast<uint8_t>(WakeReason::kWays)) != 0;
+    reasons &= ~static_cast<uint8_t>(WakeReason::kWays);
     if (reasons == static_cast<uint8_t>(WakeReason::kNetlink)) {
       next_pass_ = std::min(next_pass_, last_pass + kNetlinkPause);
     } else if (reasons != 0) {
       next_pass_ = clock_.Now();
     }
+    if (ways || clock_.Now() >= next_refresh_) Refresh();
     KeepClaims();
   }
   return absl::OkStatus();
@@ -88,6 +93,14 @@ void Agent::KeepClaims() {
   if (!renew_claims_) return;
   if (const absl::Status status = renew_claims_(claim_lifetime_); !status.ok()) {
     log_.Log(Level::kWarn, "cannot renew the claims of VIPs", {{"error", Message(status)}});
+  }
+}
+
+void Agent::Refresh() {
+  next_refresh_ = clock_.Now() + kRefreshInterval;
+  if (!refresh_) return;
+  if (const absl::Status status = refresh_(); !status.ok()) {
+    log_.Log(Level::kWarn, "cannot refresh the ways to real servers", {{"error", Message(status)}});
   }
 }
 
@@ -110,9 +123,10 @@ PassReport Agent::Pass() {
     }
   }
   report.facts = *facts_;
+  Refresh();
   const Actual actual = ReadActual();
   for (Backend* backend : backends_) {
-    if (!actual.unreadable.contains(backend->Name())) report.dataplanes.push_back(backend->Name());
+    if (!actual.unreadable.contains(backend->Name())) report.readable.push_back(backend->Name());
   }
   if (!std::exchange(adopted_, true)) peers_.Adopt(AnsweredVips(actual.state));
 
@@ -129,7 +143,12 @@ PassReport Agent::Pass() {
     claim_lifetime_ =
         role.peers.members.size() > 1 ? std::optional(role.peers.grace) : std::nullopt;
   }
-  if (role.group != nullptr) report.group = role.group->meta.name;
+  if (role.group != nullptr) {
+    report.group = role.group->meta.name;
+    report.epoch = role.group->status.epoch;
+    const auto dataplane = api::EffectiveDataplane(api::LvsServiceSpec{}, role.group.get());
+    if (dataplane.has_value()) report.dataplane = ToString(*dataplane);
+  }
   const std::set<IpAddress> claims = peers_.Claims();
   report.peers = peers_.States();
 
@@ -198,6 +217,12 @@ PassReport Agent::Pass() {
   }
   report.apply_time = clock_.Now() - planned_at;
   report.answers = AnsweredVips(now_there);
+  for (const NodeItem& item : now_there.items) {
+    if (std::holds_alternative<SilentVip>(item)) report.real_server = true;
+    if (const auto* attached = std::get_if<Attachment>(&item)) {
+      report.attached.insert(attached->interface);
+    }
+  }
   ReportFailures(drained.desired, report);
   report.in_sync =
       report.snapshot->complete && left_out.services + left_out.items == 0 &&

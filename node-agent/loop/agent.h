@@ -27,13 +27,17 @@ namespace kube_lvs {
 struct PassReport {
   SnapshotPtr snapshot;
   NodeFacts facts;
-  std::string group;            // that this node directs; empty if none
-  std::set<IpAddress> answers;  // VIPs that it answers for
+  std::string group;               // that this node directs; empty if none
+  int64_t epoch = 0;               // of its members
+  std::string dataplane;           // of the group: "eBPF", "IPVS", or empty while not known
+  bool real_server = false;        // it holds VIPs as a real server
+  std::set<std::string> attached;  // interfaces that our programs serve
+  std::set<IpAddress> answers;     // VIPs that it answers for
   std::map<std::string, PeerState> peers;
   std::map<ServiceKey, ServiceOrigin> origins;
   std::vector<ServiceProblem> service_problems;
   std::map<std::string, std::string> node_problems;  // check -> message
-  std::vector<std::string> dataplanes;               // usable here
+  std::vector<std::string> readable;                 // backends, by name
   std::vector<StepResult> results;
   size_t drift_repaired = 0;  // steps that only put back what somebody else had changed
   Duration plan_time{}, apply_time{};
@@ -55,6 +59,9 @@ class Agent {
   Agent(DesiredSource& source, FactsReader& facts, std::vector<Backend*> backends, Peers& peers,
         const Clock& clock, Logger& log, AgentOptions options);
 
+  // Brings what a backend keeps about the network's state (neighbours, ways) up to date; called
+  // when WakeReason::kWays says so, before each pass, and every few seconds.
+  void SetRefresh(std::function<absl::Status()> refresh) { refresh_ = std::move(refresh); }
   void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
   void AddObserver(OnPass observer) { observers_.push_back(std::move(observer)); }
   Wakeup& wakeup() { return wakeup_; }
@@ -70,6 +77,7 @@ class Agent {
 
  private:
   void KeepClaims();
+  void Refresh();
   Actual ReadActual();
   // Takes out of `target` what no backend can be asked for now.
   struct LeftOut {
@@ -87,6 +95,8 @@ class Agent {
   Logger& log_;
   const AgentOptions options_;
   RenewClaims renew_claims_;
+  std::function<absl::Status()> refresh_;
+  TimePoint next_refresh_{};
   std::vector<OnPass> observers_;
   Wakeup wakeup_;
 

@@ -271,7 +271,7 @@ TEST_F(AgentTest, AMissingDataplaneIsAProblemOfItsServicesOnly) {
   EXPECT_EQ(report.service_problems[0].name, "old");
   EXPECT_EQ(report.service_problems[0].reason, "PrerequisiteMissing");
   EXPECT_EQ(ebpf_.state().services.size(), 1u);
-  EXPECT_EQ(report.dataplanes, (std::vector<std::string>{"eBPF", "host"}));
+  EXPECT_EQ(report.readable, (std::vector<std::string>{"eBPF", "host"}));
 }
 
 TEST_F(AgentTest, AServiceLeavesOneDataplaneOnlyWhenTheOtherHasIt) {
@@ -386,7 +386,7 @@ TEST_F(AgentTest, ItHeals) {
       clock_.Advance(std::chrono::seconds(31));
       const PassReport report = agent_->Pass();
       // One that cannot be read, and of which nothing is wanted, may hold something all the same.
-      in_sync = report.in_sync && report.dataplanes.size() == 3;
+      in_sync = report.in_sync && report.readable.size() == 3;
     }
     ASSERT_TRUE(in_sync) << "share " << share;
     // In sync means so: a faultless look finds nothing to do.

@@ -15,6 +15,7 @@ enum class WakeReason : uint8_t {
   kSource = 1,   // the objects changed
   kPeers = 2,    // who answers for a VIP changed
   kNetlink = 4,  // links, addresses or routes changed
+  kWays = 8,     // how real servers are reached may have changed: no pass is needed for that
 };
 
 // Thread-safe.

@@ -12,9 +12,9 @@
 #include <cstring>
 #include <memory>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
-#include "node-agent/sources/last_good.h"
 
 namespace kube_lvs {
 namespace {
@@ -56,7 +56,7 @@ absl::StatusOr<FileTexts> ReadFolder(const std::string& folder) {
       return absl::ResourceExhaustedError(folder + " has more than " + std::to_string(kMaxFiles) +
                                           " files; put the objects into fewer");
     }
-    files.emplace(name, ReadWholeFile(path, kMaxFileBytes));
+    files.emplace(name, ReadFile(path, kMaxFileBytes));
   }
   return files;
 }

@@ -30,10 +30,4 @@ class LastGood {
   const std::string path_, folder_;
 };
 
-// `text` becomes the content of `path`: all of it or nothing, whatever happens.
-absl::Status WriteFileAtomically(const std::string& path, const std::string& text);
-
-// The whole file, if it has at most `limit` bytes (kOutOfRange else). kNotFound.
-absl::StatusOr<std::string> ReadWholeFile(const std::string& path, size_t limit);
-
 }  // namespace kube_lvs

@@ -1,0 +1,50 @@
+// What the agent counts, for Prometheus. Counters of the dataplane are read when they are asked
+// for; nothing is kept per service or real server.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "dataplane/model/backend.h"
+#include "node-agent/loop/agent.h"
+#include "node-agent/peers/link.h"
+
+namespace kube_lvs {
+
+// Above this many real servers (over all services) their series are left out, and
+// kube_lvs_real_server_series_omitted says how many: a scrape must stay small.
+inline constexpr size_t kMaxRealServerSeries = 20000;
+
+// Thread-safe, if the backends are.
+class Metrics {
+ public:
+  // The backends must outlive it.
+  Metrics(std::vector<Backend*> backends, std::string version, const Clock& clock);
+  ~Metrics();
+
+  void OnPass(const PassReport& report);
+  void SetPeerCounters(std::function<PeerCounters()> counters) { peers_ = std::move(counters); }
+
+  std::string Text();  // in Prometheus' text format
+
+  // Whether the loop went round lately.
+  bool Healthy() const;
+
+ private:
+  struct Own;
+  const std::vector<Backend*> backends_;
+  const Clock& clock_;
+  const std::unique_ptr<Own> own_;
+  std::function<PeerCounters()> peers_;
+  mutable std::mutex mu_;
+  std::map<ServiceKey, ServiceOrigin> origins_;  // guarded by mu_
+  std::set<IpAddress> answers_;                  // guarded by mu_
+  std::map<std::string, PeerState> states_;      // guarded by mu_
+  TimePoint last_pass_;                          // guarded by mu_
+};
+
+}  // namespace kube_lvs

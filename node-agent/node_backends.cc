@@ -1,0 +1,196 @@
+#include "node-agent/node_backends.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cerrno>
+#include <utility>
+
+#include "base/file.h"
+#include "base/status.h"
+#include "dataplane/ebpf/open.h"
+#include "dataplane/host/host_backend.h"
+#include "dataplane/ipvs/backend.h"
+#include "dataplane/ipvs/journal.h"
+#include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/plan/diff.h"
+#include "node-agent/loop/lazy_backend.h"
+
+namespace kube_lvs {
+namespace {
+
+bool HasEntries(const std::string& folder) {
+  DIR* dir = opendir(folder.c_str());
+  if (dir == nullptr) return false;
+  bool found = false;
+  while (const dirent* entry = readdir(dir)) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != "..") found = true;
+  }
+  closedir(dir);
+  return found;
+}
+
+bool IsEbpfItem(const NodeItem& item) {
+  if (const auto* answer = std::get_if<AnsweredVip>(&item)) {
+    return answer->dataplane == Dataplane::kEbpf;
+  }
+  return std::holds_alternative<Attachment>(item) || std::holds_alternative<TunnelPeer>(item) ||
+         std::holds_alternative<MssClamp>(item);
+}
+
+// As EbpfBackend::Takes, which can be asked only once it is open.
+bool TakenByEbpf(const Step& step) {
+  if (const ServiceKey* key = KeyOf(step)) return key->dataplane == Dataplane::kEbpf;
+  if (const auto* add = std::get_if<AddItem>(&step)) return IsEbpfItem(add->item);
+  return IsEbpfItem(std::get<RemoveItem>(step).item);
+}
+
+// Hands on to a backend that somebody else owns.
+class Borrowed final : public Backend {
+ public:
+  explicit Borrowed(Backend& backend) : backend_(backend) {}
+  std::string Name() const override { return backend_.Name(); }
+  bool Takes(const Step& step) const override { return backend_.Takes(step); }
+  absl::StatusOr<State> Read() override { return backend_.Read(); }
+  std::vector<absl::Status> Apply(std::span<const Step> steps) override {
+    return backend_.Apply(steps);
+  }
+  absl::StatusOr<Stats> ReadStats() override { return backend_.ReadStats(); }
+
+ private:
+  Backend& backend_;
+};
+
+class KernelBackends final : public NodeBackends {
+ public:
+  KernelBackends(NodeBackendsOptions options, const Clock& clock, ipvs::Journal journal,
+                 std::unique_ptr<host::Addresses> addresses,
+                 std::unique_ptr<host::MasqueradeTable> masquerades)
+      : options_(std::move(options)),
+        clock_(clock),
+        journal_(std::move(journal)),
+        ipvs_(channel_, journal_),
+        host_(std::move(addresses), std::move(masquerades),
+              host::Sysctls("/proc/sys", options_.state_dir + "/sysctls")),
+        ebpf_(
+            "eBPF", TakenByEbpf, [this] { return HasEntries(options_.bpf_dir); },
+            [this] { return OpenEbpf(); }),
+        locked_ebpf_(ebpf_, mu_),
+        locked_ipvs_(ipvs_, mu_),
+        locked_host_(host_, mu_) {}
+
+  std::vector<Backend*> All() override { return {&locked_ebpf_, &locked_ipvs_, &locked_host_}; }
+
+  absl::Status Refresh() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return dataplane_.has_value() ? dataplane_->backend->Refresh() : absl::OkStatus();
+  }
+
+  absl::Status RenewClaims(std::optional<Duration> lifetime) override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    if (!dataplane_.has_value()) return absl::OkStatus();
+    uint64_t until = UINT64_MAX;
+    if (lifetime.has_value()) {
+      timespec now = {};
+      if (clock_gettime(CLOCK_BOOTTIME, &now) != 0) {
+        return absl::InternalError("the kernel has no CLOCK_BOOTTIME");
+      }
+      until = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 +
+              static_cast<uint64_t>(now.tv_nsec) + static_cast<uint64_t>(lifetime->count());
+    }
+    return dataplane_->backend->RenewClaims(until);
+  }
+
+  int RefreshFd() const override { return refresh_fd_.load(); }
+
+  std::set<std::string> XdpInterfaces() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    std::set<std::string> names;
+    if (!dataplane_.has_value()) return names;
+    const auto attachments = dataplane_->backend->Attachments();
+    if (!attachments.ok()) return names;
+    for (const ebpf::AttachReport& report : *attachments) {
+      if (report.xdp) names.insert(report.interface);
+    }
+    return names;
+  }
+
+  absl::Status EbpfStatus() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return ebpf_.open_status();
+  }
+
+  absl::Status CleanUp() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    std::string failures;
+    const auto note = [&failures](const std::string& what, const absl::Status& status) {
+      if (!status.ok()) failures += (failures.empty() ? "" : "; ") + what + ": " + Message(status);
+    };
+    for (Backend* backend : {static_cast<Backend*>(&ipvs_), static_cast<Backend*>(&host_)}) {
+      const absl::StatusOr<State> actual = backend->Read();
+      note(backend->Name(), actual.status());
+      if (!actual.ok()) continue;
+      const Plan plan = Diff(State{}, *actual);
+      const std::vector<absl::Status> statuses = backend->Apply(plan.steps);
+      for (size_t i = 0; i < statuses.size(); ++i) note(ToString(plan.steps[i]), statuses[i]);
+    }
+    dataplane_.reset();
+    note("eBPF", ebpf::CleanUpEbpfDataplane(options_.bpf_dir));
+    return failures.empty() ? absl::OkStatus() : absl::InternalError(failures);
+  }
+
+ private:
+  absl::StatusOr<std::unique_ptr<Backend>> OpenEbpf() {  // needs mu_
+    // The folder that holds it is a BPF file system, or opening says so.
+    if (mkdir(options_.bpf_dir.c_str(), 0700) != 0 && errno != EEXIST) {
+      return absl::FailedPreconditionError("cannot make " + options_.bpf_dir +
+                                           ": mount a BPF file system (mount -t bpf bpf "
+                                           "/sys/fs/bpf), or name another folder by --bpf-dir");
+    }
+    ebpf::BpfOptions options;
+    options.dir = options_.bpf_dir;
+    options.xdp_interfaces = options_.xdp_interfaces;
+    const uint32_t connections = options_.connections();
+    if (connections != 0) {
+      options.sizes.connections = std::bit_ceil(std::clamp(connections, 1024u, 1u << 26));
+    }
+    KUBE_LVS_ASSIGN_OR_RETURN(ebpf::EbpfDataplane dataplane,
+                              ebpf::OpenEbpfDataplane(options, clock_));
+    dataplane_.emplace(std::move(dataplane));
+    refresh_fd_ = dataplane_->backend->fd();
+    return std::make_unique<Borrowed>(*dataplane_->backend);
+  }
+
+  const NodeBackendsOptions options_;
+  const Clock& clock_;
+  std::mutex mu_;
+  ipvs::NetlinkChannel channel_;
+  ipvs::Journal journal_;
+  ipvs::IpvsBackend ipvs_;
+  host::HostBackend host_;
+  std::optional<ebpf::EbpfDataplane> dataplane_;  // guarded by mu_
+  std::atomic<int> refresh_fd_{-1};
+  LazyBackend ebpf_;
+  LockedBackend locked_ebpf_, locked_ipvs_, locked_host_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<NodeBackends>> NodeBackends::Open(NodeBackendsOptions options,
+                                                                 const Clock& clock) {
+  KUBE_LVS_ASSIGN_OR_RETURN(std::string boot_id, ReadFile("/proc/sys/kernel/random/boot_id"));
+  while (!boot_id.empty() && boot_id.back() == '\n') boot_id.pop_back();
+  KUBE_LVS_ASSIGN_OR_RETURN(ipvs::Journal journal,
+                            ipvs::Journal::Open(options.state_dir + "/ipvs-journal", boot_id));
+  KUBE_LVS_ASSIGN_OR_RETURN(auto addresses, host::OpenAddresses());
+  KUBE_LVS_ASSIGN_OR_RETURN(auto masquerades, host::OpenMasqueradeTable());
+  return std::unique_ptr<NodeBackends>(std::make_unique<KernelBackends>(
+      std::move(options), clock, std::move(journal), std::move(addresses), std::move(masquerades)));
+}
+
+}  // namespace kube_lvs

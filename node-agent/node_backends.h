@@ -1,0 +1,51 @@
+// The backends of this node, as main puts them together: what they are opened from, and how the
+// loop and the scrapes share them.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "dataplane/model/backend.h"
+#include "dataplane/model/service.h"
+
+namespace kube_lvs {
+
+struct NodeBackendsOptions {
+  std::string bpf_dir, state_dir;
+  std::vector<std::string> xdp_interfaces;  // globs
+  // Asked when the eBPF dataplane is opened: how many connections its table shall hold.
+  std::function<uint32_t()> connections;
+};
+
+// Thread-safe: one call into the kernel at a time.
+class NodeBackends {
+ public:
+  // `clock` must outlive it. Opens what must be there for any rule (host, IPVS's journal).
+  static absl::StatusOr<std::unique_ptr<NodeBackends>> Open(NodeBackendsOptions options,
+                                                            const Clock& clock);
+  virtual ~NodeBackends() = default;
+
+  virtual std::vector<Backend*> All() = 0;  // borrowed
+
+  // For the eBPF dataplane, if it is open; OK if not.
+  virtual absl::Status Refresh() = 0;
+  virtual absl::Status RenewClaims(std::optional<Duration> lifetime) = 0;
+  // Readable when a refresh is due; -1 while it is not open.
+  virtual int RefreshFd() const = 0;
+  virtual std::set<std::string> XdpInterfaces() = 0;  // that native XDP serves
+  // Why the eBPF dataplane could not be opened when it was needed; OK if it was not needed.
+  virtual absl::Status EbpfStatus() = 0;
+
+  // Takes away all that is ours. What fails is named; the rest is done all the same.
+  virtual absl::Status CleanUp() = 0;
+};
+
+}  // namespace kube_lvs

@@ -1,0 +1,29 @@
+// What the agent says about its node in the LVSNode of its name. Pure.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "kube/api/types.h"
+#include "node-agent/loop/agent.h"
+
+namespace kube_lvs {
+
+// What only main knows.
+struct Capabilities {
+  std::string agent_version;
+  std::vector<std::string> dataplanes;   // that work here: "eBPF", "IPVS"
+  std::set<std::string> xdp_interfaces;  // that native XDP serves
+};
+
+// `previous`: what was last said; the resourceVersion stays while a pass is not in sync. At most
+// 100 services, one entry each; longer texts are cut to what the schema takes.
+api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capabilities,
+                              const api::LvsNode::Status& previous);
+
+// The newest resourceVersion of the LVSServices, groups and pools in the snapshot; empty if there
+// is none (or they are not numbers).
+std::string NewestVersion(const Snapshot& snapshot);
+
+}  // namespace kube_lvs
