@@ -13,8 +13,14 @@
  *   director_xdp: SEC xdp    xdp_director   XDP of an interface
  *   director_tc:  SEC tc     tc_director    clsact ingress of every interface of a director
  *                 SEC syscall klvs_clock     BPF_PROG_TEST_RUN with ctx struct klvs_clock: the time
+ *                 SEC tc     klvs_sweep     only by BPF_PROG_TEST_RUN: takes out expired
+ *                                           connections of cb[1] sets from set cb[0] on; returns
+ *                                           how many
  *   node_tc:      SEC tc     tc_decap       clsact ingress of a real server, *before* tc_director
  *                 SEC tc     tc_mss_clamp   clsact egress of a real server
+ *
+ * No packet depends on klvs_sweep: who meets an expired connection takes it out. But an expired
+ * one that nobody meets is still counted in klvs_real_conns; sweep before reading those counts.
  *
  * A node that is director and real server has two direct-action filters on ingress, tc_decap at
  * the lower preference: what it takes off its outer header goes straight to the stack
@@ -288,6 +294,8 @@ struct klvs_conn {
 KLVS_ASSERT_SIZE(struct klvs_conn, 64);
 
 #define KLVS_CONN_WAYS 8
+
+#define KLVS_SWEEP_SETS 16384 /* the most that one run of klvs_sweep visits */
 
 struct klvs_conn_set {
 	__u16 tags[KLVS_CONN_WAYS]; /* 16 bits of each entry's hash; 0 is a free way */

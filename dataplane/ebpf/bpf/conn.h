@@ -238,9 +238,12 @@ __noinline int conn_clean(__u32 handle, __u64 now, __u32 replace)
 		}
 		handle = peer;
 	}
-	if (now <= c->expires && !(replace && state_is_replaceable(KLVS_CTL_STATE(ctl))))
-		return 0;
-	return conn_remove(handle, ctl);
+	if (now > c->expires)
+		return conn_remove(handle, ctl);
+	/* What another CPU is setting up is not touched: it still writes to the entry. */
+	if (replace && state_is_replaceable(KLVS_CTL_STATE(ctl)) && !(ctl & CTL_PENDING))
+		return conn_remove(handle, ctl);
+	return 0;
 }
 
 /* A free way of a set, or -1; `*count` is how many there are. */

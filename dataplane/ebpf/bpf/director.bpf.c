@@ -262,6 +262,36 @@ int tc_director(struct __sk_buff *ctx)
 	return director(ctx);
 }
 
+struct klvs_sweep {
+	__u64 now;
+	__u32 first_set;
+	__u32 removed;
+};
+
+static long sweep_visit(__u32 n, void *data)
+{
+	struct klvs_sweep *sweep = data;
+
+	sweep->removed += conn_clean(1 + sweep->first_set * KLVS_CONN_WAYS + n, sweep->now, 0);
+	return 0;
+}
+
+/* A tc program, for one that takes locks cannot be SEC("syscall"); it is never attached. */
+SEC("tc")
+int klvs_sweep(struct __sk_buff *ctx)
+{
+	struct klvs_sweep sweep = {
+		.first_set = ctx->cb[0],
+		.now = bpf_jiffies64(),
+	};
+	__u32 sets = ctx->cb[1];
+
+	if (sets > KLVS_SWEEP_SETS)
+		sets = KLVS_SWEEP_SETS;
+	bpf_loop(sets * KLVS_CONN_WAYS, sweep_visit, &sweep, 0);
+	return sweep.removed;
+}
+
 SEC("syscall")
 int klvs_clock(struct klvs_clock *clock)
 {

@@ -171,6 +171,19 @@ TEST_P(ConnectionTest, AnExpiredConnectionIsAbsentAndItsCountsGo) {
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_connection", 1}}));
 }
 
+TEST_P(ConnectionTest, SweepingTakesOutWhatHasExpiredAndNothingElse) {
+  AddNat();
+  for (int i = 0; i < 20; ++i) director_.Run(ClientFrame("10.1.0.1", 40000 + i));
+  EXPECT_EQ(director_.Sweep(), 0u);
+  EXPECT_EQ(director_.Entries().size(), 20u);
+  const std::vector<klvs_conn*> all = director_.Entries();
+  for (size_t i = 0; i < 7; ++i) all[i]->expires = 0;
+  EXPECT_EQ(director_.Sweep(), 7u);
+  EXPECT_EQ(director_.Entries().size(), 13u);
+  EXPECT_EQ(director_.Entries(true).size(), 13u);
+  EXPECT_EQ(Counts(), (std::pair<uint32_t, uint32_t>{13, 0}));
+}
+
 TEST_P(ConnectionTest, UdpLives300SecondsAndIsNeverActive) {
   director_.Add({.protocol = 17, .reals = {{.address = "10.1.0.2"}, {.address = "10.1.0.3"}}});
   Frame frame = ClientFrame();

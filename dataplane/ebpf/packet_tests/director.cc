@@ -316,6 +316,21 @@ klvs_clock Director::Now() {
   return clock;
 }
 
+uint32_t Director::Sweep() {
+  const Bytes frame(64);
+  __sk_buff skb = {};
+  skb.cb[0] = 0;
+  skb.cb[1] = settings().conn_sets;
+  bpf_test_run_opts opts = {};
+  opts.sz = sizeof opts;
+  opts.data_in = frame.data();
+  opts.data_size_in = frame.size();
+  opts.ctx_in = &skb;
+  opts.ctx_size_in = sizeof skb;
+  Check(bpf_prog_test_run_opts(bpf_program__fd(tc_->progs.klvs_sweep), &opts) == 0, "klvs_sweep");
+  return opts.retval;
+}
+
 void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
   if (node_ == nullptr) {
     node_ = node_tc__open_and_load();

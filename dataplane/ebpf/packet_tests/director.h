@@ -114,6 +114,8 @@ class Director {
   klvs_counters RealCounters(uint32_t id);
   std::map<std::string, uint64_t> Drops();  // by name, without zeros
   klvs_clock Now();
+  // Runs klvs_sweep over the whole table; how many it took out.
+  uint32_t Sweep();
 
   void AddTunnelPeer(std::string_view director, std::string_view vip);
   void AddMssClamp(std::string_view vip, uint32_t mss);
