@@ -1,9 +1,9 @@
 """The operator against a real API server: pools, VIPs, groups, conditions, SIGKILL, change of leader.
 
+Everything is installed from dist/install.yaml, and the operators have the rights that it gives them.
 Nodes, LVSNodes and EndpointSlices are made by hand: no kubelet and no agent runs here.
 """
 
-import glob
 import json
 import os
 import signal
@@ -20,11 +20,11 @@ BINARY = next(p for p in ("operator/kube-lvs-operator", "bazel-bin/operator/kube
 
 
 class Operator:
-    def __init__(self, api, name):
+    def __init__(self, api, name, kubeconfig):
         self.name, self.log = name, api.path(f"{name}.log")
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
-                [os.path.abspath(BINARY), "--kubeconfig", api.kubeconfig, "--namespace=kube-lvs",
+                [os.path.abspath(BINARY), "--kubeconfig", kubeconfig, "--namespace=kube-lvs",
                  "--metrics-address=127.0.0.1:0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={"POD_NAME": name, "PATH": os.environ["PATH"]})
@@ -127,10 +127,11 @@ class Test:
     # ---- what is there before
 
     def set_up(self):
-        for path in sorted(glob.glob("crds/*.yaml")):
-            self.api.kubectl("apply", "-f", os.path.abspath(path))
+        install = ("apply", "--server-side", "-f", os.path.abspath("dist/install.yaml"))
+        self.api.kubectl(*install, check=False)  # the kind of the default group is not there yet
         self.api.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        for name in ("kube-lvs", "shop", "edge"):
+        wait_for("the kinds to be served", lambda: self.api.kubectl(*install, check=False).returncode == 0)
+        for name in ("shop", "edge"):
             self.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": {"tier": name}}})
         for name, address in (("a", "172.30.0.1"), ("b", "172.30.0.2"), ("c", "172.30.0.3")):
             labels = {"director": "yes"} if name != "c" else {}
@@ -146,8 +147,16 @@ class Test:
             "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
             "endpoints": self.endpoints(2, 1)})
         self.make(f"{LVS}/lvsaddresspools", self.kind("LVSAddressPool", "edge", {"addresses": ["192.0.2.16/28"]}))
-        self.make(f"{LVS}/lvsdirectorgroups", self.kind("LVSDirectorGroup", "default", {
-            "nodeSelector": {"matchLabels": {"director": "yes"}}}))
+        self.patch(f"{LVS}/lvsdirectorgroups/default",
+                   {"spec": {"nodeSelector": {"matchLabels": {"director": "yes"}, "matchExpressions": None}}})
+        # The operators' own rights.
+        token = self.api.kubectl("create", "token", "kube-lvs-operator", "-n", "kube-lvs").stdout.strip()
+        with open(self.api.kubeconfig) as f:
+            config = json.load(f)
+        config["users"][0]["user"]["token"] = token
+        self.operators_kubeconfig = self.api.path("operators-kubeconfig")
+        with open(self.operators_kubeconfig, "w") as f:
+            json.dump(config, f)
 
     @staticmethod
     def kind(kind, name, spec):
@@ -254,9 +263,8 @@ class Test:
             self.delete(f"{LVS}/lvsaddresspools/{name}")
         self.make(f"{LVS}/lvsaddresspools", self.kind("LVSAddressPool", "mine", {
             "addresses": ["198.51.100.0/30"], "namespaceSelector": {"matchLabels": {"tier": "edge"}}}))
-        self.service("foreign", addresses=[{"type": "Pool", "poolName": "mine"}])
-        self.expect("foreign", "AddressesAssigned", "False", "NotPermitted")
         self.patch("/api/v1/namespaces/shop", {"metadata": {"labels": {"tier": "edge"}}})
+        self.service("foreign", addresses=[{"type": "Pool", "poolName": "mine"}])
         self.expect("foreign", "AddressesAssigned", "True", "Assigned")
         self.patch("/api/v1/namespaces/shop", {"metadata": {"labels": {"tier": "shop"}}})
         self.expect("foreign", "AddressesAssigned", "True", "NotPermitted")
@@ -314,7 +322,7 @@ class Test:
         before = {s["metadata"]["name"]: s["status"]["addresses"] for s in self.get(SERVICES)["items"]}
         self.api.kubectl("delete", "crd", "lvsaddresspools.kube-lvs.io")
         self.expect("web", "AddressesAssigned", "True", "NotPermitted")
-        self.api.kubectl("apply", "-f", os.path.abspath("crds/lvsaddresspools.yaml"))
+        self.api.kubectl("apply", "--server-side", "-f", os.path.abspath("crds/lvsaddresspools.yaml"))
         self.api.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         self.make(f"{LVS}/lvsaddresspools", self.kind("LVSAddressPool", "edge", {"addresses": ["192.0.2.16/28"]}))
         self.expect("web", "AddressesAssigned", "True", "Assigned", 60)
@@ -334,7 +342,7 @@ def main():
 
         try:
             test.set_up()
-            operators = [Operator(api, "operator-0"), Operator(api, "operator-1")]
+            operators = [Operator(api, f"operator-{i}", test.operators_kubeconfig) for i in range(2)]
             run(test.group_gets_members_and_a_dataplane)
             run(test.service_gets_a_vip_and_becomes_ready)
             run(test.endpoints_are_counted)
@@ -344,7 +352,7 @@ def main():
             run(test.nothing_is_written_when_nothing_changes, operators)
             run(test.a_killed_leader_is_followed_and_no_vip_is_lost_or_granted_twice, operators)
             leader = next(o for o in operators if o.process.poll() is None)
-            fresh = Operator(api, "operator-2")
+            fresh = Operator(api, "operator-2", test.operators_kubeconfig)
             operators.append(fresh)
             run(test.sigterm_hands_over_at_once, leader, fresh)
             run(test.a_released_vip_rests)

@@ -120,6 +120,9 @@ Verdict JudgeDirector(const ServiceFacts& facts, const Director& director, bool 
     return {Truth::kUnknown, "Pending", director.node + ": its agent has not reported"};
   }
   if (const auto* report = ReportOf(*director.report, meta.uid)) {
+    if (report->generation != 0 && report->generation < meta.generation) {
+      return {Truth::kUnknown, "Pending", director.node + ": has not seen this generation yet"};
+    }
     return {Truth::kFalse, report->reason.empty() ? "Pending" : report->reason,
             director.node + ": " + report->message};
   }

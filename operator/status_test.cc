@@ -193,6 +193,11 @@ TEST_F(StatusTest, ProgrammedIsWhatAnsweringDirectorsSay) {
   EXPECT_EQ(Condition("Ready"), "True Ready");
   reports_["a"].status.services = {bad};
   EXPECT_EQ(Condition("Programmed"), "False Conflict");
+  // What it says is about a spec that was changed since.
+  reports_["a"].status.services[0].generation = 2;
+  EXPECT_EQ(Condition("Programmed"), "Unknown Pending");
+  reports_["a"].status.services[0].generation = 3;
+  EXPECT_EQ(Condition("Programmed"), "False Conflict");
   // Another service of the same name, long deleted.
   reports_["a"].status.services[0].uid = "u0";
   EXPECT_EQ(Condition("Programmed"), "True InSync");
