@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -294,7 +295,9 @@ absl::Status Run(const Flags& flags, Logger& log) {
       Capabilities can;
       can.agent_version = kVersion;
       if (CanDoEbpf(report.facts) && backends->EbpfStatus().ok()) can.dataplanes.push_back("eBPF");
-      if (report.facts.has_ipvs) can.dataplanes.push_back("IPVS");
+      if (std::ranges::find(report.readable, "IPVS") != report.readable.end()) {
+        can.dataplanes.push_back("IPVS");
+      }
       can.xdp_interfaces = backends->XdpInterfaces();
       reporter->Report(report, can);
     });

@@ -133,6 +133,8 @@ class KernelBackends final : public NodeBackends {
     };
     for (Backend* backend : {static_cast<Backend*>(&ipvs_), static_cast<Backend*>(&host_)}) {
       const absl::StatusOr<State> actual = backend->Read();
+      // What this kernel cannot do at all, it holds nothing of.
+      if (absl::IsFailedPrecondition(actual.status())) continue;
       note(backend->Name(), actual.status());
       if (!actual.ok()) continue;
       const Plan plan = Diff(State{}, *actual);
