@@ -44,6 +44,10 @@ def free_ports(count):
 
 
 class ApiServer:
+    def __init__(self, *flags):
+        """`flags` are added to the API server's."""
+        self.flags = flags
+
     def __enter__(self):
         for tool in ("clusterbox", "helm"):
             if not os.access(os.path.join(bin_dir(), tool), os.X_OK):
@@ -97,7 +101,7 @@ class ApiServer:
                     "--authorization-mode=Node,RBAC", "--token-auth-file=" + self.path("tokens.csv"),
                     "--cert-dir=" + self.path("certs"), "--bind-address=127.0.0.1",
                     f"--secure-port={self.port}", "--service-cluster-ip-range=10.96.0.0/16",
-                    "--allow-privileged=true")
+                    "--allow-privileged=true", *self.flags)
         deadline = time.monotonic() + 60
         while True:
             for process in self.processes:

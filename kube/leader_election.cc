@@ -1,7 +1,6 @@
 #include "kube/leader_election.h"
 
 #include <algorithm>
-#include <condition_variable>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -9,6 +8,7 @@
 
 #include "base/status.h"
 #include "kube/json.h"
+#include "kube/wait.h"
 
 namespace kube_lvs::kube {
 namespace {
@@ -43,14 +43,6 @@ absl::StatusOr<LeaseView> DecodeLease(const json& lease) {
   view.duration = std::chrono::seconds(std::clamp<int64_t>(seconds, 0, kMaxLeaseSeconds));
   KUBE_LVS_ASSIGN_OR_RETURN(view.transitions, JsonInt(lease, {"spec", "leaseTransitions"}));
   return view;
-}
-
-// Waits out `how_long`, or until `stop`.
-void Sleep(Duration how_long, const std::stop_token& stop) {
-  std::mutex alone;
-  std::unique_lock<std::mutex> lock(alone);
-  std::condition_variable_any never;
-  never.wait_for(lock, stop, how_long, [] { return false; });
 }
 
 }  // namespace
@@ -105,7 +97,7 @@ absl::Status LeaderElector::Run(std::stop_token stop) {
     }
     const auto wait =
         std::chrono::duration<double>(options_.times.retry_period) * random(generator);
-    Sleep(std::chrono::duration_cast<Duration>(wait), stop);
+    WaitFor(std::chrono::duration_cast<Duration>(wait), stop);
   }
   log_.Log(Level::kInfo, "became leader",
            {{"lease", options_.lease.Key()}, {"identity", options_.identity}});
@@ -121,13 +113,13 @@ absl::Status LeaderElector::Run(std::stop_token stop) {
           const std::lock_guard<std::mutex> lock(mu_);
           if (last_renewed_) left = *last_renewed_ + options_.times.renew_deadline - clock_.Now();
         }
-        Sleep(std::max<Duration>(left, std::chrono::milliseconds(1)), over.get_token());
+        WaitFor(std::max<Duration>(left, std::chrono::milliseconds(1)), over.get_token());
       }
       over.request_stop();
     });
     const std::jthread leading([this, &over] { lead_(over.get_token()); });
     while (!over.stop_requested()) {
-      Sleep(options_.times.retry_period, over.get_token());
+      WaitFor(options_.times.retry_period, over.get_token());
       if (over.stop_requested()) break;
       const absl::Status renewed = Attempt(over.get_token());
       if (renewed.ok() || over.stop_requested()) continue;

@@ -1,26 +1,14 @@
 #include "kube/reflector.h"
 
-#include <condition_variable>
 #include <nlohmann/json.hpp>
 #include <random>
 
 #include "base/status.h"
 #include "kube/json.h"
 #include "kube/reflector_state.h"
+#include "kube/wait.h"
 
 namespace kube_lvs::kube {
-namespace {
-
-// Waits out `how_long` or until `stop`.
-void Sleep(Duration how_long, const std::stop_token& stop) {
-  std::mutex alone;
-  std::unique_lock<std::mutex> lock(alone);
-  std::condition_variable_any never;
-  never.wait_for(lock, stop, how_long, [] { return false; });
-}
-
-}  // namespace
-
 ReflectorCore::ReflectorCore(const Client& client, ReflectorOptions options, Decode decode,
                              ObjectSink& sink, const Clock& clock, Logger& log)
     : client_(client),
@@ -40,7 +28,7 @@ absl::Status ReflectorCore::Run(std::stop_token stop) {
   };
   while (!stop.stop_requested()) {
     const ReflectorStep step = state.Next(random(generator));
-    if (step.wait > Duration::zero()) Sleep(step.wait, stop);
+    if (step.wait > Duration::zero()) WaitFor(step.wait, stop);
     if (stop.stop_requested()) break;
     if (step.action == ReflectorStep::Do::kList) {
       const absl::StatusOr<std::string> version = ListOnce(stop);

@@ -2,6 +2,10 @@
 #include "kube/rest_transport.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -173,6 +177,35 @@ TEST_F(RestTransportTest, StopEndsASilentStream) {
       {.target = "/api/v1/nodes?watch=true"}, [](std::string_view) { return absl::OkStatus(); },
       stop.get_token());
   EXPECT_TRUE(absl::IsCancelled(end.status())) << end.status();
+}
+
+// The TCP_USER_TIMEOUT of our sockets that are connected to `port`.
+std::vector<int> UserTimeouts(uint16_t port) {
+  std::vector<int> out;
+  for (int fd = 0; fd < 1024; ++fd) {
+    sockaddr_in peer = {};
+    socklen_t length = sizeof(peer);
+    if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) continue;
+    if (peer.sin_family != AF_INET || ntohs(peer.sin_port) != port) continue;
+    int value = 0;
+    length = sizeof(value);
+    if (getsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &value, &length) == 0) out.push_back(value);
+  }
+  return out;
+}
+
+TEST_F(RestTransportTest, StreamsSocketNoticesAPeerThatVanished) {
+  server_->Put(kNodes, Node("a"));
+  const std::string url = server_->Url();
+  const auto port = static_cast<uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
+  std::vector<int> timeouts;
+  (void)transport_->Stream({.target = "/api/v1/nodes?watch=true"},
+                           [&](std::string_view) {
+                             timeouts = UserTimeouts(port);
+                             return absl::CancelledError("enough");
+                           },
+                           {});
+  EXPECT_EQ(timeouts, (std::vector<int>{15'000}));
 }
 
 TEST_F(RestTransportTest, TheSinksErrorEndsTheStream) {

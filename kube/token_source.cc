@@ -9,11 +9,19 @@ namespace {
 
 constexpr auto kMaxAge = std::chrono::minutes(1);
 
+// Whether the text is a token that can stand in a header.
+bool Fits(const std::string& text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> TokenSource::Get() {
   const std::lock_guard<std::mutex> lock(mu_);
-  if (file_.empty()) return token_;
+  if (file_.empty()) {
+    if (!Fits(token_)) return absl::UnauthenticatedError("the token has bytes that no token has");
+    return token_;
+  }
   if (token_.empty() || clock_.Now() - read_at_ >= kMaxAge) {
     const absl::Status read = Read();
     if (!read.ok() && token_.empty()) return read;
@@ -37,9 +45,7 @@ absl::Status TokenSource::Read() {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
     text.pop_back();
   }
-  const bool fits =
-      std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
-  if (text.empty() || !fits) {
+  if (text.empty() || !Fits(text)) {
     return absl::UnauthenticatedError("token file " + file_ + ": holds no token");
   }
   token_ = std::move(text);

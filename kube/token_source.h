@@ -18,8 +18,8 @@ class TokenSource {
       : file_(config.token_file), clock_(clock), token_(file_.empty() ? config.token : "") {}
 
   // Empty if there is none. Reads the file when the last reading is a minute old; if that fails,
-  // the old token is used on, and kUnauthenticated is returned only if there never was one (or the
-  // file holds none that fits into a header).
+  // the old token is used on, and kUnauthenticated is returned only if there never was one that
+  // fits into a header.
   absl::StatusOr<std::string> Get();
 
   // After a 401 for `rejected`: whether there is another token now and a retry makes sense.

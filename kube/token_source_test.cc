@@ -33,6 +33,8 @@ TEST_F(TokenSourceTest, FixedTokenOrNone) {
   TokenSource source(config, clock_);
   EXPECT_EQ(*source.Get(), "t");
   EXPECT_FALSE(source.Renew("t"));
+  config.token = "a\r\nX-Injected: 1";
+  EXPECT_TRUE(absl::IsUnauthenticated(TokenSource(config, clock_).Get().status()));
 }
 
 TEST_F(TokenSourceTest, FileIsReadAgainAfterAMinute) {
