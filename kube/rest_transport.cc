@@ -124,6 +124,19 @@ absl::Status SetUpTls(const ClientConfig& config, boost::asio::ssl::context& con
   return absl::OkStatus();
 }
 
+// The server's address as the library takes it. It hands a host to the resolver as it stands in the
+// address, and an IPv6 address in brackets is no name to that; without them it takes what follows
+// the last colon for the port, which therefore must be there.
+std::string LibraryAddress(const std::string& server) {
+  const size_t open = server.find("://[");
+  const size_t close = server.find(']');
+  if (open == std::string::npos || close == std::string::npos || close < open) return server;
+  const std::string scheme = server.substr(0, open + 3);
+  std::string rest = server.substr(close + 1);
+  if (rest.empty()) rest = scheme == "https://" ? ":443" : ":80";
+  return scheme + server.substr(open + 4, close - open - 4) + rest;
+}
+
 web::http::method ToMethod(HttpMethod method) { return web::http::method(ToString(method)); }
 
 // One connection's handle as the library gives it: valid while a handler of the request runs.
@@ -134,12 +147,11 @@ struct SocketHandle {
 class RestTransport final : public HttpTransport {
  public:
   RestTransport(const ClientConfig& config, const Clock& clock)
-      : config_(config), base_(config.server), token_(config, clock) {
-    // When a name has several addresses, the library changes the connection under the handle.
-    std::string host = base_.host();
-    if (host.size() > 2 && host.front() == '[') host = host.substr(1, host.size() - 2);
-    one_address_ = IpAddress::Parse(host).ok();
-  }
+      : config_(config),
+        base_(LibraryAddress(config.server)),
+        // When a name has several addresses, the library changes the connection under the handle.
+        one_address_(IpAddress::Parse(base_.host()).ok()),
+        token_(config, clock) {}
 
   absl::StatusOr<HttpResponse> Send(const HttpRequest& request, std::stop_token stop) override {
     const Deadline deadline = std::chrono::steady_clock::now() + request.timeout;
@@ -360,7 +372,7 @@ class RestTransport final : public HttpTransport {
 
   const ClientConfig config_;
   const web::uri base_;
-  bool one_address_ = false;
+  const bool one_address_;
   TokenSource token_;
 
   std::mutex mu_;
@@ -379,7 +391,7 @@ absl::StatusOr<std::unique_ptr<HttpTransport>> NewRestTransport(const ClientConf
     // Another transport was first: there is one pool in a process.
   }
   try {
-    const web::uri base(config.server);
+    const web::uri base(LibraryAddress(config.server));
     if (base.host().empty() || (base.scheme() != "https" && base.scheme() != "http")) {
       return absl::InvalidArgumentError("server \"" + config.server + "\": is not an address");
     }

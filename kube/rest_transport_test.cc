@@ -70,6 +70,16 @@ TEST_F(RestTransportTest, QueryArrivesAsItWasEncoded) {
   EXPECT_EQ(server_->Requests().back(), "GET /api/v1/nodes?labelSelector=a%3Db%2C%21c&limit=500");
 }
 
+TEST_F(RestTransportTest, Ipv6AddressWorksAsWell) {
+  auto server = FakeApiServer::Start({.resources = {kNodes}, .ipv6 = true});
+  ASSERT_TRUE(server.ok()) << server.status();
+  server_ = *std::move(server);
+  transport_ = Connect(server_->Config());
+  const auto got = Get("/readyz");
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->body, "ok");
+}
+
 TEST_F(RestTransportTest, RefusedConnectionIsUnavailable) {
   const ClientConfig config = server_->Config();
   server_.reset();

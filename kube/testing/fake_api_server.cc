@@ -111,7 +111,9 @@ class Server final : public FakeApiServer {
     return config;
   }
 
-  std::string Url() const override { return "http://127.0.0.1:" + std::to_string(port_); }
+  std::string Url() const override {
+    return (options_.ipv6 ? "http://[::1]:" : "http://127.0.0.1:") + std::to_string(port_);
+  }
 
   void Inject(Fault fault) override {
     const std::lock_guard<std::mutex> lock(mu_);
@@ -370,17 +372,22 @@ class Server final : public FakeApiServer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FakeApiServer>> FakeApiServer::Start(Options options) {
-  UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t length = sizeof(address);
-  auto* const generic = reinterpret_cast<sockaddr*>(&address);
-  if (!listener.ok() || bind(listener.get(), generic, sizeof(address)) != 0 ||
-      listen(listener.get(), 64) != 0 || getsockname(listener.get(), generic, &length) != 0) {
+  UniqueFd listener(socket(options.ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in v4 = {};
+  v4.sin_family = AF_INET;
+  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in6 v6 = {};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_addr = in6addr_loopback;
+  auto* const address =
+      options.ipv6 ? reinterpret_cast<sockaddr*>(&v6) : reinterpret_cast<sockaddr*>(&v4);
+  socklen_t length = options.ipv6 ? sizeof(v6) : sizeof(v4);
+  if (!listener.ok() || bind(listener.get(), address, length) != 0 ||
+      listen(listener.get(), 64) != 0 || getsockname(listener.get(), address, &length) != 0) {
     return absl::UnavailableError(std::string("fake API server: ") + std::strerror(errno));
   }
-  return std::make_unique<Server>(std::move(options), std::move(listener), ntohs(address.sin_port));
+  const uint16_t port = ntohs(options.ipv6 ? v6.sin6_port : v4.sin_port);
+  return std::make_unique<Server>(std::move(options), std::move(listener), port);
 }
 
 }  // namespace kube_lvs::kube

@@ -51,9 +51,10 @@ class FakeApiServer {
     std::vector<std::pair<Resource, ListMap>> list_maps = {};
     std::string token = {};  // if set, a request without it answers 401
     std::chrono::milliseconds bookmark_interval{1000};
+    bool ipv6 = false;
   };
 
-  // Listens on 127.0.0.1, a port of the kernel's choice.
+  // Listens on 127.0.0.1 or ::1, a port of the kernel's choice.
   static absl::StatusOr<std::unique_ptr<FakeApiServer>> Start(Options options);
   virtual ~FakeApiServer() = default;  // closes all connections
 
