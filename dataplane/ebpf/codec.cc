@@ -88,8 +88,9 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
     return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler +
                                   "\"; use rr, wrr or mh, or dataplane IPVS");
   }
-  if (config.hash.source_port || config.hash.fallback) {
-    return Unimplemented(key, "hash flags need dataplane IPVS");
+  if ((config.hash.source_port || config.hash.fallback) && config.scheduler != "mh") {
+    return Invalid(ToString(key), "hash flags make no sense with scheduler \"" + config.scheduler +
+                                      "\"; use mh, or leave them out");
   }
   if (config.persistence) return Unimplemented(key, "persistence needs dataplane IPVS");
   if (config.one_packet) return Unimplemented(key, "one-packet scheduling needs dataplane IPVS");
@@ -138,6 +139,8 @@ klvs_service EncodeConfig(const ServiceConfig& config) {
   klvs_service out{};
   out.scheduler = static_cast<uint8_t>(*SchedulerByName(config.scheduler));
   if (config.source_nat) out.flags |= KLVS_SERVICE_SOURCE_NAT;
+  if (config.hash.source_port) out.flags |= KLVS_SERVICE_HASH_PORT;
+  if (config.hash.fallback) out.flags |= KLVS_SERVICE_HASH_FALLBACK;
   if (out.scheduler == KLVS_SCHEDULER_MH) out.table_size = kMaglevDefaultSize;
   return out;
 }

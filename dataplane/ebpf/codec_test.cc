@@ -43,14 +43,17 @@ TEST(Codec, AddressesLieAsOnTheWire) {
 
 TEST(Codec, ConfigsGoBothWays) {
   for (const char* scheduler : {"rr", "wrr", "mh"}) {
-    for (const bool source_nat : {false, true}) {
+    const bool mh = std::string(scheduler) == "mh";
+    for (int flags = 0; flags < (mh ? 8 : 2); ++flags) {
       ServiceConfig config;
       config.scheduler = scheduler;
-      config.source_nat = source_nat;
+      config.source_nat = (flags & 1) != 0;
+      config.hash.source_port = (flags & 2) != 0;
+      config.hash.fallback = (flags & 4) != 0;
       ASSERT_TRUE(CheckSupported(Key("192.0.2.1:80"), config).ok());
       const klvs_service record = EncodeConfig(config);
       EXPECT_EQ(*DecodeConfig(record), config);
-      EXPECT_EQ(record.table_size, config.scheduler == "mh" ? 4093U : 0U);
+      EXPECT_EQ(record.table_size, mh ? 4093U : 0U);
     }
   }
   klvs_service unknown{};
@@ -84,14 +87,21 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "wlc"; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.persistence = Persistence{}; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.one_packet = true; })},
-      {Key("192.0.2.1:80"), config([](auto& c) { c.hash.source_port = true; })},
-      {Key("192.0.2.1:80"), config([](auto& c) { c.hash.fallback = true; })},
   };
   for (const auto& [key, settings] : refused) {
     const absl::Status status = CheckSupported(key, settings);
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << ToString(key);
     EXPECT_EQ(Message(status).find(ToString(key)), 0U) << Message(status);
   }
+}
+
+TEST(Codec, HashFlagsAreForMaglevHashing) {
+  ServiceConfig config;
+  config.scheduler = "wrr";
+  config.hash.fallback = true;
+  const absl::Status status = CheckSupported(Key("192.0.2.1:80"), config);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(Message(status).find("wrr"), std::string::npos);
 }
 
 TEST(Codec, RealServersThatMakeNoSenseAreRefused) {

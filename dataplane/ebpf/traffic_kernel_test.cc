@@ -169,8 +169,8 @@ class TrafficTest : public testing::TestWithParam<Case> {
   // Tunnel: the real servers take off the outer header by our programs, too.
   void SetUpDecapsulation() {
     if (Method() != ForwardingMethod::kTunnel) return;
-    for (const auto& [host, name] : {std::pair{&real1_, "real1"}, std::pair{&real2_, "real2"}}) {
-      of_reals_.push_back(Open(*host, name));
+    for (Namespace* host : {&real1_, &real2_}) {
+      of_reals_.push_back(Open(*host, "real"));
       Apply(*host, of_reals_.back(),
             {AddItem{Attachment{"eth0"}}, AddItem{TunnelPeer{Ip("10.0.0.1"), Ip(kVip)}},
              AddItem{MssClamp{Ip(kVip), 1440}}});
@@ -220,9 +220,9 @@ class TrafficTest : public testing::TestWithParam<Case> {
   void WaitForNeighbours() {
     for (int round = 0; round < 50; ++round) {
       ASSERT_TRUE(director_.In([&] { return dataplane_.backend->Refresh(); }).ok());
+      const auto reals = GetArray<klvs_real>(*dataplane_.objects.maps, kRealsMap).value();
       int ready = 0;
-      for (const klvs_real& real :
-           GetArray<klvs_real>(*dataplane_.objects.maps, kRealsMap).value()) {
+      for (const klvs_real& real : reals) {
         ready += (real.flags & KLVS_REAL_L2) != 0;
       }
       if (ready == 2) return;

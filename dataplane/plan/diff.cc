@@ -35,8 +35,9 @@ void DiffService(const ServiceKey& key, const VirtualService& desired, const Vir
     }
   }
   // Added ones come first even when a later one's weight was raised: both only add capacity.
-  std::ranges::stable_partition(
-      steps, [](const Step& step) { return std::holds_alternative<AddReal>(step); });
+  // (Not the ranges form, whose result clang 14 cannot instantiate.)
+  std::stable_partition(steps.begin(), steps.end(),
+                        [](const Step& step) { return std::holds_alternative<AddReal>(step); });
   if (desired.config != actual.config) steps.push_back(SetService{key, desired.config});
   steps.insert(steps.end(), lowered.begin(), lowered.end());
   for (const RealServer& real : actual.reals) {
