@@ -92,6 +92,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     first.message = Cut(text, kMaxText);
     status.problems.push_back(std::move(first));
   }
+  std::set<std::string> omitted;
   for (const ServiceProblem& problem : report.service_problems) {
     const auto same = std::ranges::find(status.services, problem.uid, &api::NodeServiceReport::uid);
     if (same != status.services.end()) {
@@ -102,7 +103,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     }
     if (problem.uid.empty()) continue;  // of an object that the API server does not know
     if (status.services.size() >= kMaxServices) {
-      ++status.services_omitted;
+      omitted.insert(problem.uid);
       continue;
     }
     api::NodeServiceReport service;
@@ -114,6 +115,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     service.message = Cut(problem.message, kMaxText);
     status.services.push_back(std::move(service));
   }
+  status.services_omitted = static_cast<int64_t>(omitted.size());
   std::set<std::string> programmed;
   for (const auto& [key, origin] : report.origins) programmed.insert(origin.uid);
   for (const ServiceProblem& problem : report.service_problems) programmed.erase(problem.uid);
