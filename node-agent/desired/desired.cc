@@ -159,6 +159,9 @@ void Computation::Add(const api::LvsService& service) {
         reported.push_back(problem);
       }
     }
+    const Duration drain = std::chrono::seconds(service.spec.drain_timeout_seconds);
+    Duration& linger = out_.linger[vip];
+    linger = std::max(linger, drain);
     AddAsRealServer(service, *group, vip, resolution);
     if (director) AddAsDirector(service, *group, *dataplane, vip, resolution);
   }

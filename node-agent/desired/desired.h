@@ -16,6 +16,7 @@
 #include "dataplane/plan/drain.h"
 #include "kube/api/validate.h"
 #include "node-agent/desired/hold.h"
+#include "node-agent/desired/linger.h"
 #include "node-agent/desired/role.h"
 #include "node-agent/facts/facts.h"
 #include "node-agent/sources/snapshot.h"
@@ -48,6 +49,7 @@ struct Desired {
   std::vector<ServiceProblem> problems;
   std::map<ServiceKey, ServiceOrigin> origins;
   DrainTimeouts drain;
+  LingerTimes linger;
 };
 
 // `claims`: the VIPs to answer for now, by the election.

@@ -156,6 +156,11 @@ PassReport Agent::Pass() {
   report.origins = std::move(desired.origins);
   report.service_problems = std::move(desired.problems);
   State target = KeepHeld(std::move(desired.state), actual.state, desired.hold);
+  Lingering lingering =
+      Linger(std::move(target), actual.state, desired.linger, linger_clock_, begin);
+  target = std::move(lingering.desired);
+  linger_clock_ = std::move(lingering.clock);
+  if (lingering.next_check) next_pass_ = std::min(next_pass_, *lingering.next_check);
   const LeftOut left_out = LeaveOut(actual, target, report);
 
   Stats stats;

@@ -107,6 +107,7 @@ class Agent {
   std::optional<Duration> claim_lifetime_;
   Backoff backoff_;
   DrainClock drain_clock_;
+  LingerClock linger_clock_;
   std::optional<State> settled_target_;  // of the last pass, if it ended in sync: to tell drift
   std::map<std::string, std::string> logged_problems_;
   TimePoint next_pass_{};

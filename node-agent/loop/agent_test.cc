@@ -319,6 +319,35 @@ TEST_F(AgentTest, AVipIsSilentBeforeItIsThere) {
   EXPECT_TRUE(host_.state().items.contains(SilentVip{Ip("192.0.2.200")}));
 }
 
+TEST_F(AgentTest, ARealServerThatLeavesKeepsItsVipWhileDirectorsDrainIt) {
+  api::LvsService service = Service("web", "192.0.2.200", {"192.0.2.1", "192.0.2.9"});
+  service.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(service);
+  api::LvsDirectorGroup group;
+  group.meta.name = "default";
+  group.status.members = {{"other", "192.0.2.8"}};
+  group.spec.static_allowed_ranges = {"0.0.0.0/0"};
+  source_.Put(group);
+  agent_->Pass();
+  const State before = Node();
+  ASSERT_TRUE(before.items.contains(SilentVip{Ip("192.0.2.200")}));
+  service.spec.backends[0].static_reals.erase(service.spec.backends[0].static_reals.begin());
+  source_.Put(service);
+  agent_->Pass();
+  EXPECT_EQ(Node(), before);
+  clock_.Advance(std::chrono::seconds(60));
+  agent_->Pass();
+  EXPECT_EQ(Node(), State{});
+  // A service that is deleted goes at once.
+  service.spec.backends[0].static_reals[0].address = "192.0.2.1";
+  source_.Put(service);
+  agent_->Pass();
+  ASSERT_EQ(Node(), before);
+  source_.objects.erase(IdOf(service));
+  agent_->Pass();
+  EXPECT_EQ(Node(), State{});
+}
+
 TEST_F(AgentTest, WithoutProgramsOnTheUplinkItIsNotReadyAndAnswersForNothing) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
   ebpf_.SetFault([](const std::string& call) {
