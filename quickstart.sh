@@ -61,7 +61,7 @@ quietly() {
   "$@" >"$log" 2>&1 || { tail -30 "$log" >&2 && return 1; }
 }
 
-build() { bazel build "${BAZEL_FLAGS[@]}" -c opt //operator:kube-lvs-operator //node-agent:kube-lvs-agent //cli:lvsadm //e2e/bare:all; }
+build() { bazel build "${BAZEL_FLAGS[@]}" //operator:kube-lvs-operator //node-agent:kube-lvs-agent //cli:lvsadm //e2e/bare:all; }
 
 answers() { # VIP: within 30 s
   local end=$((SECONDS + 30))
