@@ -458,6 +458,18 @@ TEST_F(EbpfBackendTest, AServiceThatCannotBeWrittenLeavesNoVipBehind) {
   EXPECT_EQ(Address("192.0.2.1").flags, 0U);
 }
 
+TEST_F(EbpfBackendTest, AVipThatCouldNotBeRemovedIsRemovedLater) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}}).ok());
+  maps_.fault = [](std::string_view map) {
+    return map == kAddressesMap ? absl::UnavailableError("busy") : absl::OkStatus();
+  };
+  ASSERT_TRUE(Do({RemoveService{web_}}).ok());
+  EXPECT_EQ(Address("192.0.2.1").flags, KLVS_ADDRESS_VIP);
+  maps_.fault = nullptr;
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("192.0.2.1").flags, 0U);
+}
+
 TEST_F(EbpfBackendTest, StepsThatDoNotFitWhatIsThereAreRefused) {
   ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
   const ServiceKey none = Key("192.0.2.2:80");

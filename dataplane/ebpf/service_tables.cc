@@ -396,8 +396,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
     const bool shared =
         before && before->value.table_size != 0 && before->value.table_base == claim.table.base;
     if (!shared) table_extents_->Free(claim.table, now);
-    // A VIP without any service would only drop packets. Should this fail too, a start mends it.
-    if (made_vip) addresses_.RemoveVip(vip).IgnoreError();
+    if (made_vip) stale_vips_.insert(vip);
     return status;
   };
   if (absl::Status s = TakeIds(key, wanted, claim); !s.ok()) return fail(s);
@@ -478,15 +477,26 @@ absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
   if (const auto count = services_of_vip_.find(vip);
       count != services_of_vip_.end() && --count->second == 0) {
     services_of_vip_.erase(count);
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto address, addresses_.Find(vip));
-    if (address && (address->flags & KLVS_ADDRESS_ANSWER_ARP) == 0) {
-      return addresses_.RemoveVip(vip);
+    stale_vips_.insert(vip);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::RemoveStaleVips() {
+  for (auto vip = stale_vips_.begin(); vip != stale_vips_.end();) {
+    if (!HasServices(*vip)) {
+      KUBE_LVS_ASSIGN_OR_RETURN(const auto address, addresses_.Find(*vip));
+      if (address && (address->flags & KLVS_ADDRESS_ANSWER_ARP) == 0) {
+        KUBE_LVS_RETURN_IF_ERROR(addresses_.RemoveVip(*vip));
+      }
     }
+    vip = stale_vips_.erase(vip);
   }
   return absl::OkStatus();
 }
 
 absl::Status ServiceTables::Sweep(TimePoint now) {
+  KUBE_LVS_RETURN_IF_ERROR(RemoveStaleVips());
   std::set<uint32_t> referred;
   for (auto rest = real_rests_since_.begin(); rest != real_rests_since_.end();) {
     const auto& [key, since] = *rest;

@@ -101,6 +101,8 @@ class ServiceTables {
   absl::StatusOr<std::vector<klvs_real>> PrepareReals(const VirtualService& wanted,
                                                       const Claim& claim);
   void Retire(const RealKey& key, TimePoint now);
+  // VIPs that lost their last service and are not answered for: they would only drop packets.
+  absl::Status RemoveStaleVips();
 
   MapStore& maps_;
   Addresses& addresses_;
@@ -121,6 +123,7 @@ class ServiceTables {
   std::map<IpAddress, int> services_of_vip_;
   std::map<RealKey, TimePoint> real_rests_since_;
   std::map<ServiceKey, TimePoint> service_rests_since_;
+  std::set<IpAddress> stale_vips_;
   bool nat_changed_ = false;  // KeepNat may have something to take away
 };
 
