@@ -17,6 +17,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "base/status.h"
@@ -57,8 +58,10 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
        object = nl_cache_get_next(object)) {
     auto* link = reinterpret_cast<rtnl_link*>(object);
     const char* name = rtnl_link_get_name(link);
-    // AF_BRIDGE entries of the same link have the same index and say less.
-    if (name == nullptr || rtnl_link_get_family(link) != AF_UNSPEC) continue;
+    // A bridge itself comes as AF_BRIDGE; so do entries about its ports, which say less.
+    const char* kind = rtnl_link_get_type(link);
+    const bool bridge = kind != nullptr && std::string_view(kind) == "bridge";
+    if (name == nullptr || (rtnl_link_get_family(link) != AF_UNSPEC && !bridge)) continue;
     InterfaceFacts interface;
     interface.name = name;
     interface.index = static_cast<uint32_t>(rtnl_link_get_ifindex(link));
@@ -66,7 +69,7 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
     const unsigned flags = rtnl_link_get_flags(link);
     interface.up = (flags & IFF_UP) != 0;
     interface.loopback = (flags & IFF_LOOPBACK) != 0;
-    if (const char* kind = rtnl_link_get_type(link)) interface.kind = kind;
+    if (kind != nullptr) interface.kind = kind;
     const nl_addr* mac = rtnl_link_get_addr(link);
     if (mac != nullptr && nl_addr_get_len(mac) == interface.mac.bytes.size()) {
       std::memcpy(interface.mac.bytes.data(), nl_addr_get_binary_addr(mac),

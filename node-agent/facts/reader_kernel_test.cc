@@ -1,0 +1,28 @@
+// Facts of a network namespace that the test made.
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include <cstdlib>
+
+#include "base/status.h"
+#include "node-agent/facts/reader.h"
+
+namespace kube_lvs {
+namespace {
+
+TEST(ReaderKernel, PodsBehindABridgeAreReachedThroughIt) {
+  ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
+  ASSERT_EQ(std::system("ip link set lo up && ip link add name cni0 type bridge && "
+                        "ip link set cni0 up && ip addr add 10.244.2.1/24 dev cni0"),
+            0);
+  const auto facts = NewKernelFactsReader("n1", std::nullopt)->Read();
+  ASSERT_TRUE(facts.ok()) << Message(facts.status());
+  ASSERT_TRUE(facts->interfaces.contains("cni0"));
+  EXPECT_EQ(facts->interfaces.at("cni0").kind, "bridge");
+  const InterfaceFacts* towards = InterfaceTowards(*facts, *IpAddress::Parse("10.244.2.3"));
+  ASSERT_NE(towards, nullptr);
+  EXPECT_EQ(towards->name, "cni0");
+}
+
+}  // namespace
+}  // namespace kube_lvs
