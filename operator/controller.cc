@@ -124,8 +124,8 @@ struct Controller::Memory {
   std::map<std::string, int> group_sizes;
   std::map<std::string, std::shared_ptr<const api::LvsDirectorGroup>> groups;  // as last looked at
 
-  std::set<std::string> waiting;       // for an address
-  std::set<std::string> unprogrammed;  // Programmed is not True
+  std::map<std::string, std::string> waiting;  // for an address -> why
+  std::set<std::string> unprogrammed;          // Programmed is not True
   std::set<std::string> not_ready;
 
   WrittenMap<api::LvsService> written_services;
@@ -166,7 +166,7 @@ struct Controller::Memory {
   }
   // An address was given back: it may be had after its rest.
   void QueueWaiting() {
-    for (const std::string& service : waiting) {
+    for (const auto& [service, why] : waiting) {
       QueueLater(Kind::kService, service, kRest + std::chrono::milliseconds(10));
     }
   }
@@ -391,7 +391,7 @@ std::optional<Controller::Write> Controller::PlanService(const std::string& key)
     if (allocation->satisfied) {
       memory.waiting.erase(key);
     } else {
-      memory.waiting.insert(key);
+      memory.waiting[key] = allocation->reason;
       if (allocation->retry_at) {
         memory.QueueLater(Kind::kService, key, *allocation->retry_at - now);
       }
@@ -796,8 +796,11 @@ void Controller::Tick() {
   Memory& memory = *memory_;
   const std::map<std::string, std::string> unreadable = cluster_.UnreadableServices();
   for (const auto& [key, why] : unreadable) memory.Queue(Kind::kService, key);
-  // Two that are in each other's way may have made room meanwhile.
-  for (const std::string& service : memory.waiting) memory.Queue(Kind::kService, service);
+  // Whoever was in their way may have changed its ports meanwhile. (What is given back, and pools
+  // that change, make the others due.)
+  for (const auto& [service, why] : memory.waiting) {
+    if (why == kAddressConflict) memory.Queue(Kind::kService, service);
+  }
   // Unreadable ones that are gone now: no store has told us.
   std::vector<std::string> known;
   for (const IpAddress& vip : memory.book.Vips()) {

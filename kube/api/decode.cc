@@ -369,10 +369,11 @@ LvsNode::Status ReadNodeStatus(Reader in) {
   LvsNode::Status out;
   out.agent_version = in.String("agentVersion");
   out.address = in.String("address");
-  out.role = in.OneOf("role", {"Director", "RealServer", "DirectorAndRealServer", "None"}, "");
+  // Words that a newer agent may have more of are taken as they are.
+  out.role = in.String("role");
   out.director_group = in.String("directorGroup");
   out.epoch = in.Int("epoch", 0, kMaxInt64, 0);
-  out.dataplane = in.OneOf("dataplane", {"IPVS", "eBPF"}, "");
+  out.dataplane = in.String("dataplane");
   out.answers_for = in.Strings("answersFor", 4096);
   out.programmed_resource_version = in.String("resourceVersion");
   out.services_programmed = static_cast<int32_t>(in.Int("servicesProgrammed", 0, kMaxInt32, 0));
@@ -394,10 +395,9 @@ LvsNode::Status ReadNodeStatus(Reader in) {
     out.schedulers = can.Strings("schedulers", 64);
     out.tunnels = can.Strings("tunnels", 8);
     can.List("interfaces", 64, [&](Reader& item) {
-      out.interfaces.push_back(
-          {.name = item.String("name"),
-           .mtu = static_cast<int32_t>(item.Int("mtu", 0, kMaxInt32, 0)),
-           .xdp_native = item.OneOf("xdpMode", {"Native", "None"}, "None") == "Native"});
+      out.interfaces.push_back({.name = item.String("name"),
+                                .mtu = static_cast<int32_t>(item.Int("mtu", 0, kMaxInt32, 0)),
+                                .xdp_native = item.String("xdpMode") == "Native"});
     });
   }
   in.List("problems", 32, [&](Reader& item) {
