@@ -393,6 +393,8 @@ absl::StatusOr<std::vector<AttachReport>> EbpfBackend::Attachments() {
 
 absl::StatusOr<Stats> EbpfBackend::ReadStats() {
   Stats out;
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps_.Capacity(kConnsMap));
+  KUBE_LVS_RETURN_IF_ERROR(programs_.SweepConnections(sets));
   KUBE_LVS_RETURN_IF_ERROR(services_->ReadStats(out));
   for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(kDropsMap, AsBytes(reason)));

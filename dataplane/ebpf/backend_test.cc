@@ -516,6 +516,7 @@ TEST_F(EbpfBackendTest, CountersOfAllCpusAreSummed) {
   }
   Conns()[real] = klvs_real_conns{5, 2, {}};
   const Stats stats = *backend_->ReadStats();
+  EXPECT_GT(programs_.swept_sets, 0U);  // before the counts are read
   EXPECT_EQ(stats.services.at(web_), (Counters{6, 60, 6}));
   const RealServerStats& of_real = stats.reals.at({web_, Real("10.0.0.1:80").at});
   EXPECT_EQ(of_real.counters, (Counters{12, 6, 0}));

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/status.h"
+#include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/bpf_maps.h"
 
 namespace kube_lvs::ebpf {
@@ -254,6 +255,24 @@ absl::StatusOr<bool> BpfHooks::HasOlder(const Link& link) const {
     }
   }
   return false;
+}
+
+absl::Status BpfHooks::SweepConnections(uint32_t sets) {
+  const std::array<uint8_t, 64> frame{};  // the kernel wants one
+  for (uint32_t first = 0; first < sets; first += KLVS_SWEEP_SETS) {
+    __sk_buff context{};
+    context.cb[0] = first;
+    context.cb[1] = std::min<uint32_t>(sets - first, KLVS_SWEEP_SETS);
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.data_in = frame.data();
+    options.data_size_in = frame.size();
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof context;
+    const int result = bpf_prog_test_run_opts(programs_.sweep.fd.get(), &options);
+    if (result != 0) return BpfError("sweeping the connection table", -result);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace kube_lvs::ebpf

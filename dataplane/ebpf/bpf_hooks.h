@@ -31,6 +31,7 @@ struct ProgramSet {
   Program tc_director;
   Program tc_decap;
   Program tc_mss_clamp;
+  Program sweep;  // never hooked in
 };
 
 class BpfHooks final : public Programs {
@@ -45,6 +46,7 @@ class BpfHooks final : public Programs {
   absl::StatusOr<AttachReport> Attach(const Link& link) override;
   absl::Status Detach(const Link& link) override;
   absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) override;
+  absl::Status SweepConnections(uint32_t sets) override;
 
   // Whether a program of an older set is hooked in there.
   absl::StatusOr<bool> HasOlder(const Link& link) const;

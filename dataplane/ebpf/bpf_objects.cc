@@ -202,6 +202,7 @@ absl::StatusOr<ProgramSet> OpenSet(const std::string& dir) {
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_director, OpenPinnedProgram(dir + "/tc_director"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_decap, OpenPinnedProgram(dir + "/tc_decap"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_mss_clamp, OpenPinnedProgram(dir + "/tc_mss_clamp"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.sweep, OpenPinnedProgram(dir + "/klvs_sweep"));
   return out;
 }
 

@@ -38,6 +38,10 @@ class Programs {
 
   // What is there: nothing unless all that Attach would do is in place.
   virtual absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) = 0;
+
+  // Takes expired connections out of the table, which has `sets` sets. The programs do so with
+  // those they meet; this is for exact counts in klvs_real_conns.
+  virtual absl::Status SweepConnections(uint32_t sets) = 0;
 };
 
 }  // namespace kube_lvs::ebpf

@@ -70,6 +70,7 @@ class FakePrograms final : public Programs {
  public:
   std::set<uint32_t> attached;  // by interface number
   absl::Status refuse;          // what Attach returns when not OK
+  uint32_t swept_sets = 0;      // by the last SweepConnections
 
   absl::StatusOr<AttachReport> Attach(const Link& link) override {
     if (!refuse.ok()) return refuse;
@@ -83,6 +84,10 @@ class FakePrograms final : public Programs {
   absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) override {
     if (!attached.contains(link.index)) return std::optional<AttachReport>();
     return std::optional<AttachReport>(Report(link));
+  }
+  absl::Status SweepConnections(uint32_t sets) override {
+    swept_sets = sets;
+    return absl::OkStatus();
   }
 
  private:
