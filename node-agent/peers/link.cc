@@ -206,7 +206,6 @@ void PeerLink::Receive(int fd, Family family) {
 
 void PeerLink::Tick(int v4, int v6) {
   Election::Due due;
-  std::optional<IpAddress> self;
   {
     const std::lock_guard<std::mutex> lock(mu_);
     if (!active_) return;
