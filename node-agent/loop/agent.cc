@@ -12,7 +12,7 @@
 namespace kube_lvs {
 namespace {
 
-// Netlink tells of our own changes too; one look after them is enough.
+// Netlink tells of our own changes too, and of much else: at most so often a look.
 constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(5);
 
@@ -65,24 +65,35 @@ Agent::Agent(DesiredSource& source, FactsReader& facts, std::vector<Backend*> ba
       options_(std::move(options)) {}
 
 absl::Status Agent::Run(std::stop_token stop) {
-  TimePoint last_pass = clock_.Now() - kNetlinkPause;
+  TimePoint last_look = clock_.Now() - kNetlinkPause;
+  std::optional<TimePoint> look_at_facts;
   next_pass_ = clock_.Now();
   while (!stop.stop_requested()) {
     const TimePoint now = clock_.Now();
+    if (look_at_facts.has_value() && now >= *look_at_facts) {
+      look_at_facts.reset();
+      last_look = now;
+      // On a busy node netlink has much to tell that is none of ours.
+      const absl::StatusOr<NodeFacts> facts = facts_reader_.Read();
+      if (!facts.ok() || facts_ != *facts) next_pass_ = now;
+    }
     if (now >= next_pass_) {
-      last_pass = now;
       Pass();
       KeepClaims();
       continue;
     }
-    uint8_t reasons = wakeup_.Wait(stop, std::min(next_pass_, now + claim_interval_));
-    const bool ways = (reasons & static_cast<uint8_t>(WakeReason::kWays)) != 0;
-    reasons &= ~static_cast<uint8_t>(WakeReason::kWays);
-    if (reasons == static_cast<uint8_t>(WakeReason::kNetlink)) {
-      next_pass_ = std::min(next_pass_, last_pass + kNetlinkPause);
-    } else if (reasons != 0) {
-      next_pass_ = clock_.Now();
+    uint8_t reasons = wakeup_.Wait(stop, std::min({next_pass_, now + claim_interval_,
+                                                   look_at_facts.value_or(TimePoint::max())}));
+    const auto take = [&reasons](WakeReason reason) {
+      const bool there = (reasons & static_cast<uint8_t>(reason)) != 0;
+      reasons &= static_cast<uint8_t>(~static_cast<uint8_t>(reason));
+      return there;
+    };
+    const bool ways = take(WakeReason::kWays);
+    if (take(WakeReason::kNetlink) && !look_at_facts.has_value()) {
+      look_at_facts = std::max(clock_.Now(), last_look + kNetlinkPause);
     }
+    if (reasons != 0) next_pass_ = clock_.Now();
     if (ways || clock_.Now() >= next_refresh_) Refresh();
     KeepClaims();
   }

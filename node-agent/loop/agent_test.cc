@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <condition_variable>
 #include <random>
+#include <thread>
 
 #include "base/status.h"
 #include "dataplane/model/testing/fake_backend.h"
@@ -375,6 +377,62 @@ TEST_F(AgentTest, UnreadableFactsChangeNothing) {
   Restart();
   agent_->Pass();
   EXPECT_EQ(Node(), before);
+}
+
+// The loop itself, on the machine's clock.
+TEST(AgentLoop, WakesForObjectsAndForOtherFactsAndEndsWhenAsked) {
+  FakeBackend ebpf("eBPF", TakenByEbpf), ipvs("IPVS", TakenByIpvs), host("host", TakenByHost);
+  class LockedSource final : public DesiredSource {
+   public:
+    SnapshotPtr Get() override {
+      const std::lock_guard<std::mutex> lock(mu);
+      return source.Get();
+    }
+    absl::Status Run(std::stop_token, std::function<void()>) override { return absl::OkStatus(); }
+    std::mutex mu;
+    FixedSource source;
+  } source;
+  class LockedFacts final : public FactsReader {
+   public:
+    absl::StatusOr<NodeFacts> Read() override {
+      const std::lock_guard<std::mutex> lock(mu);
+      return fixed.facts;
+    }
+    std::mutex mu;
+    FixedFacts fixed;
+  } facts;
+  FixedPeers peers;
+  SystemClock clock;
+  NoLog log;
+  Agent agent(source, facts, {&ebpf, &ipvs, &host}, peers, clock, log, AgentOptions{});
+  std::mutex mu;
+  std::condition_variable changed;
+  std::vector<std::pair<size_t, size_t>> passes;  // services and interfaces that each saw
+  agent.AddObserver([&](const PassReport& report) {
+    const std::lock_guard<std::mutex> lock(mu);
+    passes.emplace_back(report.snapshot->services->size(), report.facts.interfaces.size());
+    changed.notify_all();
+  });
+  std::jthread thread([&agent](std::stop_token stop) { EXPECT_TRUE(agent.Run(stop).ok()); });
+  const auto seen = [&](size_t services, size_t interfaces) {
+    std::unique_lock<std::mutex> lock(mu);
+    return changed.wait_for(lock, std::chrono::seconds(10), [&] {
+      return !passes.empty() && passes.back() == std::pair(services, interfaces);
+    });
+  };
+  EXPECT_TRUE(seen(0, 1));
+  {
+    const std::lock_guard<std::mutex> lock(source.mu);
+    source.source.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  }
+  agent.wakeup().Wake(WakeReason::kSource);
+  EXPECT_TRUE(seen(1, 1));
+  {
+    const std::lock_guard<std::mutex> lock(facts.mu);
+    facts.fixed.facts.interfaces["eth1"] = {};
+  }
+  agent.wakeup().Wake(WakeReason::kNetlink);
+  EXPECT_TRUE(seen(1, 2));
 }
 
 // Law 6: with any share of failing calls below 1, repeated passes reach what is desired, and once
