@@ -164,7 +164,7 @@ HealthCheck ReadHealthCheck(Reader in) {
   out.success_threshold = ReadU32(in, "successThreshold", 1, 100, 2);
   if (in.Has("http")) {
     Reader http = in.Object("http");
-    out.http.emplace();
+    out.http = HealthCheck::Http{};
     out.http->host = http.String("host");
     out.http->path = http.String("path", "/");
     if (http.Has("expectedStatuses")) {

@@ -174,7 +174,8 @@ absl::StatusOr<Applied> ApplyFields(const json& live, const Ownership& owners,
   KUBE_LVS_ASSIGN_OR_RETURN(const auto present, Fields(live, list_maps));
   Applied out{live, owners};
   std::string conflicts;
-  for (const auto& [path, value] : wanted) {
+  for (const auto& [wanted_path, value] : wanted) {
+    const FieldPath& path = wanted_path;  // clang 14 captures no structured bindings
     const auto is = present.find(path);
     if (is != present.end() && is->second == value) continue;
     // To want an object, whatever is in it, is no conflict with what others put into it.
