@@ -1,0 +1,141 @@
+#!/bin/bash
+# Runs in a guest: a client, a router, a director and three real servers, as e2e/bare/up draws them,
+# each a network namespace with an agent of its own (but client and router), and the services of
+# examples/bare with the IPVS dataplane. Prints "ok ..." a case; the first that fails ends it.
+set -euo pipefail
+LAN=10.77.0
+# shellcheck disable=SC2034  # machine_PID variables are read by name
+declare -A agents address=([router]=254 [d1]=11 [r1]=21 [r2]=22 [r3]=23)
+
+on() { local machine=$1 && shift && nsenter --net="/run/netns/$machine" "$@"; }
+
+fail() {
+  echo "FAILED: $*"
+  echo "-- rules of d1" && on d1 ipvsadm -Ln
+  for machine in d1 r1 r2 r3; do
+    echo "-- agent of $machine" && tail -n 12 "/run/$machine.log"
+    ip -n "$machine" -brief addr
+  done
+  on d1 nft list ruleset
+  echo "-- kernel" && dmesg | tail -n 8
+  exit 1
+}
+
+within() {  # SECONDS WHAT COMMAND...
+  local end=$((SECONDS + $1)) what=$2
+  shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ "$SECONDS" -le "$end" ] || fail "$what"
+    sleep 0.2
+  done
+}
+
+start_agent() {  # MACHINE
+  mkdir -p "/run/$1/state" "/run/$1/run"
+  # Not through on: the process is to be the agent itself.
+  nsenter --net="/run/netns/$1" ./kube-lvs-agent --manifests site --node-name "$1" --node-ip "$LAN.${address[$1]}" \
+    --bpf-dir "/sys/fs/bpf/$1" --state-dir "/run/$1/state" --run-dir "/run/$1/run" \
+    --metrics-address "127.0.0.1:9474" >>"/run/$1.log" 2>&1 &
+  agents[$1]=$!
+}
+
+# Who answers at a VIP: r1, r2 or r3. (The guest's wget is static, and crashes looking up names.)
+# shellcheck disable=SC2016  # for the inner shell
+get() {
+  on client timeout 20 bash -c \
+    'exec 3<>"/dev/tcp/$0/80" && printf "GET / HTTP/1.0\r\n\r\n" >&3 && grep -x "r[123]" <&3' "$1"
+}
+rules() { on d1 ipvsadm -Sn; }
+# Counts who answers: tally VIP REQUESTS -> "r1 6,r2 4,r3 2,".
+tally() {
+  for ((i = 0; i < $2; i++)); do get "$1" || echo nobody; done | sort | uniq -c |
+    awk '{ printf "%s %s,", $2, $1 }'
+}
+expect_tally() {  # WHAT VIP REQUESTS WANTED
+  local got
+  got=$(tally "$2" "$3")
+  [ "$got" = "$4" ] || fail "$1: wanted $4, got $got"
+  echo "ok $1: $got"
+}
+
+for machine in lan router client d1 r1 r2 r3; do
+  ip netns add "$machine"
+  ip -n "$machine" link set lo up
+done
+ip -n lan link add name br0 type bridge
+ip -n lan link set br0 up
+for machine in "${!address[@]}"; do
+  ip -n lan link add name "p-$machine" type veth peer name eth0 netns "$machine"
+  ip -n lan link set "p-$machine" master br0 up
+  ip -n "$machine" link set eth0 up
+  ip -n "$machine" addr add "$LAN.${address[$machine]}/24" dev eth0
+done
+ip -n router link add name eth1 type veth peer name eth0 netns client
+ip -n router link set eth1 up
+ip -n router addr add 198.51.100.1/24 dev eth1
+ip -n client link set eth0 up
+ip -n client addr add 198.51.100.10/24 dev eth0
+ip -n client route add default via 198.51.100.1
+on router sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+for machine in d1 r1 r2 r3; do ip -n "$machine" route add default via $LAN.254; done
+for machine in r1 r2 r3; do
+  mkdir "www-$machine"
+  echo "$machine" >"www-$machine/index.html"
+  for port in 80 8080; do on "$machine" busybox httpd -p "0.0.0.0:$port" -h "/test/www-$machine"; done
+done
+
+# The site as it is, but IPVS and one director.
+sed -i 's/dataplane: eBPF/dataplane: IPVS/; /node: d2/d' site/group.yaml
+grep -q 'dataplane: IPVS' site/group.yaml || fail "the examples' group has no dataplane to change"
+# Four agents at once would each have the kernel ask for these, which takes minutes in emulation.
+modprobe -a ip_vs ip_vs_rr ip_vs_wrr nf_tables nft_ct nft_masq nft_chain_nat
+for machine in d1 r1 r2 r3; do start_agent "$machine"; done
+for vip in 201 202 203; do within 240 "VIP $LAN.$vip never answered" get $LAN.$vip; done
+within 60 "not all services have their three real servers" \
+  sh -c "[ \$(nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -c -- '-a ') = 18 ]"
+echo "ok three services from files, in the kernel's IPVS:" && on d1 ipvsadm -Ln
+
+expect_tally "NAT in proportion 3:2:1" $LAN.201 12 "r1 6,r2 4,r3 2,"
+expect_tally "DirectRouting in turn" $LAN.202 12 "r1 4,r2 4,r3 4,"
+expect_tally "Tunnel in proportion 2:1:1" $LAN.203 12 "r1 6,r2 3,r3 3,"
+
+before=$(rules)
+for machine in d1 r1 r2 r3; do kill -KILL "${agents[$machine]}"; done
+wait "${agents[@]}" 2>/dev/null || :
+[ "$(rules)" = "$before" ] || fail "rules went with their agent"
+for vip in 201 202 203; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
+for machine in d1 r1 r2 r3; do : >"/run/$machine.log"; start_agent "$machine"; done
+within 60 "no agent started again" on d1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9474'
+sleep 2
+[ "$(rules)" = "$before" ] || fail "a restarted agent changed rules"
+! grep -q '"plan applied"\|drift' /run/d1.log || fail "a restarted agent applied something"
+echo "ok every agent killed and started again: nothing changed"
+
+sed -i 's/weight: 3}/weight: 0}/' site/nat.yaml
+within 40 "a changed weight was not applied" \
+  sh -c "nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -q -- '-t $LAN.201:80 -r $LAN.21:8080 -m -w 0'"
+expect_tally "NAT without r1" $LAN.201 6 "r2 4,r3 2,"
+
+on d1 ipvsadm -A -t 192.0.2.99:80 -s rr
+rm site/direct-routing.yaml
+within 40 "a deleted service is still there" \
+  sh -c "! nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -q $LAN.202"
+on d1 ipvsadm -Sn | grep -q 192.0.2.99 || fail "another owner's service was removed"
+get $LAN.203 >/dev/null || fail "deleting one service broke another"
+echo "ok a deleted service is gone, the others and another owner's stay"
+
+for machine in d1 r1 r2 r3; do
+  kill -TERM "${agents[$machine]}" || fail "the agent of $machine ended by itself"
+done
+wait "${agents[@]}" || fail "an agent did not end well"
+get $LAN.203 >/dev/null || fail "a stopped agent took its services along"
+for machine in d1 r1 r2 r3; do
+  on "$machine" ./kube-lvs-agent --cleanup --node-name "$machine" --bpf-dir "/sys/fs/bpf/$machine" \
+    --state-dir "/run/$machine/state" --run-dir "/run/$machine/run" >>"/run/$machine.log" 2>&1 ||
+    fail "--cleanup on $machine"
+done
+[ "$(rules)" = "-A -t 192.0.2.99:80 -s rr" ] || fail "--cleanup left rules, or took another's"
+for machine in d1 r1 r2 r3; do
+  [ -z "$(ip -n "$machine" addr show to $LAN.200/28)" ] || fail "--cleanup left a VIP on $machine"
+done
+echo "ok --cleanup leaves nothing but another owner's service"
