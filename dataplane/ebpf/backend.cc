@@ -11,7 +11,8 @@
 namespace kube_lvs::ebpf {
 namespace {
 
-constexpr Duration kAskAgain = std::chrono::seconds(1);  // for a neighbour that is silent
+constexpr Duration kSweepEvery = std::chrono::seconds(1);  // it reads some 40 MB
+constexpr Duration kAskAgain = std::chrono::seconds(1);    // for a neighbour that is silent
 
 absl::Status RefuseIpv6(const IpAddress& ip, const NodeItem& item) {
   if (ip.IsV4()) return absl::OkStatus();
@@ -331,7 +332,17 @@ absl::Status EbpfBackend::Refresh() {
   ways_.clear();
   KUBE_LVS_RETURN_IF_ERROR(ways);
   KUBE_LVS_RETURN_IF_ERROR(RefreshInterfaces());
+  if (services_->AnyRests()) KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
   return services_->Sweep(clock_.Now());
+}
+
+absl::Status EbpfBackend::SweepConnections() {
+  const TimePoint now = clock_.Now();
+  if (swept_ && now - *swept_ < kSweepEvery) return absl::OkStatus();
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps_.Capacity(kConnsMap));
+  KUBE_LVS_RETURN_IF_ERROR(programs_.SweepConnections(sets));
+  swept_ = now;
+  return absl::OkStatus();
 }
 
 absl::Status EbpfBackend::RefreshInterfaces() {
@@ -393,8 +404,8 @@ absl::StatusOr<std::vector<AttachReport>> EbpfBackend::Attachments() {
 
 absl::StatusOr<Stats> EbpfBackend::ReadStats() {
   Stats out;
-  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps_.Capacity(kConnsMap));
-  KUBE_LVS_RETURN_IF_ERROR(programs_.SweepConnections(sets));
+  // A connection that expired and that nobody met since is still counted.
+  KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
   KUBE_LVS_RETURN_IF_ERROR(services_->ReadStats(out));
   for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(kDropsMap, AsBytes(reason)));

@@ -81,6 +81,7 @@ class EbpfBackend final : public Backend {
   absl::Status ReadItems(std::set<NodeItem>& items);
   absl::StatusOr<std::vector<std::pair<Link, AttachReport>>> Attached();
   absl::Status RefreshInterfaces();
+  absl::Status SweepConnections();
 
   MapStore& maps_;
   Programs& programs_;
@@ -90,6 +91,7 @@ class EbpfBackend final : public Backend {
   std::unique_ptr<Addresses> addresses_;
   std::unique_ptr<ServiceTables> services_;
   uint64_t claim_until_ = UINT64_MAX;
+  std::optional<TimePoint> swept_;     // when the connection table was last
   std::map<IpAddress, NextHop> ways_;  // asked within one call; empty between calls
   // Neighbours (interface, address) that the kernel was asked to keep resolved, and when last.
   std::map<std::pair<uint32_t, IpAddress>, TimePoint> kept_;

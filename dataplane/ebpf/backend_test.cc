@@ -470,6 +470,21 @@ TEST_F(EbpfBackendTest, AVipThatCouldNotBeRemovedIsRemovedLater) {
   EXPECT_EQ(Address("192.0.2.1").flags, 0U);
 }
 
+TEST_F(EbpfBackendTest, ExpiredConnectionsAreTakenOutBeforeTheyAreCounted) {
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(programs_.swept_sets, 0U);  // nobody asks
+  ASSERT_TRUE(backend_->ReadStats().ok());
+  const uint32_t once = programs_.swept_sets;
+  EXPECT_EQ(once, 16U);
+  ASSERT_TRUE(backend_->ReadStats().ok());
+  EXPECT_EQ(programs_.swept_sets, once);  // not twice at once
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  ASSERT_TRUE(Do({RemoveService{web_}}).ok());
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(programs_.swept_sets, 2 * once);
+}
+
 TEST_F(EbpfBackendTest, StepsThatDoNotFitWhatIsThereAreRefused) {
   ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
   const ServiceKey none = Key("192.0.2.2:80");

@@ -51,6 +51,9 @@ class ServiceTables {
 
   bool HasServices(const IpAddress& vip) const { return services_of_vip_.contains(vip); }
 
+  // Whether an id rests, so that the counts of connections matter.
+  bool AnyRests() const { return !real_rests_since_.empty(); }
+
   // Ends the rest of ids whose connections are gone, and forgets addresses that NAT needs no more.
   absl::Status Sweep(TimePoint now);
 

@@ -299,6 +299,9 @@ TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
     EXPECT_LE(received, counted.packets + 12) << "replies pass the director";
   }
   for (const auto& [reason, count] : stats->drops) EXPECT_EQ(count, 0U) << reason;
+  // Closed by both sides and not expired yet.
+  const RealServerStats& of_one = stats->reals.at({key, Endpoint{Ip("10.0.0.11"), RealPort()}});
+  EXPECT_EQ(of_one.active_connections + of_one.inactive_connections, 10U);
 }
 
 TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {

@@ -70,7 +70,7 @@ class FakePrograms final : public Programs {
  public:
   std::set<uint32_t> attached;  // by interface number
   absl::Status refuse;          // what Attach returns when not OK
-  uint32_t swept_sets = 0;      // by the last SweepConnections
+  uint32_t swept_sets = 0;      // over all SweepConnections
 
   absl::StatusOr<AttachReport> Attach(const Link& link) override {
     if (!refuse.ok()) return refuse;
@@ -86,7 +86,7 @@ class FakePrograms final : public Programs {
     return std::optional<AttachReport>(Report(link));
   }
   absl::Status SweepConnections(uint32_t sets) override {
-    swept_sets = sets;
+    swept_sets += sets;
     return absl::OkStatus();
   }
 
