@@ -14,6 +14,7 @@
 #include "dataplane/ebpf/bpf/arp.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/echo.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
 #include "dataplane/ebpf/bpf/tunnel.h"
@@ -133,6 +134,12 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	__u32 handle = 0;
 	__u64 ctl = 0;
 
+	if (reason == KLVS_DROP_ICMP) {
+		int verdict = echo_answer(ctx, p);
+
+		if (verdict != KLVS_DROP)
+			return verdict;
+	}
 	if (reason)
 		return drop(reason);
 	p->hash = conn_hash(&p->key, settings);

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
 #include "dataplane/ebpf/abi_names.h"
 #include "dataplane/ebpf/packet_tests/director.h"
@@ -141,6 +142,36 @@ TEST_P(DropTest, FragmentsIcmpAndOtherProtocolsToAVipAreDropped) {
   for (const int protocol : {0, 4, 47, 50, 132, 255}) {
     frame.protocol = protocol;
     ExpectDropped(frame, KLVS_DROP_PROTOCOL);
+  }
+}
+
+TEST_P(DropTest, AnEchoRequestToAVipIsAnswered) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  const auto icmp = [](uint8_t type, std::string rest) {
+    rest = std::string(1, static_cast<char>(type)) + std::string(3, '\0') + rest;
+    const uint16_t sum = Checksum(reinterpret_cast<const uint8_t*>(rest.data()), rest.size());
+    rest[2] = static_cast<char>(sum >> 8);
+    rest[3] = static_cast<char>(sum);
+    return rest;
+  };
+  for (const char* rest : {"idsq", "idsqdata", "idsqodd"}) {
+    Frame in = ClientFrame();
+    in.protocol = 1;
+    in.ttl = 3;
+    in.ip_options = {1, 1, 1, 0};
+    in.payload = icmp(8, rest);
+    Frame expected = in;
+    std::swap(expected.src, expected.dst);
+    std::swap(expected.src_mac, expected.dst_mac);
+    expected.ttl = 64;
+    expected.payload = icmp(0, rest);
+    const Outcome out = director_.Run(in);
+    EXPECT_EQ(out.verdict, Verdict::kSent);
+    EXPECT_EQ(Hex(out.frame), Hex(expected.Build()));
+    in.payload.resize(7);
+    ExpectDropped(in, KLVS_DROP_ICMP);
+    in.payload = icmp(3, rest);
+    ExpectDropped(in, KLVS_DROP_ICMP);
   }
 }
 
