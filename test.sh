@@ -1,5 +1,5 @@
 #!/bin/bash
-# test.sh [--all] [--yes] [STEP...]: installs what is missing, builds, and runs every test. The last line is
+# test.sh [--all [--within MINUTES]] [--yes] [STEP...]: installs what is missing, builds, and runs every test. The last line is
 # "N passed, N failed"; the exit status is 0 only if none failed.
 #
 # Steps, in order (name some to run only those):
@@ -8,7 +8,8 @@
 #   bare      the agent on a bench of bare network namespaces, tc and native XDP    2 min
 #   cluster   operator and agents, installed by Helm, on a real Kubernetes cluster of namespaces    5 min
 # With --all also:
-#   clang, asan, tsan    the unit tests again with another compiler and with sanitizers
+#   clang, asan, tsan    the unit tests again with another compiler and with sanitizers (cold: 10 min each)
+# and with --within those of them that would begin later than MINUTES from the start are left out, which is said.
 #
 # Packages are installed without asking only with --yes or when CI is set. Built things are kept in
 # ${KUBE_LVS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kube-lvs}, so a second run is fast.
@@ -19,19 +20,26 @@ cd "$(dirname "$(readlink -f "$0")")"
 
 steps=()
 all=
+within=
 setup=()
 [ -z "${CI:-}" ] || setup=(--yes)
-for argument in "$@"; do
-  case $argument in
+while [ $# != 0 ]; do
+  case $1 in
     --all) all=1 ;;
+    --within)
+      [[ ${2:-} =~ ^[0-9]+$ ]] || { echo "test.sh: --within wants a number of minutes" >&2 && exit 2; }
+      within=$2
+      shift
+      ;;
     --yes) setup=(--yes) ;;
-    unit | kernel | bare | cluster | clang | asan | tsan) steps+=("$argument") ;;
+    unit | kernel | bare | cluster | clang | asan | tsan) steps+=("$1") ;;
     -h | --help) show_help "$0" ;;
     *)
-      echo "test.sh: $argument: see test.sh --help" >&2
+      echo "test.sh: $1: see test.sh --help" >&2
       exit 2
       ;;
   esac
+  shift
 done
 [ ${#steps[@]} != 0 ] || steps=(unit kernel bare cluster)
 [ -z "$all" ] || steps+=(clang asan tsan)
@@ -87,7 +95,15 @@ fi
 if wants bare || wants cluster; then step "programs" "1 s" bazel build "${BAZEL_FLAGS[@]}" --noshow_progress //operator //node-agent //cli //e2e/bare:all; fi
 if wants bare; then step bare "2 min" script_tests bare e2e/bare/test; fi
 if wants cluster; then step cluster "5 min" script_tests cluster e2e/run; fi
-if wants clang; then step clang "6 min" bazel_tests clang --config=clang --config=unit //...; fi
-if wants asan; then step asan "8 min" bazel_tests asan --config=asan //...; fi
-if wants tsan; then step tsan "8 min" bazel_tests tsan --config=tsan //...; fi
+for more in clang asan tsan; do
+  wants "$more" || continue
+  if [ -n "$within" ] && [ $((SECONDS / 60)) -ge "$within" ]; then
+    echo "== $more: left out, $within minutes have passed"
+    REPORT+=("$(printf '%-26s %7s   left out, %d minutes have passed' "$more" - "$within")")
+    continue
+  fi
+  flags=("--config=$more")
+  [ "$more" != clang ] || flags+=(--config=unit)
+  step "$more" "1 min, cold 10" bazel_tests "$more" "${flags[@]}" //...
+done
 summary
