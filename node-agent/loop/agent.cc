@@ -66,12 +66,13 @@ Agent::Agent(DesiredSource& source, FactsReader& facts, std::vector<Backend*> ba
 
 absl::Status Agent::Run(std::stop_token stop) {
   TimePoint last_look = clock_.Now() - kNetlinkPause;
-  std::optional<TimePoint> look_at_facts;
+  constexpr TimePoint kNever = TimePoint::max();
+  TimePoint look_at_facts = kNever;
   next_pass_ = clock_.Now();
   while (!stop.stop_requested()) {
     const TimePoint now = clock_.Now();
-    if (look_at_facts.has_value() && now >= *look_at_facts) {
-      look_at_facts.reset();
+    if (now >= look_at_facts) {
+      look_at_facts = kNever;
       last_look = now;
       // On a busy node netlink has much to tell that is none of ours.
       const absl::StatusOr<NodeFacts> facts = facts_reader_.Read();
@@ -82,15 +83,15 @@ absl::Status Agent::Run(std::stop_token stop) {
       KeepClaims();
       continue;
     }
-    uint8_t reasons = wakeup_.Wait(stop, std::min({next_pass_, now + claim_interval_,
-                                                   look_at_facts.value_or(TimePoint::max())}));
+    uint8_t reasons =
+        wakeup_.Wait(stop, std::min({next_pass_, now + claim_interval_, look_at_facts}));
     const auto take = [&reasons](WakeReason reason) {
       const bool there = (reasons & static_cast<uint8_t>(reason)) != 0;
       reasons &= static_cast<uint8_t>(~static_cast<uint8_t>(reason));
       return there;
     };
     const bool ways = take(WakeReason::kWays);
-    if (take(WakeReason::kNetlink) && !look_at_facts.has_value()) {
+    if (take(WakeReason::kNetlink) && look_at_facts == kNever) {
       look_at_facts = std::max(clock_.Now(), last_look + kNetlinkPause);
     }
     if (reasons != 0) next_pass_ = clock_.Now();

@@ -50,7 +50,8 @@ class FileSourceTest : public testing::Test {
     std::set<std::string> is;
     const bool done = changed_.wait_for(lock, std::chrono::seconds(10), [&] {
       is.clear();
-      for (const auto& [key, service] : *source_->Get()->services) is.insert(key);
+      const SnapshotPtr snapshot = source_->Get();
+      for (const auto& [key, service] : *snapshot->services) is.insert(key);
       return is == names;
     });
     if (done) return testing::AssertionSuccess();
