@@ -117,13 +117,15 @@ api::LvsDirectorGroup::Status ComputeGroup(const GroupFacts& facts) {
   out.observed_generation = group.meta.generation;
   out.counts.services = facts.services;
   std::vector<std::string> taken, no_address;
-  for (const auto& [name, node] : facts.nodes) {
-    if (!group.spec.node_selector.Matches(node->meta.labels)) continue;
+  for (const auto& entry : facts.nodes) {
+    const std::string& name = entry.first;
+    const api::KubeNode& node = *entry.second;
+    if (!group.spec.node_selector.Matches(node.meta.labels)) continue;
     ++out.counts.selected;
-    const bool of_older = std::ranges::any_of(facts.groups, [&](const auto& entry) {
-      const api::LvsDirectorGroup& other = *entry.second;
+    const bool of_older = std::ranges::any_of(facts.groups, [&](const auto& named) {
+      const api::LvsDirectorGroup& other = *named.second;
       return other.meta.name != group.meta.name && Older(other, group) &&
-             other.spec.node_selector.Matches(node->meta.labels);
+             other.spec.node_selector.Matches(node.meta.labels);
     });
     if (of_older) {
       taken.push_back(name);
@@ -134,7 +136,7 @@ api::LvsDirectorGroup::Status ComputeGroup(const GroupFacts& facts) {
       ++out.counts.maintenance;
       continue;
     }
-    std::string address = AddressOf(*node);
+    std::string address = AddressOf(node);
     if (address.empty()) {
       no_address.push_back(name);
       continue;
