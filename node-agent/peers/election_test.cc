@@ -188,6 +188,16 @@ TEST(Election, ARestartedAgentKeepsWhatItsKernelAnswers) {
   }
 }
 
+TEST(Election, ARestartedAgentTakesNothingNewBeforeItHasListened) {
+  Segment net({"a", "b"});
+  const std::set<IpAddress> adopted = {Vip(3)};
+  net.Boot("a", adopted);
+  net.Step(3);
+  EXPECT_EQ(net.AnsweredBy("a"), adopted);
+  net.Step(3);
+  EXPECT_EQ(net.AnsweredBy("a"), net.vips());
+}
+
 TEST(Election, AReturningNodeTakesItsVipsBackOnlyOnceItIsReady) {
   Segment net({"a", "b"});
   net.Boot("a");
