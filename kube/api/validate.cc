@@ -266,7 +266,7 @@ void CheckRest(const LvsServiceSpec& spec, Problems& out) {
       out.Unsupported(field + " other than 0.0.0.0/0 and ::/0");
     }
   }
-  if (spec.icmp_echo == "Respond") out.Unsupported("spec.access.icmpEcho: Respond");
+  if (spec.icmp_echo == "Ignore") out.Unsupported("spec.access.icmpEcho: Ignore");
   if (!spec.topology_prefer.empty()) out.Unsupported("spec.topology");
 }
 
@@ -346,9 +346,6 @@ std::vector<Problem> Validate(const LvsService& service, std::optional<Dataplane
   CheckBackends(service.spec, out);
   CheckRest(service.spec, out);
   if (dataplane == Dataplane::kEbpf) CheckEbpf(service, out);
-  if (dataplane == Dataplane::kIpvs && !service.spec.icmp_echo.empty()) {
-    out.NotHere("spec.access.icmpEcho needs dataplane eBPF");
-  }
   return out.Take();
 }
 
