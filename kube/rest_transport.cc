@@ -189,7 +189,8 @@ class RestTransport final : public HttpTransport {
 
   absl::StatusOr<HttpResponse> SendOnce(const HttpRequest& request, const std::string& token,
                                         Deadline deadline, const std::stop_token& stop) {
-    const auto [client, used] = Pooled();
+    const auto [pooled, used] = Pooled();
+    const std::shared_ptr<Client> client = pooled;  // clang 14 captures no structured binding
     absl::StatusOr<Sent> sent =
         Guarded(client, [&] { return Exchange(*client, request, token, deadline, stop, nullptr); });
     if (!sent.ok()) return sent.status();
