@@ -18,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "base/http_endpoint.h"
 #include "base/ip.h"
 #include "base/log.h"
 #include "base/status.h"
@@ -29,7 +30,6 @@
 #include "operator/cluster.h"
 #include "operator/controller.h"
 #include "operator/flags.h"
-#include "operator/http_endpoint.h"
 #include "operator/metrics.h"
 
 namespace kube_lvs::controller {

@@ -1,15 +1,16 @@
-#include "operator/http_endpoint.h"
+#include "base/http_endpoint.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
-#include "operator/metrics.h"
-
-namespace kube_lvs::controller {
+namespace kube_lvs {
 namespace {
 
 class HttpEndpointTest : public testing::Test {
@@ -94,28 +95,5 @@ TEST_F(HttpEndpointTest, AnAddressInUseIsAnError) {
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
 }
 
-TEST(MetricsTest, TheTextHasWhatWasCounted) {
-  Metrics metrics;
-  metrics.Reconciled(ReconcileResult::kWritten, std::chrono::milliseconds(2));
-  metrics.SetLeader(true);
-  metrics.SetServices(5, 2);
-  api::LvsAddressPool::Status pool;
-  pool.available_ipv4 = 13;
-  metrics.SetPool("edge", pool);
-  const std::string text = metrics.Text();
-  for (const char* line :
-       {"kube_lvs_operator_reconciles_total{result=\"written\"} 1",
-        "kube_lvs_operator_reconciles_total{result=\"error\"} 0",
-        "kube_lvs_operator_reconcile_seconds_count 1", "kube_lvs_operator_leader 1",
-        "kube_lvs_operator_services{ready=\"false\"} 2",
-        "kube_lvs_operator_services{ready=\"true\"} 3"}) {
-    EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
-  }
-  EXPECT_NE(text.find("state=\"available\"} 13"), std::string::npos);
-  metrics.RemovePool("edge");
-  metrics.RemovePool("edge");
-  EXPECT_EQ(metrics.Text().find("state=\"available\"} 13"), std::string::npos);
-}
-
 }  // namespace
-}  // namespace kube_lvs::controller
+}  // namespace kube_lvs
