@@ -16,19 +16,19 @@ rm -rf "$work/chart/files/crds"
 mkdir "$work/chart/files/crds"
 cp -L "$root"/crds/*.yaml "$work/chart/files/crds/"
 
-# --api-versions: the group "default" comes as a plain object, not as a hook of helm install.
+# kubectl looks up every kind before it sends anything, so no group can be in the file: the operator creates it.
 # ServiceAccountToken: a random key in a rendered file would be a key that everybody knows.
 HOME=$work "$helm" template kube-lvs "$work/chart" --namespace kube-lvs --no-hooks \
-  --api-versions kube-lvs.io/v1alpha1/LVSDirectorGroup --set peerKey.source=ServiceAccountToken >"$work/rendered.yaml"
+  --set defaultGroup.create=false --set 'operator.extraArgs={--create-default-group}' \
+  --set peerKey.source=ServiceAccountToken >"$work/rendered.yaml"
 {
   cat <<'HEAD'
 # kube-lvs, made from charts/kube-lvs by charts/render.sh: do not edit.
 #
 #   kubectl apply --server-side -f dist/install.yaml
 #
-# kubectl looks up every kind before it sends anything. On a cluster that never had kube-lvs the first
-# run therefore ends with: no matches for kind "LVSDirectorGroup". Run it a second time: that makes the
-# director group "default".
+# Its operator creates the director group "default", of all nodes, whenever there is no group. Groups of
+# yours are left as they are.
 ---
 apiVersion: v1
 kind: Namespace

@@ -20,12 +20,12 @@ BINARY = next(p for p in ("operator/kube-lvs-operator", "bazel-bin/operator/kube
 
 
 class Operator:
-    def __init__(self, api, name, kubeconfig):
+    def __init__(self, api, name, kubeconfig, flags):
         self.name, self.log = name, api.path(f"{name}.log")
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 [os.path.abspath(BINARY), "--kubeconfig", kubeconfig, "--namespace=kube-lvs",
-                 "--metrics-address=127.0.0.1:0"],
+                 "--metrics-address=127.0.0.1:0", *flags],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={"POD_NAME": name, "PATH": os.environ["PATH"]})
 
@@ -127,10 +127,11 @@ class Test:
     # ---- what is there before
 
     def set_up(self):
-        install = ("apply", "--server-side", "-f", os.path.abspath("dist/install.yaml"))
-        self.api.kubectl(*install, check=False)  # the kind of the default group is not there yet
+        self.api.kubectl("apply", "--server-side", "-f", os.path.abspath("dist/install.yaml"))
         self.api.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        wait_for("the kinds to be served", lambda: self.api.kubectl(*install, check=False).returncode == 0)
+        deployment = self.get("/apis/apps/v1/namespaces/kube-lvs/deployments/kube-lvs-operator")
+        args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+        self.operators_flags = [arg for arg in args if arg == "--create-default-group"]
         for name in ("shop", "edge"):
             self.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": {"tier": name}}})
         for name, address in (("a", "172.30.0.1"), ("b", "172.30.0.2"), ("c", "172.30.0.3")):
@@ -147,8 +148,6 @@ class Test:
             "addressType": "IPv4", "ports": [{"name": "http", "port": 8080}],
             "endpoints": self.endpoints(2, 1)})
         self.make(f"{LVS}/lvsaddresspools", self.kind("LVSAddressPool", "edge", {"addresses": ["192.0.2.16/28"]}))
-        self.patch(f"{LVS}/lvsdirectorgroups/default",
-                   {"spec": {"nodeSelector": {"matchLabels": {"director": "yes"}, "matchExpressions": None}}})
         # The operators' own rights.
         token = self.api.kubectl("create", "token", "kube-lvs-operator", "-n", "kube-lvs").stdout.strip()
         with open(self.api.kubeconfig) as f:
@@ -157,6 +156,9 @@ class Test:
         self.operators_kubeconfig = self.api.path("operators-kubeconfig")
         with open(self.operators_kubeconfig, "w") as f:
             json.dump(config, f)
+
+    def operator(self, name):
+        return Operator(self.api, name, self.operators_kubeconfig, self.operators_flags)
 
     @staticmethod
     def kind(kind, name, spec):
@@ -170,15 +172,29 @@ class Test:
 
     # ---- the cases, in order
 
-    def group_gets_members_and_a_dataplane(self):
+    def members(self, group):
+        return [m["node"] for m in self.get(f"{LVS}/lvsdirectorgroups/{group}").get("status", {}).get("members", [])]
+
+    def the_default_group_appears_and_a_user_changes_it(self):
+        wait_for("the group of all nodes", lambda: self.members("default") == ["a", "b", "c"])
+        mine = self.kind("LVSDirectorGroup", "default", {"nodeSelector": {"matchLabels": {"director": "yes"}}})
+        path = self.api.path("group.json")
+        with open(path, "w") as f:
+            json.dump(mine, f)
+        self.api.kubectl("apply", "--server-side", "-f", path)
+        wait_for("its members", lambda: self.members("default") == ["a", "b"])
+        # The file again, as at an upgrade: the group stays the user's.
+        self.api.kubectl("apply", "--server-side", "-f", os.path.abspath("dist/install.yaml"))
+        assert self.get(f"{LVS}/lvsdirectorgroups/default")["spec"]["nodeSelector"] == mine["spec"]["nodeSelector"]
+
+    def group_gets_a_dataplane(self):
         group = f"{LVS}/lvsdirectorgroups/default"
-        wait_for("members", lambda: [m["node"] for m in self.get(group)["status"].get("members", [])] == ["a", "b"])
         status = self.get(group)["status"]
-        assert status["epoch"] == 1 and "dataplane" not in status, status
+        assert status["epoch"] == 2 and "dataplane" not in status, status
         self.report("a")
         wait_for("the dataplane", lambda: self.get(group)["status"].get("dataplane") == "eBPF")
         self.report("b")
-        assert self.get(group)["status"]["epoch"] == 1
+        assert self.get(group)["status"]["epoch"] == 2
 
     def service_gets_a_vip_and_becomes_ready(self):
         self.service("web")
@@ -330,6 +346,15 @@ class Test:
         assert before == after, (before, after)
         assert leader.process.poll() is None
 
+    def the_default_group_comes_back_when_there_is_no_group(self):
+        groups = f"{LVS}/lvsdirectorgroups"
+        self.make(groups, self.kind("LVSDirectorGroup", "mine", {}))
+        self.delete(f"{groups}/default")
+        wait_for("the members of mine", lambda: self.members("mine") == ["a", "b", "c"])
+        assert self.api.request("GET", f"{groups}/default")[0] == 404
+        self.delete(f"{groups}/mine")
+        wait_for("the group of all nodes", lambda: self.members("default") == ["a", "b", "c"])
+
 
 def main():
     with ApiServer() as api:
@@ -342,8 +367,9 @@ def main():
 
         try:
             test.set_up()
-            operators = [Operator(api, f"operator-{i}", test.operators_kubeconfig) for i in range(2)]
-            run(test.group_gets_members_and_a_dataplane)
+            operators = [test.operator(f"operator-{i}") for i in range(2)]
+            run(test.the_default_group_appears_and_a_user_changes_it)
+            run(test.group_gets_a_dataplane)
             run(test.service_gets_a_vip_and_becomes_ready)
             run(test.endpoints_are_counted)
             run(test.reports_of_directors_show)
@@ -352,11 +378,12 @@ def main():
             run(test.nothing_is_written_when_nothing_changes, operators)
             run(test.a_killed_leader_is_followed_and_no_vip_is_lost_or_granted_twice, operators)
             leader = next(o for o in operators if o.process.poll() is None)
-            fresh = Operator(api, "operator-2", test.operators_kubeconfig)
+            fresh = test.operator("operator-2")
             operators.append(fresh)
             run(test.sigterm_hands_over_at_once, leader, fresh)
             run(test.a_released_vip_rests)
             run(test.deleted_kinds_come_back, fresh)
+            run(test.the_default_group_comes_back_when_there_is_no_group)
             assert fresh.get("/healthz") == "ok\n"
         except BaseException:
             for operator in operators:

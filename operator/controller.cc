@@ -15,6 +15,7 @@
 #include "kube/api/kinds.h"
 #include "kube/api/pools.h"
 #include "operator/conditions.h"
+#include "operator/default_group.h"
 #include "operator/status.h"
 
 namespace kube_lvs::controller {
@@ -26,6 +27,8 @@ using nlohmann::json;
 constexpr int kWorkers = 4;
 constexpr std::chrono::milliseconds kCountsDelay{500};  // pools' and groups' counts follow so late
 constexpr std::chrono::seconds kTick{10};
+constexpr char kTickKey[] = "tick/";
+constexpr char kDefaultGroupKey[] = "default-group/";
 constexpr kube::QueueBackoff kBackoff{.first = std::chrono::milliseconds(20),
                                       .most = std::chrono::seconds(30)};
 
@@ -185,12 +188,13 @@ struct Controller::Write {
 
 Controller::Controller(const kube::Client& client, const Cluster& cluster,
                        kube::EventRecorder& events, Metrics& metrics, MayWrite may_write,
-                       const Clock& clock, Logger& log)
+                       ControllerOptions options, const Clock& clock, Logger& log)
     : client_(client),
       cluster_(cluster),
       events_(events),
       metrics_(metrics),
       may_write_(std::move(may_write)),
+      options_(options),
       clock_(clock),
       log_(log) {}
 
@@ -308,7 +312,8 @@ absl::Status Controller::Start(std::stop_token stop) {
   for (const auto& [name, group] : *cluster_.groups().Snapshot()) {
     memory.Queue(Kind::kGroup, name);
   }
-  memory.queue->AddAfter("tick/", kTick);
+  memory.queue->Add(kDefaultGroupKey);
+  memory.queue->AddAfter(kTickKey, kTick);
   return absl::OkStatus();
 }
 
@@ -319,6 +324,7 @@ absl::StatusOr<bool> Controller::Process(const std::string& key, std::stop_token
   if (kind == PrefixOf(Kind::kService)) return ReconcileService(name, stop);
   if (kind == PrefixOf(Kind::kPool)) return ReconcilePool(name, stop);
   if (kind == PrefixOf(Kind::kGroup)) return ReconcileGroup(name, stop);
+  if (kind == kDefaultGroupKey) return ReconcileDefaultGroup(stop);
   const std::lock_guard<std::mutex> lock(mu_);
   if (kind == PrefixOf(Kind::kEndpointSlice)) {
     SliceChanged(name);
@@ -596,6 +602,7 @@ absl::StatusOr<bool> Controller::ReconcileGroup(const std::string& name, std::st
     memory.groups[name] = group;
     if (group == nullptr) memory.groups.erase(name);
     if (group == nullptr) {
+      memory.queue->Add(kDefaultGroupKey);
       // Younger groups may get its nodes.
       for (const auto& [other, unused] : *cluster_.groups().Snapshot()) {
         memory.QueueLater(Kind::kGroup, other, kCountsDelay);
@@ -651,6 +658,14 @@ absl::StatusOr<bool> Controller::ReconcileGroup(const std::string& name, std::st
                                            " members in epoch " + std::to_string(status.epoch)});
   }
   return true;
+}
+
+absl::StatusOr<bool> Controller::ReconcileDefaultGroup(std::stop_token stop) {
+  if (!options_.create_default_group || !cluster_.groups().Snapshot()->empty()) return false;
+  if (!may_write_()) return absl::UnavailableError("another replica may lead");
+  const absl::StatusOr<bool> created = CreateDefaultGroup(client_, stop);
+  if (created.ok() && *created) log_.Log(Level::kInfo, "group created", {{"group", "default"}});
+  return created;
 }
 
 absl::StatusOr<bool> Controller::Apply(const kube::Resource& resource,
@@ -812,7 +827,9 @@ void Controller::Tick() {
       ForgetService(key);
     }
   }
-  memory.queue->AddAfter("tick/", kTick);
+  // No store tells that a group which cannot be read is gone.
+  memory.queue->Add(kDefaultGroupKey);
+  memory.queue->AddAfter(kTickKey, kTick);
 }
 
 std::string Controller::Now() const {

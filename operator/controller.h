@@ -34,6 +34,10 @@ namespace kube_lvs::controller {
 
 inline constexpr char kFieldManager[] = "kube-lvs-operator";
 
+struct ControllerOptions {
+  bool create_default_group = false;  // whenever there is no LVSDirectorGroup at all
+};
+
 class Controller {
  public:
   // Asked before each write: false while another replica may lead.
@@ -41,7 +45,8 @@ class Controller {
 
   // All references must outlive it. `cluster` is one that reports to Changed().
   Controller(const kube::Client& client, const Cluster& cluster, kube::EventRecorder& events,
-             Metrics& metrics, MayWrite may_write, const Clock& clock, Logger& log);
+             Metrics& metrics, MayWrite may_write, ControllerOptions options, const Clock& clock,
+             Logger& log);
   ~Controller();
 
   // To be called by the cluster's stores. Does nothing unless Lead is running.
@@ -64,6 +69,7 @@ class Controller {
                                            std::stop_token stop);
   absl::StatusOr<bool> ReconcilePool(const std::string& name, std::stop_token stop);
   absl::StatusOr<bool> ReconcileGroup(const std::string& name, std::stop_token stop);
+  absl::StatusOr<bool> ReconcileDefaultGroup(std::stop_token stop);
   absl::StatusOr<bool> Apply(const kube::Resource& resource, const kube::ObjectName& object,
                              const std::string& version, const nlohmann::json& status,
                              nlohmann::json& answer, std::stop_token stop);
@@ -86,6 +92,7 @@ class Controller {
   kube::EventRecorder& events_;
   Metrics& metrics_;
   const MayWrite may_write_;
+  const ControllerOptions options_;
   const Clock& clock_;
   Logger& log_;
 

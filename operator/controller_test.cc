@@ -31,7 +31,8 @@ class QuietLogger final : public Logger {
 // One replica that leads from its making to its end.
 class Replica {
  public:
-  explicit Replica(const kube::FakeApiServer& server, bool may_write = true)
+  explicit Replica(const kube::FakeApiServer& server, bool may_write = true,
+                   ControllerOptions options = {})
       : transport_(*kube::NewRestTransport(server.Config(), clock_)),
         client_(*transport_),
         events_(client_, "kube-lvs-operator", "test", clock_, log_),
@@ -42,7 +43,8 @@ class Replica {
             },
             1, clock_, log_),
         controller_(
-            client_, cluster_, events_, metrics_, [may_write] { return may_write; }, clock_, log_),
+            client_, cluster_, events_, metrics_, [may_write] { return may_write; }, options,
+            clock_, log_),
         watching_([this](const std::stop_token& stop) { EXPECT_TRUE(cluster_.Run(stop).ok()); }),
         leading_([this](const std::stop_token& stop) { controller_.Lead(stop); }) {}
 
@@ -186,11 +188,13 @@ TEST_F(ControllerTest, FailingWritesAreTriedAgain) {
 
 TEST_F(ControllerTest, WhoMayNotWriteWritesNothing) {
   PutService("web");
-  const Replica replica(*server_, false);
+  server_->Remove(api::kLvsDirectorGroups, {"", "default"});
+  const Replica replica(*server_, false, {.create_default_group = true});
   EXPECT_TRUE(Eventually([&] {
     return replica.Metrics().find("reconciles_total{result=\"error\"} 0") == std::string::npos;
   }));
   EXPECT_EQ(StatusWrites(), 0);
+  EXPECT_FALSE(server_->Read(api::kLvsDirectorGroups, {"", "default"}).ok());
 }
 
 TEST_F(ControllerTest, TheNextLeaderKeepsAllAndWritesNothing) {
@@ -251,6 +255,37 @@ TEST_F(ControllerTest, OneThatIsWrongHarmsNoOther) {
   // It becomes right.
   PutService("bad");
   EXPECT_TRUE(Eventually([&] { return Condition("bad", "Accepted") == "True Accepted"; }));
+}
+
+TEST_F(ControllerTest, TheDefaultGroupIsMadeWheneverThereIsNoGroup) {
+  const kube::ObjectName name{"", "default"};
+  const auto made = [&] { return server_->Read(api::kLvsDirectorGroups, name).ok(); };
+  server_->Remove(api::kLvsDirectorGroups, name);
+  server_->Inject({.type = FaultType::kStatus,
+                   .method = "POST",
+                   .path_contains = "/lvsdirectorgroups",
+                   .http_status = 500});
+  PutService("web");
+  const Replica replica(*server_, true, {.create_default_group = true});
+  EXPECT_TRUE(Eventually([&] { return Condition("web", "Accepted") == "True Accepted"; }));
+  server_->Remove(api::kLvsDirectorGroups, name);
+  EXPECT_TRUE(Eventually(made));
+  // While there is another, it stays away.
+  Put(api::kLvsDirectorGroups, R"({"metadata": {"name": "edge"}, "spec": {}})");
+  const auto edge = [&] { return Status(api::kLvsDirectorGroups, {"", "edge"}); };
+  EXPECT_TRUE(Eventually([&] { return edge().contains("members"); }));
+  server_->Remove(api::kLvsDirectorGroups, name);
+  EXPECT_TRUE(Eventually([&] { return !edge()["members"].empty(); }));
+  EXPECT_FALSE(made());
+}
+
+TEST_F(ControllerTest, WithoutTheFlagNoGroupIsMade) {
+  server_->Remove(api::kLvsDirectorGroups, {"", "default"});
+  PutService("web");
+  const Replica replica(*server_);
+  EXPECT_TRUE(
+      Eventually([&] { return Condition("web", "Accepted") == "False DirectorGroupNotFound"; }));
+  EXPECT_FALSE(server_->Read(api::kLvsDirectorGroups, {"", "default"}).ok());
 }
 
 TEST_F(ControllerTest, AKindThatIsGoneAndHistoryThatIsLostAreSurvived) {

@@ -23,6 +23,8 @@ const char* const kHelp =
   --kubeconfig=PATH           (none: the pod's service account)
   --metrics-address=IP:PORT   of /metrics and /healthz (0.0.0.0:9475)
   --log-level=LEVEL           debug, info, warn or error (info)
+  --create-default-group      create LVSDirectorGroup "default", of all nodes, whenever there is no
+                              group at all; also after you deleted the last one
   --help, --version
 
 SIGTERM gives the lease back and ends it; VIPs stay as they are.
@@ -38,6 +40,10 @@ absl::StatusOr<Flags> ParseFlags(const std::vector<std::string>& args) {
     }
     if (arg == "--version") {
       out.version = true;
+      continue;
+    }
+    if (arg == "--create-default-group") {
+      out.create_default_group = true;
       continue;
     }
     const size_t equals = arg.find('=');

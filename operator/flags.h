@@ -18,6 +18,7 @@ struct Flags {
   std::string kubeconfig = {};  // empty: the pod's service account
   std::string lease_name = "kube-lvs-operator";
   Level log_level = Level::kInfo;
+  bool create_default_group = false;
   bool help = false;
   bool version = false;
   bool operator==(const Flags&) const = default;

@@ -11,12 +11,14 @@ TEST(FlagsTest, DefaultsAndValues) {
   EXPECT_EQ(*ParseFlags({}), Flags{});
   EXPECT_EQ(ParseFlags({})->metrics_address.ToString(), "0.0.0.0:9475");
   EXPECT_EQ(*ParseFlags({"--namespace=n", "--lease-name", "l", "--kubeconfig=/k",
-                         "--metrics-address=[::1]:1", "--log-level=debug", "--help", "--version"}),
+                         "--metrics-address=[::1]:1", "--log-level=debug", "--create-default-group",
+                         "--help", "--version"}),
             (Flags{.name_space = "n",
                    .metrics_address = *Endpoint::Parse("[::1]:1"),
                    .kubeconfig = "/k",
                    .lease_name = "l",
                    .log_level = Level::kDebug,
+                   .create_default_group = true,
                    .help = true,
                    .version = true}));
 }

@@ -95,7 +95,8 @@ absl::Status Run(const Flags& flags, Logger& log, const sigset_t& signals) {
   std::atomic<const kube::LeaderElector*> elector_for_writes = nullptr;
   Controller controller(
       client, cluster, events, metrics,
-      [&elector_for_writes] { return elector_for_writes.load()->IsLeader(); }, clock, log);
+      [&elector_for_writes] { return elector_for_writes.load()->IsLeader(); },
+      {.create_default_group = flags.create_default_group}, clock, log);
   controller_for_changes = &controller;
   kube::LeaderElector elector(
       lease_client, {.lease = {ns, flags.lease_name}, .identity = identity},
