@@ -23,7 +23,28 @@ struct Context {
   std::set<IpAddress> vips;
   std::set<IpAddress> own_addresses;
   std::vector<Cidr> service_cidrs;
+  std::map<IpAddress, std::string> taken;  // no VIPs, and why: who answers for one cuts others off
 };
+
+std::map<IpAddress, std::string> TakenAddresses(const Snapshot& snapshot, const NodeFacts& facts) {
+  std::map<IpAddress, std::string> taken;
+  for (const RouteFacts& route : facts.routes) {
+    if (route.gateway.has_value()) taken.emplace(*route.gateway, "a gateway of this node");
+  }
+  for (const auto& [name, group] : *snapshot.groups) {
+    for (const api::GroupMember& member : group->status.members) {
+      const auto ip = IpAddress::Parse(member.address);
+      if (ip.ok()) taken.emplace(*ip, "the address of director " + member.node);
+    }
+  }
+  for (const auto& [name, node] : *snapshot.nodes) {
+    for (const std::string& text : node->internal_addresses) {
+      const auto ip = IpAddress::Parse(text);
+      if (ip.ok()) taken.emplace(*ip, "an address of node " + name);
+    }
+  }
+  return taken;
+}
 
 Context MakeContext(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
                     const std::set<IpAddress>& claims, const DesiredOptions& options) {
@@ -36,7 +57,10 @@ Context MakeContext(const Snapshot& snapshot, const NodeFacts& facts, const Role
                   {},
                   AllVips(snapshot),
                   OwnAddresses(facts),
-                  {}};
+                  {},
+                  TakenAddresses(snapshot, facts)};
+  // A request for somebody's address must not take that real server from other services.
+  for (const auto& [ip, whose] : context.taken) context.vips.erase(ip);
   for (const auto& [name, node] : *snapshot.nodes) {
     for (const std::string& text : node->internal_addresses) {
       if (const auto ip = IpAddress::Parse(text); ip.ok()) context.node_addresses.insert(*ip);
@@ -151,6 +175,12 @@ void Computation::Add(const api::LvsService& service) {
   }
   std::vector<api::Problem> reported;
   for (const IpAddress& vip : found.vips) {
+    const auto taken = in_.taken.find(vip);
+    if (taken != in_.taken.end() && !in_.own_addresses.contains(vip)) {
+      report({{kAddressConflict, vip.ToString() + " is " + taken->second + "; take another VIP"}});
+      out_.hold.vips.insert(vip);
+      continue;
+    }
     const api::Resolution resolution =
         api::Resolve({service, group.get(), *in_.snapshot.kube_services, in_.slices,
                       in_.node_addresses, in_.vips, in_.service_cidrs, vip.family});

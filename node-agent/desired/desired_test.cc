@@ -249,6 +249,32 @@ TEST_F(DesiredTest, TheNodesOwnAddressIsNoVip) {
   EXPECT_NE(desired.problems[0].message.find("eth0"), std::string::npos);
 }
 
+TEST_F(DesiredTest, AnAddressOfAFellowOrAGatewayIsNoVip) {
+  kubernetes_ = false;
+  for (const std::string vip : {"192.0.2.2", "192.0.2.254"}) {
+    services_ = {Service("web", vip, ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
+    const Desired desired = Compute(Node("d1", 1), {Ip(vip)});
+    EXPECT_TRUE(desired.state.services.empty()) << vip;
+    EXPECT_TRUE(desired.state.items.empty()) << vip;
+    ASSERT_EQ(desired.problems.size(), 1u) << vip;
+    EXPECT_EQ(desired.problems[0].reason, kAddressConflict) << vip;
+    EXPECT_NE(desired.problems[0].message.find(vip), std::string::npos) << vip;
+  }
+}
+
+TEST_F(DesiredTest, WhoAsksForTheAddressOfAGatewayTakesNoRealServerFromOthers) {
+  kubernetes_ = false;
+  NodeFacts facts = Node("d1", 1);
+  facts.routes.push_back({*Cidr::Parse("10.1.0.0/24"), 0, "eth1", Ip("10.0.0.11")});
+  services_ = {Service("greedy", "10.0.0.11", ForwardingMethod::kNat, {"10.0.0.12"}),
+               Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  const Desired desired = Compute(facts);
+  ASSERT_EQ(desired.state.services.size(), 1u);
+  EXPECT_EQ(desired.state.services.begin()->second.reals.size(), 1u);
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].name, "greedy");
+}
+
 TEST_F(DesiredTest, FromFilesTheNodeDirectsAloneUnlessMembersAreNamed) {
   kubernetes_ = false;
   with_group_ = with_pool_ = false;
