@@ -249,11 +249,13 @@ PassReport Agent::Pass() {
   if (report.in_sync) settled_target_ = std::move(drained.desired);
 
   // A node whose items fail would attract traffic that it cannot handle.
-  const bool ready =
-      left_out.services == 0 && std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
-        const auto* item = std::get_if<NodeItem>(&failure.first);
-        return item != nullptr && std::holds_alternative<Attachment>(*item);
-      });
+  // Nor one that programs none of its group's services: a fellow director may be able to.
+  const bool unable = !role.vips.empty() && target.services.empty();
+  const bool ready = !unable && left_out.services == 0 &&
+                     std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
+                       const auto* item = std::get_if<NodeItem>(&failure.first);
+                       return item != nullptr && std::holds_alternative<Attachment>(*item);
+                     });
   if (ready != ready_) {
     ready_ = ready;
     if (!unclear) peers_.Update(role.peers, role.vips, ready_);

@@ -367,6 +367,21 @@ TEST_F(AgentTest, WithoutProgramsOnTheUplinkItIsNotReadyAndAnswersForNothing) {
   EXPECT_TRUE(peers_->ready);
 }
 
+TEST_F(AgentTest, ADirectorThatCanServeNoneOfItsVipsIsNotReady) {
+  source_.Put(Service("web", "192.0.2.200", {"192.0.2.11"}));
+  api::LvsDirectorGroup group;
+  group.meta.name = "default";
+  group.spec.static_allowed_ranges = {"0.0.0.0/0"};
+  group.spec.interfaces = {"uplink*"};
+  source_.Put(group);
+  agent_->Pass();
+  EXPECT_FALSE(peers_->ready);
+  group.spec.interfaces = {"eth*"};
+  source_.Put(group);
+  agent_->Pass();
+  EXPECT_TRUE(peers_->ready);
+}
+
 TEST_F(AgentTest, UnreadableFactsChangeNothing) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
   agent_->Pass();

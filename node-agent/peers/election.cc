@@ -169,9 +169,11 @@ std::set<IpAddress> Election::Claims(TimePoint now) const {
     const bool yields = std::any_of(alive.begin(), alive.end(), [&](const Peer* peer) {
       if (!peer->claims.contains(vip)) return false;
       if (peer->epoch != group_.epoch) return peer->epoch > group_.epoch;
-      // A claim of one that may not own it is being withdrawn as it hears us.
-      return (candidates.contains(peer->member.node) || !candidates.contains(self_)) &&
-             HasBetterRight(peer->member.node, self_, vip);
+      // A claim of one that may not own it is being withdrawn as it hears us. Where nobody is
+      // ready, it is not: then the better right decides alone.
+      const bool stays = candidates.contains(peer->member.node) || !candidates.contains(self_) ||
+                         (!peer->ready && !Ready(now));
+      return stays && HasBetterRight(peer->member.node, self_, vip);
     });
     if (!yields) claims.insert(vip);
   }

@@ -217,6 +217,19 @@ TEST(Election, AReturningNodeTakesItsVipsBackOnlyOnceItIsReady) {
   net.ExpectEachAnsweredOnce();
 }
 
+TEST(Election, WhereNobodyIsReadyEachVipIsStillAnsweredOnce) {
+  Segment net({"a", "b", "c"});
+  for (const char* node : {"a", "b", "c"}) {
+    net.Boot(node);
+    net[node].SetReady(false);
+  }
+  net.Step(10);
+  net.ExpectEachAnsweredOnce();
+  net["b"].SetReady(true);
+  net.Step(2);
+  for (const IpAddress& vip : net.vips()) EXPECT_EQ(net.Answering(vip), std::set<std::string>{"b"});
+}
+
 TEST(Election, AfterASplitHealsOneWithdrawsAtOnce) {
   Segment net({"a", "b"});
   net.Boot("a");
