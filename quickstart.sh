@@ -54,6 +54,8 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# Each of these runs as a step, whose status is looked at: there `set -e` ends nothing, so they say `|| return` themselves.
+
 # quietly NAME COMMAND...: its output goes to a log, and is shown if it fails.
 quietly() {
   local log=$KUBE_LVS_LOGS/$1.log
@@ -71,10 +73,10 @@ answers() { # VIP: within 30 s
 }
 
 bare_site() {
-  XDP=on e2e/bare/up
-  e2e/bare/agents start examples/bare
+  XDP=on e2e/bare/up || return
+  e2e/bare/agents start examples/bare || return
   client=(e2e/bare/exec client)
-  for vip in 201 202 203; do answers 10.77.0.$vip; done
+  for vip in 201 202 203; do answers 10.77.0.$vip || return; done
 }
 
 bare_rules() { e2e/bare/exec d1 bazel-bin/cli/lvsadm --bpf-dir /sys/fs/bpf/kube-lvs-$BENCH-d1 -Ln; }
@@ -86,8 +88,8 @@ draw() { # TITLE VIP:PORT MACHINES SWITCH CLIENT FLAGS...
 bare_traffic() {
   local machines='d1=director,d2=director,r1=server,r2=server,r3=server'
   echo
-  draw "NAT" 10.77.0.201:80 "$machines" $BENCH-lan $BENCH-client --replies director
-  draw "DirectRouting" 10.77.0.202:80 "$machines" $BENCH-lan $BENCH-client --replies bypass --sees client
+  draw "NAT" 10.77.0.201:80 "$machines" $BENCH-lan $BENCH-client --replies director || return
+  draw "DirectRouting" 10.77.0.202:80 "$machines" $BENCH-lan $BENCH-client --replies bypass --sees client || return
   draw "Tunnel" 10.77.0.203:80 "$machines" $BENCH-lan $BENCH-client --replies bypass --sees client
 }
 
@@ -100,15 +102,15 @@ use_cluster() {
     client=()
     return
   fi
-  quietly images e2e/cluster/images.sh pause web
-  quietly cluster e2e/cluster/up
+  quietly images e2e/cluster/images.sh pause web || return
+  quietly cluster e2e/cluster/up || return
   # shellcheck source=/dev/null
   . "${KUBE_LVS_STATE:-/var/tmp/kube-lvs-e2e}/$CLUSTER/env"
   client=(e2e/cluster/node-exec client)
 }
 
 install() {
-  quietly install e2e/install
+  quietly install e2e/install || return
   sed "s/FROM-TO/$VIP_POOL/" <<'P' | kube apply -f - >/dev/null
 apiVersion: kube-lvs.io/v1alpha1
 kind: LVSAddressPool
@@ -118,26 +120,26 @@ P
 }
 
 example() {
-  kube apply -f examples/web.yaml
-  kube wait --for=condition=Ready lvs --all --timeout=90s >/dev/null
+  kube apply -f examples/web.yaml || return
+  kube wait --for=condition=Ready lvs --all --timeout=90s >/dev/null || return
   echo
-  kube get lvs
+  kube get lvs || return
   if [ -z "$context" ]; then
     echo
     local node
     node=$(kube get lvs -o jsonpath='{.items[0].status.directors[0].node}')
     echo "the rules on $node:"
-    e2e/cluster/node-exec "$node" "$PWD/bazel-bin/cli/lvsadm" -Ln
+    e2e/cluster/node-exec "$node" "$PWD/bazel-bin/cli/lvsadm" -Ln || return
   fi
   echo
   local name vip
   for name in $(kube get lvs -o jsonpath='{.items[*].metadata.name}'); do
     vip=$(kube get lvs "$name" -o jsonpath='{.status.addresses[0].value}'):$(kube get lvs "$name" -o jsonpath='{.spec.ports[0].port}')
-    answers "$vip"
+    answers "$vip" || return
     if [ -n "$context" ]; then
-      "$load" -n 300 "$vip"
+      "$load" -n 300 "$vip" || return
     else
-      draw "$name" "$vip" "n1=director,n2=director,n3=server,n4=server,n5=server" "$CLUSTER-rack" "$CLUSTER-client"
+      draw "$name" "$vip" "n1=director,n2=director,n3=server,n4=server,n5=server" "$CLUSTER-rack" "$CLUSTER-client" || return
     fi
   done
 }
