@@ -188,12 +188,21 @@ TEST_F(ControllerTest, FailingWritesAreTriedAgain) {
 
 TEST_F(ControllerTest, WhoMayNotWriteWritesNothing) {
   PutService("web");
-  server_->Remove(api::kLvsDirectorGroups, {"", "default"});
-  const Replica replica(*server_, false, {.create_default_group = true});
+  const Replica replica(*server_, false);
   EXPECT_TRUE(Eventually([&] {
     return replica.Metrics().find("reconciles_total{result=\"error\"} 0") == std::string::npos;
   }));
   EXPECT_EQ(StatusWrites(), 0);
+}
+
+TEST_F(ControllerTest, WhoMayNotWriteMakesNoGroup) {
+  server_->Remove(api::kLvsDirectorGroups, {"", "default"});
+  server_->Remove(api::kLvsAddressPools, {"", "edge"});
+  const Replica replica(*server_, false, {.create_default_group = true});
+  // Nothing else is there to write: this error is the group's.
+  EXPECT_TRUE(Eventually([&] {
+    return replica.Metrics().find("reconciles_total{result=\"error\"} 0") == std::string::npos;
+  }));
   EXPECT_FALSE(server_->Read(api::kLvsDirectorGroups, {"", "default"}).ok());
 }
 
