@@ -7,6 +7,12 @@
 
 namespace kube_lvs {
 
+namespace {
+
+constexpr uint64_t kFirstProbes = 16;  // heartbeats from one to the next, until one is answered
+
+}  // namespace
+
 std::string ToString(PeerState state) {
   switch (state) {
     case PeerState::kUnheard:
@@ -98,7 +104,7 @@ void Election::OnProbeAnswer(const IpAddress& from, TimePoint now) {
   for (auto& [node, peer] : peers_) {
     if (peer.member.address == from) {
       peer.last_answer = now;
-      peer.answered = true;
+      peer.answered = peer.ever_answered = true;
     }
   }
 }
@@ -108,8 +114,12 @@ PeerState Election::StateOf(const Peer& peer, TimePoint now) const {
   const TimePoint since = std::max(peer.last_heartbeat, judge_from_);
   if (now - since <= detection) return peer.heard ? PeerState::kAlive : PeerState::kUnheard;
   if (now - peer.last_heartbeat > group_.grace + detection) return PeerState::kDead;
-  // Where probes are filtered, an announced stop is believed.
-  if (!peer.answered) return peer.stopping ? PeerState::kAgentSilent : PeerState::kDead;
+  if (!peer.answered) {
+    // Where probes are filtered, an announced stop is believed; where they are not, whoever stops
+    // may also be a node that goes down.
+    const bool believed = !peer.ever_answered || now - since <= detection * 2;
+    return peer.stopping && believed ? PeerState::kAgentSilent : PeerState::kDead;
+  }
   return now - std::max(peer.last_answer, judge_from_) <= detection ? PeerState::kAgentSilent
                                                                     : PeerState::kDead;
 }
@@ -187,7 +197,11 @@ Election::Due Election::Tick(TimePoint now) {
   last_tick_ = now;
   for (const auto& [node, peer] : peers_) {
     due.to.push_back(peer.member);
-    if (now - peer.last_heartbeat > group_.interval * 3 / 2) due.probe.push_back(peer.member);
+    // Whether its node answers probes at all must be known before it falls silent.
+    const bool unknown = !peer.ever_answered && sequence_ % kFirstProbes == 0;
+    if (unknown || now - peer.last_heartbeat > group_.interval * 3 / 2) {
+      due.probe.push_back(peer.member);
+    }
   }
   const std::set<IpAddress> claims = Claims(now);
   Heartbeat& message = due.message;

@@ -6,8 +6,8 @@
 // except while a peer with a better right claims it too, and announces its claims in heartbeats.
 //
 // * A member whose heartbeats stop for `misses` intervals is dead if its node does not answer
-//   probes either. If it answers, or announced a planned stop, only its agent is gone and its
-//   dataplane still works: it keeps its VIPs for the grace.
+//   probes either. If it answers, only its agent is gone and its dataplane still works: it keeps
+//   its VIPs for the grace. So it does after announcing a stop if its node never answered a probe.
 // * A director that starts claims nothing for one detection time, except VIPs that its kernel
 //   still answers for from before the restart (Adopt).
 // * Members that were never heard count as silent from our start on.
@@ -87,6 +87,7 @@ class Election {
     TimePoint last_heartbeat{};  // or when we began to listen for it
     TimePoint last_answer{};     // to a probe
     bool answered = false;       // since the last heartbeat
+    bool ever_answered = false;
     uint64_t incarnation = 0, sequence = 0;
     int64_t epoch = 0;
     bool ready = false, stopping = false;

@@ -172,6 +172,17 @@ TEST(Election, ADeadAgentsVipsStayForTheGrace) {
   EXPECT_EQ(net.AnsweredBy("b"), net.vips());
 }
 
+TEST(Election, ANodeThatGoesDownAfterAnAnnouncedStopIsSoonDead) {
+  Segment net({"a", "b"});
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(40);
+  net["a"].Stop();
+  net.Step();
+  net.KillNode("a");
+  net.Step(8);
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+}
+
 TEST(Election, ARestartedAgentKeepsWhatItsKernelAnswers) {
   Segment net({"a", "b"});
   net.Boot("a");
