@@ -99,7 +99,7 @@ for more in clang asan tsan; do
   wants "$more" || continue
   if [ -n "$within" ] && [ $((SECONDS / 60)) -ge "$within" ]; then
     echo "== $more: left out, $within minutes have passed"
-    REPORT+=("$(printf '%-26s %7s   left out, %d minutes have passed' "$more" - "$within")")
+    REPORT+=("$(printf '%-54s %7s   left out, %d minutes have passed' "$more" - "$within")")
     continue
   fi
   flags=("--config=$more")

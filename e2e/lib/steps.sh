@@ -35,7 +35,7 @@ step() {
   printf '== %s: %d s%s\n' "$name" "$seconds" "${COUNTED:+, $COUNTED}"
   local result=${COUNTED:-finished}
   [ "$status" = 0 ] || [ -n "$COUNTED" ] || result=FAILED
-  REPORT+=("$(printf '%-26s %5d s   %s' "$name" "$seconds" "$result")")
+  REPORT+=("$(printf '%-54s %5d s   %s' "$name" "$seconds" "$result")")
   if [ "$status" != 0 ] && [ -z "$COUNTED" ]; then
     count 0 1
     summary
@@ -45,7 +45,7 @@ step() {
 summary() {
   printf '\n%s\n' '-- summary'
   printf '%s\n' "${REPORT[@]}"
-  printf '%-26s %5d s   logs: %s\n' total $((SECONDS - STARTED)) "$KUBE_LVS_LOGS"
+  printf '%-54s %5d s   logs: %s\n' total $((SECONDS - STARTED)) "$KUBE_LVS_LOGS"
   printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
   [ "$FAILED" = 0 ] || exit 1
   exit 0
