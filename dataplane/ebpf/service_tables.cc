@@ -1,3 +1,8 @@
+// The fences order stores for programs in the kernel, which no sanitizer sees.
+#if defined(__SANITIZE_THREAD__)
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+
 #include "dataplane/ebpf/service_tables.h"
 
 #include <algorithm>
