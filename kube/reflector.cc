@@ -1,5 +1,6 @@
 #include "kube/reflector.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -50,9 +51,9 @@ absl::Status ReflectorCore::Run(std::stop_token stop) {
          .field_selector = options_.field_selector,
          .resource_version = step.resource_version,
          .timeout = step.watch_timeout},
-        [this, &state](WatchEventType type, const nlohmann::json& object) -> absl::Status {
+        [this, &state, &stop](WatchEventType type, const nlohmann::json& object) -> absl::Status {
           std::string version;
-          KUBE_LVS_RETURN_IF_ERROR(OnEvent(type, object, version));
+          KUBE_LVS_RETURN_IF_ERROR(OnEvent(type, object, version, stop));
           state.Advanced(version);
           return absl::OkStatus();
         },
@@ -90,8 +91,12 @@ absl::StatusOr<std::string> ReflectorCore::ListOnce(std::stop_token stop) {
         versions[key] = meta->resource_version;
         return absl::OkStatus();
       },
-      std::move(stop));
+      stop);
   if (!version.ok()) return version.status();
+  if (std::ranges::any_of(versions_,
+                          [&](const auto& entry) { return !versions.contains(entry.first); })) {
+    KUBE_LVS_RETURN_IF_ERROR(CheckMayRemove(stop));
+  }
   sink_.Replace(std::move(all));
   versions_ = std::move(versions);
   const std::lock_guard<std::mutex> lock(mu_);
@@ -103,7 +108,7 @@ absl::StatusOr<std::string> ReflectorCore::ListOnce(std::stop_token stop) {
 }
 
 absl::Status ReflectorCore::OnEvent(WatchEventType type, const nlohmann::json& object,
-                                    std::string& version) {
+                                    std::string& version, const std::stop_token& stop) {
   const absl::StatusOr<ObjectMeta> meta = DecodeMeta(object);
   if (!meta.ok() || meta->resource_version.empty()) {
     return absl::DataLossError("an event without a readable metadata");
@@ -114,6 +119,7 @@ absl::Status ReflectorCore::OnEvent(WatchEventType type, const nlohmann::json& o
   if (meta->name.empty()) return absl::DataLossError("an event about an object without a name");
   const std::string key = ObjectName{meta->ns, meta->name}.Key();
   if (type == WatchEventType::kDeleted) {
+    KUBE_LVS_RETURN_IF_ERROR(CheckMayRemove(stop));
     versions_.erase(key);
     {
       const std::lock_guard<std::mutex> lock(mu_);
@@ -129,6 +135,13 @@ absl::Status ReflectorCore::OnEvent(WatchEventType type, const nlohmann::json& o
   versions_[key] = version;
   if (now != before) sink_.Set(key, std::move(now));
   return absl::OkStatus();
+}
+
+absl::Status ReflectorCore::CheckMayRemove(const std::stop_token& stop) const {
+  if (options_.may_remove == nullptr || options_.may_remove(stop)) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      "the kind " + std::string(options_.resource.kind) +
+      " is being removed from the API server; its objects are taken as they were");
 }
 
 ObjectSink::Object ReflectorCore::DecodeOrKeep(const std::string& key,

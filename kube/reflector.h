@@ -26,6 +26,9 @@ struct ReflectorOptions {
   std::string label_selector = {};
   std::string field_selector = {};
   uint64_t seed = 0;  // of the jitter; give each process another one
+  // Asked in Run's thread before objects are removed; false: the kind itself is being removed, its
+  // objects with it, and they stay in the store until a complete list of the kind is had again.
+  std::function<bool(std::stop_token stop)> may_remove = nullptr;
 };
 
 // The part that does not depend on the type. Use Reflector<T> below.
@@ -44,7 +47,9 @@ class ReflectorCore {
 
  private:
   absl::StatusOr<std::string> ListOnce(std::stop_token stop);
-  absl::Status OnEvent(WatchEventType type, const nlohmann::json& object, std::string& version);
+  absl::Status OnEvent(WatchEventType type, const nlohmann::json& object, std::string& version,
+                       const std::stop_token& stop);
+  absl::Status CheckMayRemove(const std::stop_token& stop) const;
   ObjectSink::Object DecodeOrKeep(const std::string& key, const nlohmann::json& object);
   void SetError(const absl::Status& error);
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -41,7 +42,10 @@ class ReflectorTest : public testing::Test {
     transport_ = *std::move(transport);
     client_ = std::make_unique<Client>(*transport_);
     reflector_ = std::make_unique<Reflector<int>>(
-        *client_, ReflectorOptions{.resource = kThings},
+        *client_,
+        ReflectorOptions{
+            .resource = kThings,
+            .may_remove = [this](const std::stop_token&) { return may_remove_.load(); }},
         [](const json& object) -> absl::StatusOr<int> {
           KUBE_LVS_ASSIGN_OR_RETURN(const int64_t size, JsonInt(object, {"spec", "size"}));
           return static_cast<int>(size);
@@ -98,6 +102,7 @@ class ReflectorTest : public testing::Test {
   std::unique_ptr<FakeApiServer> server_;
   std::unique_ptr<HttpTransport> transport_;
   std::unique_ptr<Client> client_;
+  std::atomic<bool> may_remove_ = true;
   Store<int> store_;
   std::unique_ptr<Reflector<int>> reflector_;
   std::jthread thread_;
@@ -178,6 +183,25 @@ TEST_F(ReflectorTest, RemovedKindIsAnErrorAndNotADeletion) {
   Until("the error", [this] { return absl::IsNotFound(reflector_->LastError()); });
   EXPECT_EQ(Now(), (Sizes{{"n/a", 1}}));
   EXPECT_TRUE(reflector_->Synced());
+}
+
+TEST_F(ReflectorTest, ObjectsThatGoWithTheirKindStay) {
+  Put("a", 1);
+  Put("b", 2);
+  Start();
+  Become({{"n/a", 1}, {"n/b", 2}});
+  may_remove_ = false;
+  server_->Remove(kThings, {"n", "a"});
+  Until("the error", [this] { return absl::IsFailedPrecondition(reflector_->LastError()); });
+  server_->Compact();  // so that it lists again, and finds one object less
+  const int64_t lists = reflector_->Lists();
+  Until("another try", [this, before = server_->Requests().size()] {
+    return server_->Requests().size() > before + 2;
+  });
+  EXPECT_EQ(reflector_->Lists(), lists);
+  EXPECT_EQ(Now(), (Sizes{{"n/a", 1}, {"n/b", 2}}));
+  may_remove_ = true;
+  Become({{"n/b", 2}});
 }
 
 TEST_F(ReflectorTest, UndecodableObjectKeepsItsLastGoodVersion) {

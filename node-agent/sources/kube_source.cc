@@ -10,6 +10,29 @@
 
 namespace kube_lvs {
 
+namespace {
+
+// Deleting a CustomResourceDefinition deletes its objects first, one by one, as if each had been
+// meant. `definition` is its name; empty for kinds of Kubernetes itself.
+std::function<bool(std::stop_token)> UnlessKindGoes(const kube::Client& client,
+                                                    const std::string& definition) {
+  if (definition.empty()) return nullptr;
+  return [&client, definition](std::stop_token stop) {
+    const absl::StatusOr<nlohmann::json> found =
+        client.Get(kube::kCustomResourceDefinitions, {.name = definition}, std::move(stop));
+    if (!found.ok()) return !absl::IsNotFound(found.status());
+    const auto metadata = found->find("metadata");
+    return metadata == found->end() || !metadata->contains("deletionTimestamp");
+  };
+}
+
+std::string DefinitionOf(const kube::Resource& resource) {
+  if (resource.group != api::kLvsServices.group) return "";
+  return std::string(resource.plural) + "." + std::string(resource.group);
+}
+
+}  // namespace
+
 template <typename T>
 struct KubeSource::Kind {
   using DecodeFunction = absl::StatusOr<T> (*)(const nlohmann::json&, const api::DecodeOptions&);
@@ -27,6 +50,7 @@ struct KubeSource::Kind {
               kube::ReflectorOptions options;
               options.resource = resource;
               options.seed = seed;
+              options.may_remove = UnlessKindGoes(client, DefinitionOf(resource));
               return options;
             }(),
             [decode](const nlohmann::json& object) { return decode(object, {}); }, store, clock,

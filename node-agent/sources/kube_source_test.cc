@@ -31,15 +31,28 @@ json Service(const std::string& name) {
             {"backends", {{{"name", "b"}, {"serviceRef", {{"name", "web"}}}}}}}}};
 }
 
+json Definition(const kube::Resource& kind) {
+  return {{"metadata", {{"name", std::string(kind.plural) + "." + std::string(kind.group)}}}};
+}
+
 class KubeSourceTest : public testing::Test {
  protected:
   void SetUp() override {
     kube::FakeApiServer::Options options;
-    options.resources = {api::kLvsServices, api::kLvsDirectorGroups, api::kLvsAddressPools,
-                         kube::kServices,   kube::kEndpointSlices,   kube::kNodes};
+    options.resources = {api::kLvsServices,
+                         api::kLvsDirectorGroups,
+                         api::kLvsAddressPools,
+                         kube::kServices,
+                         kube::kEndpointSlices,
+                         kube::kNodes,
+                         kube::kCustomResourceDefinitions};
     auto server = kube::FakeApiServer::Start(options);
     ASSERT_TRUE(server.ok()) << Message(server.status());
     server_ = *std::move(server);
+    for (const kube::Resource& kind :
+         {api::kLvsServices, api::kLvsDirectorGroups, api::kLvsAddressPools}) {
+      server_->Put(kube::kCustomResourceDefinitions, Definition(kind));
+    }
     auto transport = kube::NewRestTransport(server_->Config(), clock_);
     ASSERT_TRUE(transport.ok()) << Message(transport.status());
     transport_ = *std::move(transport);
@@ -128,6 +141,18 @@ TEST_F(KubeSourceTest, HalfAListIsNotTheWhole) {
   EXPECT_FALSE(source_->Get()->complete);
   EXPECT_TRUE(source_->Get()->services->empty());
   EXPECT_EQ(source_->Get()->problems[0].where, "EndpointSlice");
+}
+
+TEST_F(KubeSourceTest, ObjectsThatGoWithTheirDefinitionStay) {
+  server_->Put(api::kLvsServices, Service("web"));
+  Start();
+  ASSERT_TRUE(Until([](const Snapshot& s) { return s.complete; }));
+  json going = Definition(api::kLvsServices);
+  going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z";
+  server_->Put(kube::kCustomResourceDefinitions, going);
+  server_->Remove(api::kLvsServices, {"shop", "web"});
+  EXPECT_TRUE(Until([](const Snapshot& s) { return !s.problems.empty(); }));
+  EXPECT_TRUE(source_->Get()->services->contains("shop/web"));
 }
 
 TEST_F(KubeSourceTest, ADeletedKindRemovesNothing) {
