@@ -14,6 +14,9 @@ vip() { kube get lvs "$1" -o 'jsonpath={.status.addresses[0].value}'; } # NAME
 load() { $CLIENT "$LOAD" "$@"; }
 # shellcheck disable=SC2086
 get() { $CLIENT curl -sf --max-time 1 "http://$1/"; } # ADDRESS[:PORT]
+# As get, but a first packet that is dropped does not wait for its repetition after a second.
+# shellcheck disable=SC2086
+get_quickly() { $CLIENT curl -sf --max-time 0.2 "http://$1/"; } # ADDRESS[:PORT]
 # shellcheck disable=SC2086
 silent() { ! $CLIENT curl -sf --max-time 0.3 "http://$1/"; } # ADDRESS[:PORT]
 
