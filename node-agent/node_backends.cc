@@ -57,6 +57,9 @@ class Borrowed final : public Backend {
   std::string Name() const override { return backend_.Name(); }
   bool Takes(const Step& step) const override { return backend_.Takes(step); }
   absl::StatusOr<State> Read() override { return backend_.Read(); }
+  absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override {
+    return backend_.ReadServices(keys);
+  }
   std::vector<absl::Status> Apply(std::span<const Step> steps) override {
     return backend_.Apply(steps);
   }

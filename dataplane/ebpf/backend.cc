@@ -123,6 +123,30 @@ absl::StatusOr<State> EbpfBackend::Read() {
   return out;
 }
 
+absl::StatusOr<ServiceReading> EbpfBackend::ReadServices(const std::set<ServiceKey>& keys) {
+  KUBE_LVS_ASSIGN_OR_RETURN(ServiceReading out, ReadRules(keys));
+  // Whether a quiesced one is empty must be known exactly; everything else may be late.
+  const bool waits = std::ranges::any_of(out.stats.reals, [](const auto& real) {
+    const RealServerStats& stats = real.second;
+    return stats.weight == 0 && stats.active_connections + stats.inactive_connections > 0;
+  });
+  if (!waits) return out;
+  KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
+  return ReadRules(keys);
+}
+
+absl::StatusOr<ServiceReading> EbpfBackend::ReadRules(const std::set<ServiceKey>& keys) {
+  ServiceReading out;
+  for (const ServiceKey& key : keys) {
+    if (key.dataplane != Dataplane::kEbpf || !std::holds_alternative<Endpoint>(key.match)) continue;
+    KUBE_LVS_ASSIGN_OR_RETURN(auto service, services_->Find(key));
+    if (!service) continue;
+    KUBE_LVS_RETURN_IF_ERROR(services_->ReadStats(key, *service, out.stats));
+    out.services.emplace(key, *std::move(service));
+  }
+  return out;
+}
+
 absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
   KUBE_LVS_ASSIGN_OR_RETURN(const auto attached, Attached());

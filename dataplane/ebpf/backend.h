@@ -37,6 +37,7 @@ class EbpfBackend final : public Backend {
   std::string Name() const override { return "eBPF"; }
   bool Takes(const Step& step) const override;
   absl::StatusOr<State> Read() override;
+  absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override;
   // Consecutive steps of one service become visible together, or none of them does.
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   absl::StatusOr<Stats> ReadStats() override;
@@ -78,6 +79,7 @@ class EbpfBackend final : public Backend {
   absl::Status Set(const MssClamp& item, bool add);
   absl::Status Set(const AnsweredVip& item, bool add, std::span<const Step> all);
 
+  absl::StatusOr<ServiceReading> ReadRules(const std::set<ServiceKey>& keys);
   absl::Status ReadItems(std::set<NodeItem>& items);
   absl::StatusOr<std::vector<std::pair<Link, AttachReport>>> Attached();
   absl::Status RefreshInterfaces();

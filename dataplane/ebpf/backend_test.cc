@@ -470,6 +470,23 @@ TEST_F(EbpfBackendTest, AVipThatCouldNotBeRemovedIsRemovedLater) {
   EXPECT_EQ(Address("192.0.2.1").flags, 0U);
 }
 
+TEST_F(EbpfBackendTest, SomeServicesAreReadAsTheyAreAmongAll) {
+  const ServiceKey other{Dataplane::kEbpf, *Endpoint::Parse("192.0.2.9:80"), Protocol::kTcp};
+  ASSERT_TRUE(Do({AddService{web_, Config("wrr")}, AddReal{web_, Real("10.0.0.1:80", 3)},
+                  AddService{other, Config("wrr")}, AddReal{other, Real("10.0.0.2:80", 1)}})
+                  .ok());
+  Conns()[List(web_)[0].real].active = 9;
+  ServiceKey absent = web_;
+  absent.protocol = Protocol::kUdp;
+  ServiceKey of_ipvs = web_;
+  of_ipvs.dataplane = Dataplane::kIpvs;
+  const auto some = backend_->ReadServices({web_, absent, of_ipvs});
+  ASSERT_TRUE(some.ok());
+  EXPECT_EQ(some->services, (ServiceTable{{web_, backend_->Read()->services.at(web_)}}));
+  EXPECT_EQ(some->stats.reals.size(), 1U);
+  EXPECT_EQ(some->stats.reals.at({web_, Real("10.0.0.1:80").at}).active_connections, 9U);
+}
+
 TEST_F(EbpfBackendTest, ExpiredConnectionsAreTakenOutBeforeTheyAreCounted) {
   ASSERT_TRUE(backend_->Refresh().ok());
   EXPECT_EQ(programs_.swept_sets, 0U);  // nobody asks

@@ -587,6 +587,15 @@ absl::Status ServiceTables::RefreshWays() {
 }
 
 absl::Status ServiceTables::ReadStats(Stats& stats) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const ServiceTable services, Read());
+  for (const auto& [key, service] : services) {
+    KUBE_LVS_RETURN_IF_ERROR(ReadStats(key, service, stats));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualService& service,
+                                      Stats& stats) {
   const auto sum = [this](std::string_view map, uint32_t id) -> absl::StatusOr<Counters> {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(map, AsBytes(id)));
     Counters out;
@@ -598,20 +607,17 @@ absl::Status ServiceTables::ReadStats(Stats& stats) {
     }
     return out;
   };
-  KUBE_LVS_ASSIGN_OR_RETURN(const ServiceTable services, Read());
-  for (const auto& [key, service] : services) {
-    const uint32_t id = service_ids_->Find(key);
-    if (id == 0) continue;
-    KUBE_LVS_ASSIGN_OR_RETURN(stats.services[key], sum(kServiceCountersMap, id));
-    for (const RealServer& real : service.reals) {
-      const uint32_t real_id = real_ids_->Find({id, real.at});
-      if (real_id == 0) continue;
-      RealServerStats& out = stats.reals[{key, real.at}];
-      KUBE_LVS_ASSIGN_OR_RETURN(out.counters, sum(kRealCountersMap, real_id));
-      out.weight = real.weight;
-      out.active_connections = conns_[real_id].active;
-      out.inactive_connections = conns_[real_id].inactive;
-    }
+  const uint32_t id = service_ids_->Find(key);
+  if (id == 0) return absl::OkStatus();
+  KUBE_LVS_ASSIGN_OR_RETURN(stats.services[key], sum(kServiceCountersMap, id));
+  for (const RealServer& real : service.reals) {
+    const uint32_t real_id = real_ids_->Find({id, real.at});
+    if (real_id == 0) continue;
+    RealServerStats& out = stats.reals[{key, real.at}];
+    KUBE_LVS_ASSIGN_OR_RETURN(out.counters, sum(kRealCountersMap, real_id));
+    out.weight = real.weight;
+    out.active_connections = conns_[real_id].active;
+    out.inactive_connections = conns_[real_id].inactive;
   }
   return absl::OkStatus();
 }

@@ -60,8 +60,9 @@ class ServiceTables {
   // Brings the ways to all real servers up to date; writes only what changed.
   absl::Status RefreshWays();
 
-  // Adds what the programs counted.
+  // Adds what the programs counted: for all services, or for one, which is as it was just read.
   absl::Status ReadStats(Stats& stats);
+  absl::Status ReadStats(const ServiceKey& key, const VirtualService& service, Stats& stats);
 
   // "services" -> taken / capacity and the like, 0 .. 1.
   std::map<std::string, double> Fill() const;

@@ -20,6 +20,9 @@ class HostBackend final : public Backend {
   std::string Name() const override { return "host"; }
   bool Takes(const Step& step) const override;
   absl::StatusOr<State> Read() override;
+  absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>&) override {
+    return ServiceReading{};
+  }
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   absl::StatusOr<Stats> ReadStats() override { return Stats{}; }
 

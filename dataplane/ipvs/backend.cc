@@ -130,7 +130,7 @@ class IpvsBackend::Batch {
     bool all_ours = true;
     for (const auto& [key, chain] : chains_) all_ours = all_ours && backend_.journal_.Owns(key);
     if (all_ours) return;
-    const auto services = ReadServices(backend_.channel_);
+    const auto services = ipvs::ReadServices(backend_.channel_);
     std::set<ServiceKey> there;
     if (services.ok()) {
       for (const ServiceEntry& entry : *services) there.insert(entry.key);
@@ -274,45 +274,63 @@ bool IpvsBackend::Takes(const Step& step) const {
   return key != nullptr && key->dataplane == Dataplane::kIpvs;
 }
 
+absl::Status IpvsBackend::ReadRules(ServiceEntry entry, ServiceReading& out) {
+  const ServiceKey key = entry.key;
+  VirtualService& service = out.services[key];
+  service.config = std::move(entry.config);
+  service.config.source_nat = journal_.claims().at(key);
+  if (entry.foreign) service.config.scheduler += " (changed by another program)";
+  out.stats.services[key] = entry.counters;
+  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, key));
+  for (RealEntry& real : reals) {
+    if (real.foreign) real.real.method = static_cast<ForwardingMethod>(0xff);
+    out.stats.reals[{key, real.real.at}] = {.counters = real.counters,
+                                            .weight = real.real.weight,
+                                            .active_connections = real.active_connections,
+                                            .inactive_connections = real.inactive_connections};
+    service.reals.push_back(std::move(real.real));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ServiceReading> IpvsBackend::ReadOurs() {
+  ServiceReading out;
+  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_));
+  for (ServiceEntry& entry : services) {
+    if (!journal_.Owns(entry.key)) continue;
+    KUBE_LVS_RETURN_IF_ERROR(ReadRules(std::move(entry), out));
+  }
+  return out;
+}
+
 absl::StatusOr<State> IpvsBackend::Read() {
   State out;
   if (journal_.claims().empty()) {
     KUBE_LVS_RETURN_IF_ERROR(channel_.Ask(EncodePlain(Command::kGetInfo)).status());
     return out;
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ReadServices(channel_));
-  for (ServiceEntry& entry : services) {
-    const auto ours = journal_.claims().find(entry.key);
-    if (ours == journal_.claims().end()) continue;
-    VirtualService& service = out.services[entry.key];
-    service.config = std::move(entry.config);
-    service.config.source_nat = ours->second;
-    if (entry.foreign) service.config.scheduler += " (changed by another program)";
-    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, entry.key));
-    for (RealEntry& real : reals) {
-      if (real.foreign) real.real.method = static_cast<ForwardingMethod>(0xff);
-      service.reals.push_back(real.real);
-    }
+  KUBE_LVS_ASSIGN_OR_RETURN(ServiceReading reading, ReadOurs());
+  out.services = std::move(reading.services);
+  return out;
+}
+
+absl::StatusOr<ServiceReading> IpvsBackend::ReadServices(const std::set<ServiceKey>& keys) {
+  ServiceReading out;
+  for (const ServiceKey& key : keys) {
+    if (!journal_.Owns(key)) continue;
+    const auto answer = channel_.Ask(EncodeKey(Command::kGetService, key));
+    if (absl::IsNotFound(answer.status())) continue;
+    if (!answer.ok()) return Annotate(answer.status(), ToString(key));
+    KUBE_LVS_ASSIGN_OR_RETURN(ServiceEntry entry, DecodeService(*answer));
+    KUBE_LVS_RETURN_IF_ERROR(ReadRules(std::move(entry), out));
   }
   return out;
 }
 
 absl::StatusOr<Stats> IpvsBackend::ReadStats() {
-  Stats out;
-  if (journal_.claims().empty()) return out;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto services, ReadServices(channel_));
-  for (const ServiceEntry& entry : services) {
-    if (!journal_.Owns(entry.key)) continue;
-    out.services[entry.key] = entry.counters;
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, ReadReals(channel_, entry.key));
-    for (const RealEntry& real : reals) {
-      out.reals[{entry.key, real.real.at}] = {.counters = real.counters,
-                                              .weight = real.real.weight,
-                                              .active_connections = real.active_connections,
-                                              .inactive_connections = real.inactive_connections};
-    }
-  }
-  return out;
+  if (journal_.claims().empty()) return Stats{};
+  KUBE_LVS_ASSIGN_OR_RETURN(ServiceReading reading, ReadOurs());
+  return std::move(reading.stats);
 }
 
 std::vector<absl::Status> IpvsBackend::Apply(std::span<const Step> steps) {

@@ -38,12 +38,17 @@ class IpvsBackend final : public Backend {
   // program changed in our services so that the model cannot say it is shown as a scheduler or a
   // forwarding method that nobody desires.
   absl::StatusOr<State> Read() override;
+  absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override;
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   // Lags by up to 2 s: the kernel publishes its counters that often.
   absl::StatusOr<Stats> ReadStats() override;
 
  private:
   class Batch;
+
+  absl::StatusOr<ServiceReading> ReadOurs();
+  // Adds a service of ours, with its real servers, to what was read.
+  absl::Status ReadRules(ServiceEntry entry, ServiceReading& out);
 
   Channel& channel_;
   Journal& journal_;

@@ -195,7 +195,7 @@ TEST_F(ContractTest, ErrorNumbers) {
   ServiceConfig config = Config("rr");
   config.persistence = Persistence{.timeout_seconds = 60, .prefix_length = 32, .engine = "nosuch"};
   EXPECT_EQ(Add(none, config), ENOENT);
-  EXPECT_EQ(Get(none).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(Get(none).status().code(), absl::StatusCode::kNotFound);
   const ServiceKey six = Key("[2001:db8::1]:80");
   ASSERT_EQ(Add(six, Config("rr")), 0);
   EXPECT_EQ(Add(six, Real("[ff02::1]:80")), EINVAL);
@@ -223,7 +223,7 @@ TEST_F(ContractTest, DamagedRequestsAreRefused) {
   bad = good;
   bad[12] = 99;
   EXPECT_EQ(Send(bad), EAFNOSUPPORT);
-  EXPECT_EQ(Get(key).status().code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(Get(key).status().code(), absl::StatusCode::kNotFound);
   // Unknown attributes are ignored.
   Bytes more = good;
   AttributeWriter out(more);
@@ -400,6 +400,20 @@ TEST_F(BackendContractTest, ANewServiceWithoutItsSchedulerIsRefusedWhole) {
   EXPECT_EQ(results[2].code(), absl::StatusCode::kAborted);
   EXPECT_EQ(Read(), State{});
   EXPECT_FALSE(journal_->Owns(key));
+}
+
+TEST_F(BackendContractTest, SomeServicesAreReadAsTheyAreAmongAll) {
+  ApplyAll(Diff(Desired(), Read()));
+  const ServiceKey theirs = Key("192.0.2.99:80");
+  ASSERT_EQ(Add(theirs, Config("rr")), 0);
+  const ServiceKey key = Key("192.0.2.1:80");
+  const auto some = backend_->ReadServices({key, theirs, Key("192.0.2.98:80")});
+  ASSERT_EQ(some.status(), absl::OkStatus());
+  EXPECT_EQ(some->services, (ServiceTable{{key, Read().services.at(key)}}));
+  const Stats all = *backend_->ReadStats();
+  EXPECT_EQ(some->stats.services, (std::map<ServiceKey, Counters>{{key, all.services.at(key)}}));
+  EXPECT_EQ(some->stats.reals.size(), some->services.at(key).reals.size());
+  for (const auto& [real, stats] : some->stats.reals) EXPECT_EQ(stats, all.reals.at(real));
 }
 
 TEST_F(BackendContractTest, CountersOfAQuietServiceAreZero) {

@@ -23,6 +23,7 @@ absl::Status StatusOf(int error, Command command) {
       }
       return absl::AlreadyExistsError("the kernel has this service already: another owner's");
     case ESRCH:
+      if (command == Command::kGetService) return absl::NotFoundError("there is no such service");
       return absl::AbortedError("the service is gone: another program removed it");
     case ENOENT:
       if (IsOfReal(command)) {

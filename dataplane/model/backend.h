@@ -2,6 +2,7 @@
 // the host's addresses and sysctls each implement it; tests use fakes as strict as those.
 #pragma once
 
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,12 @@
 #include "dataplane/model/step.h"
 
 namespace kube_lvs {
+
+// Some services: their rules, and what the kernel counts for them.
+struct ServiceReading {
+  ServiceTable services;
+  Stats stats;
+};
 
 // Not thread-safe: one thread reads and applies.
 class Backend {
@@ -25,6 +32,10 @@ class Backend {
 
   // What is there now and is ours, read from the kernel each time. Others' rules are not in it.
   virtual absl::StatusOr<State> Read() = 0;
+
+  // As Read and ReadStats, of these keys alone: what it costs does not grow with the others. Keys
+  // that are not there, not ours, or another backend's are left out.
+  virtual absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) = 0;
 
   // Applies the steps in order, all of which this backend takes, and returns one status for each.
   // After a failed step of a service that service's later steps are not tried (kAborted); the

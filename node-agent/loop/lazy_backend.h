@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -33,6 +34,11 @@ class LazyBackend final : public Backend {
     if (backend_ == nullptr && !exists_()) return State{};
     if (absl::Status status = Opened(); !status.ok()) return status;
     return backend_->Read();
+  }
+  absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override {
+    if (backend_ == nullptr && !exists_()) return ServiceReading{};
+    if (absl::Status status = Opened(); !status.ok()) return status;
+    return backend_->ReadServices(keys);
   }
   std::vector<absl::Status> Apply(std::span<const Step> steps) override {
     if (absl::Status status = Opened(); !status.ok()) {
@@ -76,6 +82,10 @@ class LockedBackend final : public Backend {
   absl::StatusOr<State> Read() override {
     const std::lock_guard<std::mutex> lock(mutex_);
     return backend_.Read();
+  }
+  absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return backend_.ReadServices(keys);
   }
   std::vector<absl::Status> Apply(std::span<const Step> steps) override {
     const std::lock_guard<std::mutex> lock(mutex_);

@@ -57,6 +57,23 @@ absl::StatusOr<State> FakeBackend::Read() {
   return state_;
 }
 
+absl::StatusOr<ServiceReading> FakeBackend::ReadServices(const std::set<ServiceKey>& keys) {
+  if (fault_) {
+    if (absl::Status status = fault_("read services"); !status.ok()) return status;
+  }
+  ServiceReading out;
+  for (const auto& [key, service] : state_.services) {
+    if (keys.contains(key)) out.services.emplace(key, service);
+  }
+  for (const auto& [key, counters] : stats_.services) {
+    if (keys.contains(key)) out.stats.services.emplace(key, counters);
+  }
+  for (const auto& [real, stats] : stats_.reals) {
+    if (keys.contains(real.first)) out.stats.reals.emplace(real, stats);
+  }
+  return out;
+}
+
 absl::StatusOr<Stats> FakeBackend::ReadStats() {
   if (fault_) {
     if (absl::Status status = fault_("stats"); !status.ok()) return status;

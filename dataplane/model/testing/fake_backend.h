@@ -25,7 +25,7 @@ bool TakenByHost(const Step& step);  // all other items
 
 class FakeBackend final : public Backend {
  public:
-  // Asked before each call ("read", "stats", or the step as text); a status that is not OK is what
+  // Asked before each call ("read", "read services", "stats", or the step as text); a status that is not OK is what
   // that call fails with, and nothing happens.
   using Fault = std::function<absl::Status(const std::string& call)>;
 
@@ -35,6 +35,7 @@ class FakeBackend final : public Backend {
   std::string Name() const override { return name_; }
   bool Takes(const Step& step) const override { return takes_(step); }
   absl::StatusOr<State> Read() override;
+  absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override;
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   absl::StatusOr<Stats> ReadStats() override;
 
