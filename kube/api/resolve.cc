@@ -299,6 +299,15 @@ SlicesByService GroupByService(const EndpointSliceMap& slices) {
   return out;
 }
 
+SlicesByService SlicesOf(const std::set<std::string>& services, const EndpointSliceMap& slices) {
+  SlicesByService out;
+  for (const auto& [key, slice] : slices) {
+    const std::string service = slice->meta.name_space + "/" + slice->service_name;
+    if (services.contains(service)) out[service].push_back(slice);
+  }
+  return out;
+}
+
 Resolution Resolve(const ResolveInput& input) { return Resolver(input).Run(); }
 
 }  // namespace kube_lvs::api

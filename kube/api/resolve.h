@@ -23,6 +23,8 @@ using SlicesByService =
     std::map<std::string, std::vector<std::shared_ptr<const EndpointSlice>>, std::less<>>;
 
 SlicesByService GroupByService(const EndpointSliceMap& slices);
+// Of these Services ("namespace/name") alone.
+SlicesByService SlicesOf(const std::set<std::string>& services, const EndpointSliceMap& slices);
 
 // What the cluster is beside the service. All borrowed.
 struct ResolveInput {

@@ -18,12 +18,8 @@ struct Context {
   const Role& role;
   const std::set<IpAddress>& claims;
   const DesiredOptions& options;
+  const Surroundings& around;
   api::SlicesByService slices;
-  std::set<IpAddress> node_addresses;
-  std::set<IpAddress> vips;
-  std::set<IpAddress> own_addresses;
-  std::vector<Cidr> service_cidrs;
-  std::map<IpAddress, std::string> taken;  // no VIPs, and why: who answers for one cuts others off
 };
 
 std::map<IpAddress, std::string> TakenAddresses(const Snapshot& snapshot, const NodeFacts& facts) {
@@ -44,33 +40,6 @@ std::map<IpAddress, std::string> TakenAddresses(const Snapshot& snapshot, const 
     }
   }
   return taken;
-}
-
-Context MakeContext(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
-                    const std::set<IpAddress>& claims, const DesiredOptions& options) {
-  Context context{snapshot,
-                  facts,
-                  role,
-                  claims,
-                  options,
-                  api::GroupByService(*snapshot.endpoint_slices),
-                  {},
-                  AllVips(snapshot),
-                  OwnAddresses(facts),
-                  {},
-                  TakenAddresses(snapshot, facts)};
-  // A request for somebody's address must not take that real server from other services.
-  for (const auto& [ip, whose] : context.taken) context.vips.erase(ip);
-  for (const auto& [name, node] : *snapshot.nodes) {
-    for (const std::string& text : node->internal_addresses) {
-      if (const auto ip = IpAddress::Parse(text); ip.ok()) context.node_addresses.insert(*ip);
-    }
-  }
-  for (const auto& [name, cidrs] : *snapshot.service_cidrs) {
-    const auto parsed = api::ParseCidrs(cidrs->cidrs);
-    context.service_cidrs.insert(context.service_cidrs.end(), parsed.begin(), parsed.end());
-  }
-  return context;
 }
 
 std::optional<Persistence> PersistenceFor(const std::optional<api::PersistenceRequest>& request,
@@ -175,15 +144,15 @@ void Computation::Add(const api::LvsService& service) {
   }
   std::vector<api::Problem> reported;
   for (const IpAddress& vip : found.vips) {
-    const auto taken = in_.taken.find(vip);
-    if (taken != in_.taken.end() && !in_.own_addresses.contains(vip)) {
+    const auto taken = in_.around.taken.find(vip);
+    if (taken != in_.around.taken.end() && !in_.around.own_addresses.contains(vip)) {
       report({{kAddressConflict, vip.ToString() + " is " + taken->second + "; take another VIP"}});
       out_.hold.vips.insert(vip);
       continue;
     }
     const api::Resolution resolution =
         api::Resolve({service, group.get(), *in_.snapshot.kube_services, in_.slices,
-                      in_.node_addresses, in_.vips, in_.service_cidrs, vip.family});
+                      in_.around.node_addresses, in_.around.vips, in_.around.service_cidrs, vip.family});
     for (const api::Problem& problem : resolution.problems) {
       if (std::find(reported.begin(), reported.end(), problem) == reported.end()) {
         reported.push_back(problem);
@@ -201,7 +170,7 @@ void Computation::Add(const api::LvsService& service) {
 void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDirectorGroup& group,
                                 Dataplane dataplane, const IpAddress& vip,
                                 const api::Resolution& resolution) {
-  if (in_.own_addresses.contains(vip)) {
+  if (in_.around.own_addresses.contains(vip)) {
     for (const auto& [name, interface] : in_.facts.interfaces) {
       for (const InterfaceFacts::Address& address : interface.addresses) {
         // Our own VIPs are host addresses; this one is the node's.
@@ -271,7 +240,7 @@ void Computation::AddAsRealServer(const api::LvsService& service,
   std::set<IpAddress> done;
   for (const api::ResolvedPort& resolved : resolution.ports) {
     for (const RealServer& real : resolved.reals) {
-      if (real.method == ForwardingMethod::kNat || !in_.own_addresses.contains(real.at.ip) ||
+      if (real.method == ForwardingMethod::kNat || !in_.around.own_addresses.contains(real.at.ip) ||
           !done.insert(real.at.ip).second) {
         continue;
       }
@@ -289,9 +258,30 @@ void Computation::AddAsRealServer(const api::LvsService& service,
 
 }  // namespace
 
+Surroundings FindSurroundings(const Snapshot& snapshot, const NodeFacts& facts) {
+  Surroundings out;
+  out.vips = AllVips(snapshot);
+  out.own_addresses = OwnAddresses(facts);
+  out.taken = TakenAddresses(snapshot, facts);
+  // A request for somebody's address must not take that real server from other services.
+  for (const auto& [ip, whose] : out.taken) out.vips.erase(ip);
+  for (const auto& [name, node] : *snapshot.nodes) {
+    for (const std::string& text : node->internal_addresses) {
+      if (const auto ip = IpAddress::Parse(text); ip.ok()) out.node_addresses.insert(*ip);
+    }
+  }
+  for (const auto& [name, cidrs] : *snapshot.service_cidrs) {
+    const auto parsed = api::ParseCidrs(cidrs->cidrs);
+    out.service_cidrs.insert(out.service_cidrs.end(), parsed.begin(), parsed.end());
+  }
+  return out;
+}
+
 Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
                        const std::set<IpAddress>& claims, const DesiredOptions& options) {
-  const Context context = MakeContext(snapshot, facts, role, claims, options);
+  const Surroundings around = FindSurroundings(snapshot, facts);
+  const Context context{
+      snapshot, facts, role, claims, options, around, api::GroupByService(*snapshot.endpoint_slices)};
   // The older of two services that want the same address and port has it.
   std::vector<const api::LvsService*> services;
   for (const auto& [key, service] : *snapshot.services) services.push_back(service.get());
@@ -307,6 +297,60 @@ Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const R
                          (snapshot.groups->empty() || snapshot.pools->empty());
   desired.hold.all = !snapshot.complete || no_groups;
   return desired;
+}
+
+namespace {
+
+// What ComputeDesired would say of some services if there were no others.
+Desired ComputeSome(const std::set<std::string>& keys, const Snapshot& snapshot,
+                    const NodeFacts& facts, const Role& role, const Surroundings& around,
+                    const DesiredOptions& options) {
+  std::set<std::string> kube_services;
+  for (const std::string& key : keys) {
+    const api::LvsService& service = *snapshot.services->at(key);
+    for (const api::BackendSource& backend : service.spec.backends) {
+      if (backend.service_name.empty()) continue;
+      kube_services.insert(service.meta.name_space + "/" + backend.service_name);
+    }
+  }
+  const std::set<IpAddress> no_claims;
+  const Context context{snapshot,
+                        facts,
+                        role,
+                        no_claims,
+                        options,
+                        around,
+                        api::SlicesOf(kube_services, *snapshot.endpoint_slices)};
+  Computation computation(context);
+  for (const std::string& key : keys) computation.Add(*snapshot.services->at(key));
+  return computation.Take();
+}
+
+bool AtFault(const Desired& desired) {
+  return !desired.problems.empty() || !desired.hold.vips.empty();
+}
+
+}  // namespace
+
+std::optional<TouchedRules> ComputeTouched(const std::set<std::string>& touched,
+                                           const Snapshot& before, const Snapshot& after,
+                                           const NodeFacts& facts, const Role& role,
+                                           const Surroundings& around, const Owners& owners,
+                                           const DesiredOptions& options) {
+  const Desired was = ComputeSome(touched, before, facts, role, around, options);
+  Desired is = ComputeSome(touched, after, facts, role, around, options);
+  if (AtFault(was) || AtFault(is) || was.state.items != is.state.items) return std::nullopt;
+  for (const auto& [key, origin] : is.origins) {
+    const auto owner = owners.find(key);
+    if (owner == owners.end() || owner->second.name_space != origin.name_space ||
+        owner->second.name != origin.name) {
+      return std::nullopt;
+    }
+  }
+  for (const auto& [key, service] : was.state.services) {
+    if (!is.state.services.contains(key)) return std::nullopt;
+  }
+  return TouchedRules{std::move(is.state.services), std::move(is.drain)};
 }
 
 }  // namespace kube_lvs

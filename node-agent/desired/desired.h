@@ -38,6 +38,8 @@ struct ServiceOrigin {
   bool operator==(const ServiceOrigin&) const = default;
 };
 
+using Owners = std::map<ServiceKey, ServiceOrigin>;
+
 struct DesiredOptions {
   // Of services and groups that say Auto and whose group was not resolved (files).
   std::optional<Dataplane> auto_dataplane;
@@ -47,7 +49,7 @@ struct Desired {
   State state;
   Hold hold;
   std::vector<ServiceProblem> problems;
-  std::map<ServiceKey, ServiceOrigin> origins;
+  Owners origins;
   DrainTimeouts drain;
   LingerTimes linger;
 };
@@ -55,5 +57,31 @@ struct Desired {
 // `claims`: the VIPs to answer for now, by the election.
 Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
                        const std::set<IpAddress>& claims, const DesiredOptions& options);
+
+// What the rules of one service depend on beside its own objects.
+struct Surroundings {
+  std::set<IpAddress> node_addresses;  // of all Nodes
+  std::set<IpAddress> vips;            // of all services
+  std::set<IpAddress> own_addresses;
+  std::vector<Cidr> service_cidrs;
+  std::map<IpAddress, std::string> taken;  // no VIPs, and why: who answers for one cuts others off
+};
+
+Surroundings FindSurroundings(const Snapshot& snapshot, const NodeFacts& facts);
+
+// The rules of some services after a change that touched only them (see ServicesTouched).
+struct TouchedRules {
+  ServiceTable services;
+  DrainTimeouts drain;
+};
+
+// nullopt: the change has consequences beyond those rules (a service is or was at fault, other
+// node items are needed), so that ComputeDesired must look at everything. `around` and `owners` are
+// those of `before`, which must differ from `after` in nothing but what ServicesTouched allows.
+std::optional<TouchedRules> ComputeTouched(const std::set<std::string>& touched,
+                                           const Snapshot& before, const Snapshot& after,
+                                           const NodeFacts& facts, const Role& role,
+                                           const Surroundings& around, const Owners& owners,
+                                           const DesiredOptions& options);
 
 }  // namespace kube_lvs

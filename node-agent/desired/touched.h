@@ -1,0 +1,18 @@
+// Which services a change of the objects touches, so that not all need to be looked at. Pure.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+
+#include "node-agent/sources/snapshot.h"
+
+namespace kube_lvs {
+
+// Keys ("namespace/name") of the LVSServices whose real servers or settings may differ between the
+// two snapshots. nullopt: something else changed too (which services, VIPs or ports there are, how
+// they are forwarded, groups, pools, nodes), so that anything may differ. Compares pointers first:
+// what it costs with few changes is one walk over the maps.
+std::optional<std::set<std::string>> ServicesTouched(const Snapshot& before, const Snapshot& after);
+
+}  // namespace kube_lvs
