@@ -150,9 +150,9 @@ void Computation::Add(const api::LvsService& service) {
       out_.hold.vips.insert(vip);
       continue;
     }
-    const api::Resolution resolution =
-        api::Resolve({service, group.get(), *in_.snapshot.kube_services, in_.slices,
-                      in_.around.node_addresses, in_.around.vips, in_.around.service_cidrs, vip.family});
+    const api::Resolution resolution = api::Resolve(
+        {service, group.get(), *in_.snapshot.kube_services, in_.slices, in_.around.node_addresses,
+         in_.around.vips, in_.around.service_cidrs, vip.family});
     for (const api::Problem& problem : resolution.problems) {
       if (std::find(reported.begin(), reported.end(), problem) == reported.end()) {
         reported.push_back(problem);
@@ -280,8 +280,13 @@ Surroundings FindSurroundings(const Snapshot& snapshot, const NodeFacts& facts) 
 Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
                        const std::set<IpAddress>& claims, const DesiredOptions& options) {
   const Surroundings around = FindSurroundings(snapshot, facts);
-  const Context context{
-      snapshot, facts, role, claims, options, around, api::GroupByService(*snapshot.endpoint_slices)};
+  const Context context{snapshot,
+                        facts,
+                        role,
+                        claims,
+                        options,
+                        around,
+                        api::GroupByService(*snapshot.endpoint_slices)};
   // The older of two services that want the same address and port has it.
   std::vector<const api::LvsService*> services;
   for (const auto& [key, service] : *snapshot.services) services.push_back(service.get());

@@ -106,7 +106,8 @@ class World {
   }
   void PutKubeService(size_t i) {
     auto service = Named<api::KubeService>("k" + std::to_string(i));
-    service.ports = {{.name = Below(5) == 0 ? "other" : "http", .protocol = Protocol::kTcp, .port = 80}};
+    service.ports = {
+        {.name = Below(5) == 0 ? "other" : "http", .protocol = Protocol::kTcp, .port = 80}};
     Put(service);
   }
   void PutSlice(size_t i, size_t of) {
@@ -116,7 +117,8 @@ class World {
     slice.ports = {{.name = "http", .protocol = Protocol::kTcp, .port = 8080}};
     for (size_t n = Below(4); n > 0; --n) {
       api::EndpointSlice::Endpoint endpoint;
-      endpoint.addresses = {"10.0." + std::to_string(Below(8) == 0 ? 1 : 0) + "." + std::to_string(20 + Below(6))};
+      endpoint.addresses = {"10.0." + std::to_string(Below(8) == 0 ? 1 : 0) + "." +
+                            std::to_string(20 + Below(6))};
       endpoint.ready = Below(4) != 0;
       endpoint.serving = Below(2) == 0;
       endpoint.terminating = !endpoint.ready;
@@ -201,8 +203,8 @@ TEST(Touched, WritesThatAreNotAboutRulesTouchNothing) {
   service.meta.name = "web";
   service.meta.resource_version = "1";
   const auto map = [](const api::LvsService& of) {
-    return std::make_shared<const ObjectMap<api::LvsService>>(ObjectMap<api::LvsService>{
-        {of.meta.name, std::make_shared<const api::LvsService>(of)}});
+    return std::make_shared<const ObjectMap<api::LvsService>>(
+        ObjectMap<api::LvsService>{{of.meta.name, std::make_shared<const api::LvsService>(of)}});
   };
   before.services = map(service);
   service.meta.resource_version = "2";

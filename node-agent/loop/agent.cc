@@ -7,6 +7,7 @@
 #include "dataplane/plan/diff.h"
 #include "kube/api/validate.h"
 #include "node-agent/desired/hold.h"
+#include "node-agent/desired/touched.h"
 #include "node-agent/desired/vips.h"
 
 namespace kube_lvs {
@@ -15,6 +16,8 @@ namespace {
 // Netlink tells of our own changes too, and of much else: at most so often a look.
 constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(5);
+// From so many on a look at everything costs no more.
+constexpr size_t kMostTouched = 1000;
 
 std::set<IpAddress> AnsweredVips(const State& state) {
   std::set<IpAddress> vips;
@@ -78,13 +81,13 @@ absl::Status Agent::Run(std::stop_token stop) {
       const absl::StatusOr<NodeFacts> facts = facts_reader_.Read();
       if (!facts.ok() || facts_ != *facts) next_pass_ = now;
     }
-    if (now >= next_pass_) {
+    if (now >= next_pass_ || (now >= next_drain_check_ && !TouchedPass().has_value())) {
       Pass();
       KeepClaims();
       continue;
     }
     uint8_t reasons =
-        wakeup_.Wait(stop, std::min({next_pass_, now + claim_interval_, look_at_facts}));
+        wakeup_.Wait(stop, std::min({NextPass(), now + claim_interval_, look_at_facts}));
     const auto take = [&reasons](WakeReason reason) {
       const bool there = (reasons & static_cast<uint8_t>(reason)) != 0;
       reasons &= static_cast<uint8_t>(~static_cast<uint8_t>(reason));
@@ -94,7 +97,8 @@ absl::Status Agent::Run(std::stop_token stop) {
     if (take(WakeReason::kNetlink) && look_at_facts == kNever) {
       look_at_facts = std::max(clock_.Now(), last_look + kNetlinkPause);
     }
-    if (reasons != 0) next_pass_ = clock_.Now();
+    const bool only_objects = reasons == static_cast<uint8_t>(WakeReason::kSource);
+    if (reasons != 0 && !(only_objects && TouchedPass().has_value())) next_pass_ = clock_.Now();
     if (ways || clock_.Now() >= next_refresh_) Refresh();
     KeepClaims();
   }
@@ -165,7 +169,7 @@ PassReport Agent::Pass() {
   report.peers = peers_.States();
 
   Desired desired = ComputeDesired(*report.snapshot, *facts_, role, claims, options_.desired);
-  report.origins = std::move(desired.origins);
+  report.origins = std::make_shared<const Owners>(std::move(desired.origins));
   report.service_problems = std::move(desired.problems);
   State target = KeepHeld(std::move(desired.state), actual.state, desired.hold);
   Lingering lingering =
@@ -189,7 +193,7 @@ PassReport Agent::Pass() {
   }
   Drained drained = Drain(target, actual.state, stats, desired.drain, drain_clock_, begin);
   drain_clock_ = std::move(drained.clock);
-  if (drained.next_check) next_pass_ = std::min(next_pass_, *drained.next_check);
+  next_drain_check_ = drained.next_check.value_or(TimePoint::max());
 
   const Plan plan = Diff(drained.desired, actual.state);
   std::set<Subject> planned;
@@ -201,7 +205,7 @@ PassReport Agent::Pass() {
   report.results = ApplyPlan(plan, actual.state, backends_, backoff_, begin);
   const bool tried = std::ranges::any_of(
       report.results, [](const StepResult& r) { return !absl::IsCancelled(r.status); });
-  const bool drifted = settled_target_ == drained.desired;
+  const bool drifted = settled_.has_value() && settled_->target == drained.desired;
   State now_there = actual.state;
   if (tried) {
     // Believe the kernel, not the return values.
@@ -245,8 +249,14 @@ PassReport Agent::Pass() {
       report.snapshot->complete && left_out.services + left_out.items == 0 &&
       backoff_.failures().empty() &&
       std::ranges::none_of(report.results, [](const StepResult& r) { return !r.status.ok(); });
-  settled_target_.reset();
-  if (report.in_sync) settled_target_ = std::move(drained.desired);
+  settled_.reset();
+  if (report.in_sync) {
+    settled_ = {.target = std::move(drained.desired),
+                .role = role,
+                .around = FindSurroundings(*report.snapshot, *facts_),
+                .report = report};
+    settled_->report.results.clear();
+  }
 
   // A node whose items fail would attract traffic that it cannot handle.
   // Nor one that programs none of its group's services: a fellow director may be able to.
@@ -270,6 +280,79 @@ PassReport Agent::Pass() {
   return report;
 }
 
+std::set<std::string> Agent::DrainingServices() const {
+  std::set<std::string> services;
+  for (const auto& [real, since] : drain_clock_) {
+    const auto origin = settled_->report.origins->find(real.first);
+    if (origin == settled_->report.origins->end()) continue;
+    services.insert(origin->second.name_space + "/" + origin->second.name);
+  }
+  return services;
+}
+
+std::optional<PassReport> Agent::TouchedPass() {
+  if (!settled_.has_value()) return std::nullopt;
+  const TimePoint begin = clock_.Now();
+  const SnapshotPtr snapshot = source_.Get();
+  const Snapshot& before = *settled_->report.snapshot;
+  std::optional<std::set<std::string>> touched = ServicesTouched(before, *snapshot);
+  if (!touched.has_value()) return std::nullopt;
+  touched->merge(DrainingServices());
+  if (touched->size() > kMostTouched) return std::nullopt;
+  const std::optional<TouchedRules> rules =
+      ComputeTouched(*touched, before, *snapshot, *facts_, settled_->role, settled_->around,
+                     *settled_->report.origins, options_.desired);
+  if (!rules.has_value()) return std::nullopt;
+  std::set<ServiceKey> keys;
+  for (const auto& [key, service] : rules->services) keys.insert(key);
+  const absl::StatusOr<ServiceReading> reading = ReadSome(backends_, keys);
+  if (!reading.ok()) return std::nullopt;
+
+  const State actual{.services = reading->services, .items = {}};
+  Drained drained = Drain({.services = rules->services, .items = {}}, actual, reading->stats,
+                          rules->drain, drain_clock_, begin);
+  const Plan plan = Diff(drained.desired, actual);
+  const TimePoint planned_at = clock_.Now();
+  PassReport report = settled_->report;
+  report.snapshot = snapshot;
+  report.drift_repaired = 0;
+  report.plan_time = planned_at - begin;
+  report.results = ApplyPlan(plan, actual, backends_, backoff_, begin);
+  drain_clock_ = std::move(drained.clock);
+  next_drain_check_ = drained.next_check.value_or(TimePoint::max());
+
+  bool arrived = true;
+  for (const StepResult& result : report.results) {
+    arrived = arrived && result.status.ok();
+    const ServiceKey* key = KeyOf(result.step);
+    if (result.status.ok() &&
+        settled_->target.services.at(*key) == drained.desired.services.at(*key)) {
+      ++report.drift_repaired;
+    }
+  }
+  if (!plan.steps.empty() && arrived) {
+    const absl::StatusOr<ServiceReading> again = ReadSome(backends_, keys);
+    arrived = again.ok() &&
+              Diff(drained.desired, {.services = again->services, .items = {}}).steps.empty();
+  }
+  report.apply_time = clock_.Now() - planned_at;
+  report.in_sync = arrived;
+  if (arrived) {
+    for (auto& [key, service] : drained.desired.services) {
+      settled_->target.services[key] = std::move(service);
+    }
+    settled_->report = report;
+    settled_->report.results.clear();
+  } else {
+    // A look at everything says what is wrong, and when it is tried again.
+    settled_.reset();
+    next_pass_ = begin;
+  }
+  LogResults(report);
+  for (const OnPass& observer : observers_) observer(report);
+  return report;
+}
+
 Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& report) {
   if (actual.unreadable.empty()) return {};
   const size_t services = target.services.size();
@@ -281,7 +364,7 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
       ++it;
       continue;
     }
-    if (const auto origin = report.origins.find(it->first); origin != report.origins.end()) {
+    if (const auto origin = report.origins->find(it->first); origin != report.origins->end()) {
       const ServiceOrigin& of = origin->second;
       report.service_problems.push_back(
           {of.name_space, of.name, of.uid, of.generation, ReasonOf(status), Message(status)});
@@ -302,7 +385,7 @@ void Agent::ReportFailures(const State& target, PassReport& report) {
       report.node_problems[CheckOf(*item)] = Message(failure.why);
       const auto vip = VipOf(*item);
       if (!vip.has_value()) continue;
-      for (const auto& [key, origin] : report.origins) {
+      for (const auto& [key, origin] : *report.origins) {
         if (VipOf(key) != vip || !target.services.contains(key)) continue;
         report.service_problems.push_back({origin.name_space, origin.name, origin.uid,
                                            origin.generation, ReasonOf(failure.why),
@@ -310,8 +393,8 @@ void Agent::ReportFailures(const State& target, PassReport& report) {
       }
       continue;
     }
-    const auto origin = report.origins.find(std::get<ServiceKey>(subject));
-    if (origin == report.origins.end()) {
+    const auto origin = report.origins->find(std::get<ServiceKey>(subject));
+    if (origin == report.origins->end()) {
       report.node_problems["Service"] = Message(failure.why);
       continue;
     }

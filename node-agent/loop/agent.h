@@ -2,8 +2,10 @@
 // It keeps no copy of the kernel; every pass starts from what the kernel says.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -14,6 +16,7 @@
 #include "base/log.h"
 #include "dataplane/plan/drain.h"
 #include "node-agent/desired/desired.h"
+#include "node-agent/desired/role.h"
 #include "node-agent/facts/reader.h"
 #include "node-agent/loop/backoff.h"
 #include "node-agent/loop/machine.h"
@@ -34,7 +37,7 @@ struct PassReport {
   std::set<std::string> attached;  // interfaces that our programs serve
   std::set<IpAddress> answers;     // VIPs that it answers for
   std::map<std::string, PeerState> peers;
-  std::map<ServiceKey, ServiceOrigin> origins;
+  std::shared_ptr<const Owners> origins = std::make_shared<const Owners>();  // never null
   std::vector<ServiceProblem> service_problems;
   std::map<std::string, std::string> node_problems;  // check -> message
   std::vector<std::string> readable;                 // backends, by name
@@ -69,11 +72,16 @@ class Agent {
   // Passes until `stop`, then OK. What is programmed stays.
   absl::Status Run(std::stop_token stop);
 
-  // One pass, at once.
+  // One pass over everything, at once.
   PassReport Pass();
 
+  // One pass over the services alone that the objects' change touches, and those that drain: reads
+  // and writes nothing else of the node. nullopt: the change may have other consequences, or the
+  // last pass left something to do; nothing was done, and Pass is needed.
+  std::optional<PassReport> TouchedPass();
+
   // When the next pass is due for a reason that is known by now.
-  TimePoint NextPass() const { return next_pass_; }
+  TimePoint NextPass() const { return std::min(next_pass_, next_drain_check_); }
 
  private:
   void KeepClaims();
@@ -85,6 +93,7 @@ class Agent {
   };
   LeftOut LeaveOut(const Actual& actual, State& target, PassReport& report);
   void ReportFailures(const State& target, PassReport& report);
+  std::set<std::string> DrainingServices() const;
   void LogResults(const PassReport& report);
 
   DesiredSource& source_;
@@ -108,7 +117,15 @@ class Agent {
   Backoff backoff_;
   DrainClock drain_clock_;
   LingerClock linger_clock_;
-  std::optional<State> settled_target_;  // of the last pass, if it ended in sync: to tell drift
+  TimePoint next_drain_check_ = TimePoint::max();
+  // What the last pass went by, if it ended in sync: to tell drift, and what a change touches.
+  struct Settled {
+    State target;
+    Role role;
+    Surroundings around;
+    PassReport report;
+  };
+  std::optional<Settled> settled_;
   std::map<std::string, std::string> logged_problems_;
   TimePoint next_pass_{};
 };

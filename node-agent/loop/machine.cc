@@ -158,6 +158,17 @@ Actual ReadAll(Backends backends) {
   return actual;
 }
 
+absl::StatusOr<ServiceReading> ReadSome(Backends backends, const std::set<ServiceKey>& keys) {
+  ServiceReading out;
+  for (Backend* backend : backends) {
+    KUBE_LVS_ASSIGN_OR_RETURN(ServiceReading part, backend->ReadServices(keys));
+    out.services.merge(part.services);
+    out.stats.services.merge(part.stats.services);
+    out.stats.reals.merge(part.stats.reals);
+  }
+  return out;
+}
+
 absl::Status CanTake(const Step& step, Backends backends, const Actual& actual) {
   const Backend* backend = TakerOf(step, backends);
   if (backend == nullptr) {

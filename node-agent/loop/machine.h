@@ -24,6 +24,9 @@ struct Actual {
 
 Actual ReadAll(Backends backends);
 
+// Of these services alone; an error if one backend cannot be read.
+absl::StatusOr<ServiceReading> ReadSome(Backends backends, const std::set<ServiceKey>& keys);
+
 // Why the backend that would take the step cannot be worked with; OK if it can.
 absl::Status CanTake(const Step& step, Backends backends, const Actual& actual);
 

@@ -56,8 +56,7 @@ class FamilyBuilder {
   MetricFamily family_;
 };
 
-std::vector<ClientMetric::Label> LabelsOf(const ServiceKey& key,
-                                          const std::map<ServiceKey, ServiceOrigin>& origins) {
+std::vector<ClientMetric::Label> LabelsOf(const ServiceKey& key, const Owners& origins) {
   const auto origin = origins.find(key);
   const bool known = origin != origins.end();
   std::string vip, port;
@@ -171,7 +170,7 @@ std::string Metrics::Text() {
     stats.reals.merge(part->reals);
     for (const auto& [reason, count] : part->drops) stats.drops[reason] += count;
   }
-  std::map<ServiceKey, ServiceOrigin> origins;
+  std::shared_ptr<const Owners> origins;
   std::set<IpAddress> answers;
   std::map<std::string, PeerState> states;
   {
@@ -189,7 +188,7 @@ std::string Metrics::Text() {
   FamilyBuilder connections("kube_lvs_service_connections_total", "Connections begun.",
                             MetricType::Counter);
   for (const auto& [key, counters] : stats.services) {
-    const auto labels = LabelsOf(key, origins);
+    const auto labels = LabelsOf(key, *origins);
     packets.Add(labels, static_cast<double>(counters.packets));
     bytes.Add(labels, static_cast<double>(counters.bytes));
     connections.Add(labels, static_cast<double>(counters.connections));
@@ -210,7 +209,7 @@ std::string Metrics::Text() {
   size_t series = 0;
   for (const auto& [real, counts] : stats.reals) {
     if (++series > kMaxRealServerSeries) break;
-    auto labels = LabelsOf(real.first, origins);
+    auto labels = LabelsOf(real.first, *origins);
     labels.push_back({"real_server", real.second.ToString()});
     real_packets.Add(labels, static_cast<double>(counts.counters.packets));
     real_bytes.Add(labels, static_cast<double>(counts.counters.bytes));

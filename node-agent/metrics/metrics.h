@@ -41,10 +41,10 @@ class Metrics {
   const std::unique_ptr<Own> own_;
   std::function<PeerCounters()> peers_;
   mutable std::mutex mu_;
-  std::map<ServiceKey, ServiceOrigin> origins_;  // guarded by mu_
-  std::set<IpAddress> answers_;                  // guarded by mu_
-  std::map<std::string, PeerState> states_;      // guarded by mu_
-  TimePoint last_pass_;                          // guarded by mu_
+  std::shared_ptr<const Owners> origins_ = std::make_shared<const Owners>();  // guarded by mu_
+  std::set<IpAddress> answers_;                                               // guarded by mu_
+  std::map<std::string, PeerState> states_;                                   // guarded by mu_
+  TimePoint last_pass_;                                                       // guarded by mu_
 };
 
 }  // namespace kube_lvs

@@ -46,7 +46,7 @@ TEST_F(MetricsTest, TheDataplanesCountersAreReadWhenAskedForAndNamedByTheirServi
   ebpf_.stats().reals[{Key(), at}] = real;
   ebpf_.stats().drops["no_service"] = 4;
   PassReport report = EmptyReport();
-  report.origins[Key()] = {"shop", "web", "uid", 1};
+  report.origins = std::make_shared<const Owners>(Owners{{Key(), {"shop", "web", "uid", 1}}});
   report.answers = {*IpAddress::Parse("192.0.2.1")};
   metrics_.OnPass(report);
   const std::string service =

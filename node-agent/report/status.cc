@@ -117,7 +117,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
   }
   status.services_omitted = static_cast<int64_t>(omitted.size());
   std::set<std::string> programmed;
-  for (const auto& [key, origin] : report.origins) programmed.insert(origin.uid);
+  for (const auto& [key, origin] : *report.origins) programmed.insert(origin.uid);
   for (const ServiceProblem& problem : report.service_problems) programmed.erase(problem.uid);
   status.services_programmed = static_cast<int32_t>(programmed.size());
   // Services that fail are named above; everything else up to this version is programmed.
@@ -125,7 +125,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
                          std::ranges::none_of(report.results, [&report](const StepResult& result) {
                            if (result.status.ok()) return false;
                            const ServiceKey* key = KeyOf(result.step);
-                           return key != nullptr && !report.origins.contains(*key);
+                           return key != nullptr && !report.origins->contains(*key);
                          });
   status.programmed_resource_version =
       tried_all ? NewestVersion(*report.snapshot) : previous.programmed_resource_version;

@@ -25,8 +25,8 @@ bool TakenByHost(const Step& step);  // all other items
 
 class FakeBackend final : public Backend {
  public:
-  // Asked before each call ("read", "read services", "stats", or the step as text); a status that is not OK is what
-  // that call fails with, and nothing happens.
+  // Asked before each call ("read", "read services", "stats", or the step as text); a status that
+  // is not OK is what that call fails with, and nothing happens.
   using Fault = std::function<absl::Status(const std::string& call)>;
 
   FakeBackend(std::string name, StepFilter takes)
