@@ -40,7 +40,6 @@
 namespace kube_lvs {
 namespace {
 
-constexpr Duration kSaveInterval = std::chrono::seconds(10);
 constexpr std::chrono::seconds kDryRunPatience{10};
 
 int Fail(const absl::Status& status) {
@@ -274,20 +273,9 @@ absl::Status Run(const Flags& flags, Logger& log) {
   Metrics metrics(backends->All(), kVersion, clock);
   metrics.SetPeerCounters([&peers] { return peers.Counters(); });
   agent.AddObserver([&metrics](const PassReport& report) { metrics.OnPass(report); });
-  SnapshotPtr saved;
-  TimePoint saved_at = clock.Now() - kSaveInterval;
-  agent.AddObserver([&](const PassReport& report) {
-    if (!report.snapshot->complete || report.snapshot == saved ||
-        clock.Now() - saved_at < kSaveInterval) {
-      return;
-    }
-    saved = report.snapshot;
-    saved_at = clock.Now();
-    if (const absl::Status status = last_good.Save(*saved); !status.ok()) {
-      log.Log(Level::kWarn, "cannot save the objects for the next start",
-              {{"error", Message(status)}});
-    }
-  });
+  LastGoodWriter last_good_writer(last_good, log);
+  agent.AddObserver(
+      [&last_good_writer](const PassReport& report) { last_good_writer.Take(report.snapshot); });
   std::optional<Reporter> reporter;
   if (source.client != nullptr) {
     reporter.emplace(*source.client, flags.node_name, log);
@@ -347,6 +335,8 @@ absl::Status Run(const Flags& flags, Logger& log) {
     threads.push_back(Keep("ways", log, [&](std::stop_token stop) {
       return WatchWays(stop, *backends, agent.wakeup());
     }));
+    threads.push_back(
+        Keep("last good", log, [&](std::stop_token stop) { return last_good_writer.Run(stop); }));
     threads.push_back(Keep("loop", log, [&](std::stop_token stop) { return agent.Run(stop); }));
 
     sigset_t ends;

@@ -124,5 +124,28 @@ TEST_F(FileSourceTest, LastGoodIsSavedAndLoaded) {
   EXPECT_TRUE(problems.empty());
 }
 
+TEST_F(FileSourceTest, TheNewestObjectsAreSavedAtTheLatestAtTheEnd) {
+  const LastGood last_good(root_ + "/last-good");
+  const std::unique_ptr<Logger> log = NewStderrLogger(Level::kError);
+  LastGoodWriter writer(last_good, *log);
+  Write(folder_ + "/a.yaml", Service("a"));
+  writer.Take(FileSource(folder_, {}).Get());
+  std::jthread thread([&writer](std::stop_token stop) {
+    EXPECT_TRUE(writer.Run(stop, std::chrono::hours(1)).ok());
+  });
+  std::vector<SourceProblem> problems;
+  const TimePoint until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!last_good.Load(problems).ok() && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  Write(folder_ + "/b.yaml", Service("b"));
+  writer.Take(FileSource(folder_, {}).Get());
+  thread.request_stop();
+  thread.join();
+  const auto loaded = last_good.Load(problems);
+  ASSERT_TRUE(loaded.ok()) << Message(loaded.status());
+  EXPECT_EQ(loaded->size(), 2u);
+}
+
 }  // namespace
 }  // namespace kube_lvs

@@ -2,12 +2,17 @@
 // answer. One file, replaced atomically.
 #pragma once
 
+#include <condition_variable>
 #include <map>
+#include <mutex>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "kube/api/decode.h"
 #include "node-agent/sources/objects.h"
 #include "node-agent/sources/snapshot.h"
@@ -28,6 +33,27 @@ class LastGood {
 
  private:
   const std::string path_, folder_;
+};
+
+// Saves the newest complete snapshot, in a thread of its own: with many objects that takes longer
+// than the loop may stand still.
+class LastGoodWriter {
+ public:
+  // Borrows both.
+  LastGoodWriter(const LastGood& last_good, Logger& log) : last_good_(last_good), log_(log) {}
+
+  // Thread-safe. One that is not complete is ignored.
+  void Take(SnapshotPtr snapshot);
+
+  // Saves at most every `interval`, and once more at the end; until `stop`, then OK.
+  absl::Status Run(std::stop_token stop, Duration interval = std::chrono::seconds(10));
+
+ private:
+  const LastGood& last_good_;
+  Logger& log_;
+  std::mutex mu_;
+  std::condition_variable_any changed_;
+  SnapshotPtr newest_;  // guarded by mu_
 };
 
 }  // namespace kube_lvs
