@@ -247,6 +247,7 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
                : "no interface of this node matches spec.interfaces of LVSDirectorGroup " +
                      group.meta.name);
     out_.hold.vips.insert(vip);
+    out_.unable.insert(vip);
     return;
   }
   const ServiceOrigin origin{service.meta.name_space, service.meta.name, service.meta.uid,

@@ -47,6 +47,7 @@ struct Desired {
   State state;
   Hold hold;
   std::vector<ServiceProblem> problems;
+  std::set<IpAddress> unable;  // VIPs that this node, but perhaps not its fellows, cannot serve
   std::map<ServiceKey, ServiceOrigin> origins;
   DrainTimeouts drain;
   LingerTimes linger;

@@ -363,6 +363,7 @@ TEST_F(DesiredTest, NamedUplinksThatAreNotThereAreAProblemOfThatGroupsServices) 
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
   const Desired desired = Compute(Node("d1", 1));
   EXPECT_TRUE(desired.state.services.empty());
+  EXPECT_EQ(desired.unable, std::set<IpAddress>{Ip("192.0.2.200")});
   ASSERT_EQ(desired.problems.size(), 1u);
   EXPECT_EQ(desired.problems[0].reason, kPrerequisiteMissing);
 }

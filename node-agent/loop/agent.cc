@@ -8,6 +8,7 @@
 #include "kube/api/validate.h"
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/vips.h"
+#include "node-agent/loop/readiness.h"
 
 namespace kube_lvs {
 namespace {
@@ -148,7 +149,7 @@ PassReport Agent::Pass() {
       role.group == nullptr && (!report.snapshot->complete ||
                                 (report.snapshot->kubernetes && report.snapshot->groups->empty()));
   if (!unclear) {
-    peers_.Update(role.peers, role.vips, ready_);
+    peers_.Update(role.peers, role.vips, readiness_);
     claim_interval_ = std::max<Duration>(role.peers.interval, std::chrono::milliseconds(10));
     // Nobody would take over from a director that is alone: its VIPs stay with the dead agent's
     // dataplane. With peers they must fall silent when those take over.
@@ -173,6 +174,7 @@ PassReport Agent::Pass() {
   target = std::move(lingering.desired);
   linger_clock_ = std::move(lingering.clock);
   if (lingering.next_check) next_pass_ = std::min(next_pass_, *lingering.next_check);
+  const bool has_rules = !target.services.empty();
   const LeftOut left_out = LeaveOut(actual, target, report);
 
   Stats stats;
@@ -248,17 +250,21 @@ PassReport Agent::Pass() {
   settled_target_.reset();
   if (report.in_sync) settled_target_ = std::move(drained.desired);
 
-  // A node whose items fail would attract traffic that it cannot handle.
-  // Nor one that programs none of its group's services: a fellow director may be able to.
-  const bool unable = !role.vips.empty() && target.services.empty();
-  const bool ready = !unable && left_out.services == 0 &&
-                     std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
-                       const auto* item = std::get_if<NodeItem>(&failure.first);
-                       return item != nullptr && std::holds_alternative<Attachment>(*item);
-                     });
-  if (ready != ready_) {
-    ready_ = ready;
-    if (!unclear) peers_.Update(role.peers, role.vips, ready_);
+  // A node without its programs would attract traffic that it cannot handle, and so would one that
+  // shall program none of its group's services: a fellow director may be able to.
+  Readiness readiness;
+  readiness.ready = (role.vips.empty() || has_rules) &&
+                    std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
+                      const auto* item = std::get_if<NodeItem>(&failure.first);
+                      return item != nullptr && std::holds_alternative<Attachment>(*item);
+                    });
+  readiness.unable = FailedVips(drained.desired, backoff_.failures());
+  readiness.unable.insert(left_out.vips.begin(), left_out.vips.end());
+  readiness.unable.insert(desired.unable.begin(), desired.unable.end());
+  std::erase_if(readiness.unable, [&](const IpAddress& vip) { return !role.vips.contains(vip); });
+  if (readiness != readiness_) {
+    readiness_ = std::move(readiness);
+    if (!unclear) peers_.Update(role.peers, role.vips, readiness_);
     next_pass_ = begin;  // the claims may be others now
   }
   if (left_out.services + left_out.items > 0) {
@@ -274,6 +280,7 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
   if (actual.unreadable.empty()) return {};
   const size_t services = target.services.size();
   const size_t items = target.items.size();
+  std::set<IpAddress> vips;
   for (auto it = target.services.begin(); it != target.services.end();) {
     const absl::Status status =
         CanTake(AddService{it->first, it->second.config}, backends_, actual);
@@ -286,6 +293,7 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
       report.service_problems.push_back(
           {of.name_space, of.name, of.uid, of.generation, ReasonOf(status), Message(status)});
     }
+    if (const auto vip = VipOf(it->first)) vips.insert(*vip);
     it = target.services.erase(it);
   }
   std::erase_if(target.items, [&](const NodeItem& item) {
@@ -293,7 +301,7 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
     if (!status.ok()) report.node_problems[CheckOf(item)] = Message(status);
     return !status.ok();
   });
-  return {services - target.services.size(), items - target.items.size()};
+  return {services - target.services.size(), items - target.items.size(), std::move(vips)};
 }
 
 void Agent::ReportFailures(const State& target, PassReport& report) {

@@ -82,6 +82,7 @@ class Agent {
   // Takes out of `target` what no backend can be asked for now.
   struct LeftOut {
     size_t services = 0, items = 0;
+    std::set<IpAddress> vips;  // of those services
   };
   LeftOut LeaveOut(const Actual& actual, State& target, PassReport& report);
   void ReportFailures(const State& target, PassReport& report);
@@ -102,7 +103,7 @@ class Agent {
 
   std::optional<NodeFacts> facts_;  // the last that could be read
   bool adopted_ = false;
-  bool ready_ = false;
+  Readiness readiness_;
   Duration claim_interval_ = std::chrono::seconds(1);
   std::optional<Duration> claim_lifetime_;
   Backoff backoff_;

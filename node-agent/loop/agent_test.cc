@@ -48,15 +48,17 @@ class FixedPeers final : public Peers {
  public:
   void Adopt(const std::set<IpAddress>& vips) override { adopted = vips; }
   void Update(const PeerGroup& peer_group, const std::set<IpAddress>& vips,
-              bool is_ready) override {
+              const Readiness& readiness) override {
     group = peer_group;
     all = vips;
-    ready = is_ready;
+    ready = readiness.ready;
+    unable = readiness.unable;
+    ever_unable.insert(unable.begin(), unable.end());
   }
   std::set<IpAddress> Claims() override { return claims.has_value() ? *claims : all; }
   std::map<std::string, PeerState> States() override { return {}; }
 
-  std::set<IpAddress> adopted, all;
+  std::set<IpAddress> adopted, all, unable, ever_unable;
   std::optional<std::set<IpAddress>> claims;
   PeerGroup group;
   bool ready = false;
@@ -380,6 +382,59 @@ TEST_F(AgentTest, ADirectorThatCanServeNoneOfItsVipsIsNotReady) {
   source_.Put(group);
   agent_->Pass();
   EXPECT_TRUE(peers_->ready);
+}
+
+TEST_F(AgentTest, AVipWhoseServiceFailsIsLeftToFellowsUntilItSucceeds) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  source_.Put(Service("other", "192.0.2.201", {"10.0.0.1"}));
+  ebpf_.others().insert(Key("192.0.2.200"));
+  agent_->Pass();
+  EXPECT_TRUE(peers_->ready);
+  EXPECT_EQ(peers_->unable, std::set<IpAddress>{Ip("192.0.2.200")});
+  // Still so while it waits to be tried again, and when the fellow has the VIP.
+  peers_->claims = {Ip("192.0.2.201")};
+  agent_->Pass();
+  EXPECT_EQ(peers_->unable, std::set<IpAddress>{Ip("192.0.2.200")});
+  ebpf_.others().clear();
+  clock_.Advance(std::chrono::seconds(31));
+  agent_->Pass();
+  EXPECT_TRUE(peers_->unable.empty());
+}
+
+TEST_F(AgentTest, AVipOfAMissingDataplaneIsLeftToFellows) {
+  api::LvsService by_ipvs = Service("old", "192.0.2.200", {"10.0.0.1"});
+  by_ipvs.spec.dataplane = api::DataplaneChoice::kIpvs;
+  source_.Put(by_ipvs);
+  source_.Put(Service("new", "192.0.2.201", {"10.0.0.1"}));
+  ipvs_.SetFault([](const std::string&) {
+    return absl::FailedPreconditionError("the kernel has no ip_vs; load the module");
+  });
+  agent_->Pass();
+  EXPECT_TRUE(peers_->ready);
+  EXPECT_EQ(peers_->unable, std::set<IpAddress>{Ip("192.0.2.200")});
+}
+
+TEST_F(AgentTest, AServiceThatIsNewChangedInvalidOrRemovedIsNotLeftToFellows) {
+  api::LvsService service = Service("web", "192.0.2.200", {"10.0.0.1"});
+  source_.Put(service);
+  agent_->Pass();
+  source_.Put(Service("new", "192.0.2.201", {"10.0.0.1"}));
+  agent_->Pass();
+  service.spec.backends[0].static_reals[0].address = "10.0.0.2";
+  source_.Put(service);
+  agent_->Pass();
+  service.spec.scheduler = "nonsense";
+  source_.Put(service);
+  agent_->Pass();
+  source_.objects.erase(IdOf(service));
+  ebpf_.SetFault([](const std::string& call) {
+    return call.find("remove eBPF 192.0.2.200") == std::string::npos
+               ? absl::OkStatus()
+               : absl::InternalError("cannot remove it");
+  });
+  EXPECT_FALSE(agent_->Pass().in_sync);
+  EXPECT_TRUE(peers_->ready);
+  EXPECT_TRUE(peers_->ever_unable.empty());
 }
 
 TEST_F(AgentTest, UnreadableFactsChangeNothing) {

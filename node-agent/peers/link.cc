@@ -73,12 +73,13 @@ void PeerLink::Adopt(const std::set<IpAddress>& vips) {
   election_.Adopt(vips);
 }
 
-void PeerLink::Update(const PeerGroup& group, const std::set<IpAddress>& vips, bool ready) {
+void PeerLink::Update(const PeerGroup& group, const std::set<IpAddress>& vips,
+                      const Readiness& readiness) {
   const std::lock_guard<std::mutex> lock(mu_);
   active_ = !group.name.empty();
   if (active_ && !(group == election_.group())) election_.SetGroup(group, clock_.Now());
   election_.SetVips(active_ ? vips : std::set<IpAddress>());
-  election_.SetReady(ready);
+  election_.SetReady(readiness.ready, readiness.unable, clock_.Now());
 }
 
 std::set<IpAddress> PeerLink::Claims() {

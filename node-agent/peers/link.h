@@ -41,7 +41,8 @@ class PeerLink final : public Peers {
            std::function<void()> changed);
 
   void Adopt(const std::set<IpAddress>& vips) override;
-  void Update(const PeerGroup& group, const std::set<IpAddress>& vips, bool ready) override;
+  void Update(const PeerGroup& group, const std::set<IpAddress>& vips,
+              const Readiness& readiness) override;
   std::set<IpAddress> Claims() override;
   std::map<std::string, PeerState> States() override;
   PeerCounters Counters() const;

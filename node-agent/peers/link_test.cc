@@ -84,7 +84,7 @@ TEST(PeerLink, TwoDirectorsShareTheVips) {
   const uint16_t port = FreePort();
   Director a("a", "127.0.0.2", port, "key"), b("b", "127.0.0.3", port, "key");
   for (Director* director : {&a, &b}) {
-    director->link().Update(Two(), Vips(20), true);
+    director->link().Update(Two(), Vips(20), {true, {}});
     director->Start();
   }
   size_t owned_by_a = 0;
@@ -97,7 +97,7 @@ TEST(PeerLink, AnotherKeyIsCountedAndIgnored) {
   const uint16_t port = FreePort();
   Director a("a", "127.0.0.2", port, "key"), b("b", "127.0.0.3", port, "other");
   for (Director* director : {&a, &b}) {
-    director->link().Update(Two(), Vips(4), true);
+    director->link().Update(Two(), Vips(4), {true, {}});
     director->Start();
   }
   // Each takes the other for dead and answers for everything.
