@@ -155,6 +155,13 @@ PassReport Agent::Pass() {
     // dataplane. With peers they must fall silent when those take over.
     claim_lifetime_ =
         role.peers.members.size() > 1 ? std::optional(role.peers.grace) : std::nullopt;
+    // The fellows of one that is no member any more answer before it falls silent.
+    if (role.group != nullptr) {
+      left_.reset();
+    } else if (detection_ > Duration::zero()) {
+      left_ = begin + detection_;
+    }
+    detection_ = role.peers.members.size() > 1 ? role.peers.Detection() : Duration::zero();
   }
   if (role.group != nullptr) {
     report.group = role.group->meta.name;
@@ -168,6 +175,10 @@ PassReport Agent::Pass() {
   Desired desired = ComputeDesired(*report.snapshot, *facts_, role, claims, options_.desired);
   report.origins = std::move(desired.origins);
   report.service_problems = std::move(desired.problems);
+  if (left_.has_value() && begin < *left_) {
+    desired.hold.all = true;
+    next_pass_ = std::min(next_pass_, *left_);
+  }
   State target = KeepHeld(std::move(desired.state), actual.state, desired.hold);
   Lingering lingering =
       Linger(std::move(target), actual.state, desired.linger, linger_clock_, begin);

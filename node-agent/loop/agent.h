@@ -104,6 +104,8 @@ class Agent {
   std::optional<NodeFacts> facts_;  // the last that could be read
   bool adopted_ = false;
   Readiness readiness_;
+  Duration detection_{};           // of the group that we direct, if it has others in it
+  std::optional<TimePoint> left_;  // that group: its rules stay until then
   Duration claim_interval_ = std::chrono::seconds(1);
   std::optional<Duration> claim_lifetime_;
   Backoff backoff_;

@@ -437,6 +437,30 @@ TEST_F(AgentTest, AServiceThatIsNewChangedInvalidOrRemovedIsNotLeftToFellows) {
   EXPECT_TRUE(peers_->ever_unable.empty());
 }
 
+TEST_F(AgentTest, OneThatIsNoMemberAnyMoreLetsItsFellowsTakeOverBeforeItsRulesGo) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  api::LvsDirectorGroup group;
+  group.meta.name = "default";
+  group.status.members = {{"d1", "192.0.2.1"}, {"d2", "192.0.2.2"}};
+  group.spec.static_allowed_ranges = {"10.0.0.0/8"};
+  source_.Put(group);
+  agent_->Pass();
+  const State before = Node();
+  ASSERT_TRUE(before.items.contains(AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth0"}));
+  group.status.members = {{"d2", "192.0.2.2"}};
+  source_.Put(group);
+  agent_->Pass();
+  EXPECT_EQ(peers_->group.name, "");
+  EXPECT_EQ(Node(), before);
+  EXPECT_EQ(agent_->NextPass(), clock_.Now() + std::chrono::milliseconds(300));
+  clock_.Advance(std::chrono::milliseconds(200));
+  agent_->Pass();
+  EXPECT_EQ(Node(), before);
+  clock_.Advance(std::chrono::milliseconds(100));
+  agent_->Pass();
+  EXPECT_EQ(Node(), State{});
+}
+
 TEST_F(AgentTest, UnreadableFactsChangeNothing) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
   agent_->Pass();

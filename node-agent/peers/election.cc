@@ -96,6 +96,7 @@ void Election::SetReady(bool ready, const std::set<IpAddress>& unable, TimePoint
   ready_ = ready;
 }
 void Election::Stop() { stopping_ = true; }
+void Election::Leave() { leaving_ = true; }
 
 Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint now) {
   const auto it = peers_.find(heartbeat.node);
@@ -120,6 +121,7 @@ Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint no
   peer.epoch = heartbeat.epoch;
   peer.ready = heartbeat.ready;
   peer.stopping = heartbeat.stopping;
+  peer.leaving = heartbeat.leaving;
 
   Forget(heartbeat.claims, peer.claims);
   peer.claims.insert(heartbeat.claims.vips.begin(), heartbeat.claims.vips.end());
@@ -147,6 +149,7 @@ void Election::OnProbeAnswer(const IpAddress& from, TimePoint now) {
 }
 
 PeerState Election::StateOf(const Peer& peer, TimePoint now) const {
+  if (peer.leaving) return PeerState::kDead;
   const Duration detection = group_.Detection();
   const TimePoint since = std::max(peer.last_heartbeat, judge_from_);
   if (now - since <= detection) return peer.heard ? PeerState::kAlive : PeerState::kUnheard;
@@ -224,7 +227,7 @@ std::string Election::Owner(const IpAddress& vip, const std::set<std::string>& c
 
 std::set<IpAddress> Election::Claims(TimePoint now) const {
   std::set<IpAddress> claims;
-  if (!has_group_) return claims;
+  if (!has_group_ || leaving_) return claims;
   const bool member = std::any_of(group_.members.begin(), group_.members.end(),
                                   [this](const PeerMember& m) { return m.node == self_; });
   if (!member) return claims;
@@ -253,6 +256,26 @@ std::set<IpAddress> Election::Claims(TimePoint now) const {
   return claims;
 }
 
+Heartbeat Election::Header() {
+  Heartbeat message;
+  message.group = group_.name;
+  message.node = self_;
+  message.epoch = group_.epoch;
+  message.incarnation = incarnation_;
+  message.sequence = ++sequence_;
+  message.stopping = stopping_;
+  message.leaving = leaving_;
+  return message;
+}
+
+Election::Due Election::Farewell() {
+  Due due;
+  due.message = Header();
+  due.message.leaving = true;
+  for (const auto& [node, peer] : peers_) due.to.push_back(peer.member);
+  return due;
+}
+
 Election::Due Election::Tick(TimePoint now) {
   Due due;
   if (!has_group_) return due;
@@ -267,14 +290,9 @@ Election::Due Election::Tick(TimePoint now) {
     }
   }
   const std::set<IpAddress> claims = Claims(now);
+  due.message = Header();
   Heartbeat& message = due.message;
-  message.group = group_.name;
-  message.node = self_;
-  message.epoch = group_.epoch;
-  message.incarnation = incarnation_;
-  message.sequence = ++sequence_;
-  message.ready = Ready(now);
-  message.stopping = stopping_;
+  message.ready = !leaving_ && Ready(now);
   message.claims = NextPart(claims, kMaxClaimsPerHeartbeat, next_claim_);
   std::set<IpAddress> unable;
   if (Settled(now)) {
@@ -286,6 +304,16 @@ Election::Due Election::Tick(TimePoint now) {
   }
   message.unable = NextPart(unable, kMaxUnablePerHeartbeat, next_unable_);
   return due;
+}
+
+std::set<IpAddress> Election::ClaimedByPeers(TimePoint now) const {
+  std::set<IpAddress> claims;
+  for (const auto& [node, peer] : peers_) {
+    if (StateOf(peer, now) == PeerState::kAlive) {
+      claims.insert(peer.claims.begin(), peer.claims.end());
+    }
+  }
+  return claims;
 }
 
 std::map<std::string, PeerState> Election::Peers(TimePoint now) const {

@@ -12,6 +12,7 @@
 // * A member whose heartbeats stop for `misses` intervals is dead if its node does not answer
 //   probes either. If it answers, only its agent is gone and its dataplane still works: it keeps
 //   its VIPs for the grace. So it does after announcing a stop if its node never answered a probe.
+//   One that leaves for good is dead as soon as it says so.
 // * A director that starts claims nothing for one detection time, except VIPs that its kernel
 //   still answers for from before the restart (Adopt).
 // * Members that were never heard count as silent from our start on.
@@ -67,6 +68,7 @@ class Election {
   // could serve them, and gives them up at once.
   void SetReady(bool ready, const std::set<IpAddress>& unable, TimePoint now);
   void Stop();                             // a planned stop: from now on messages say so
+  void Leave();                            // for good: the same, and we claim nothing more
 
   enum class Verdict { kAccepted, kNotAMember, kReplayed };
   Verdict OnHeartbeat(const Heartbeat& heartbeat, TimePoint now);
@@ -80,8 +82,13 @@ class Election {
   // Call once an interval.
   Due Tick(TimePoint now);
 
+  // The last message to those that are our peers by now, as after Leave().
+  Due Farewell();
+
   // The VIPs to answer for now.
   std::set<IpAddress> Claims(TimePoint now) const;
+  // Those that peers which are there answer for.
+  std::set<IpAddress> ClaimedByPeers(TimePoint now) const;
 
   std::map<std::string, PeerState> Peers(TimePoint now) const;
   const PeerGroup& group() const { return group_; }
@@ -98,7 +105,7 @@ class Election {
     bool ever_answered = false;
     uint64_t incarnation = 0, sequence = 0;
     int64_t epoch = 0;
-    bool ready = false, stopping = false;
+    bool ready = false, stopping = false, leaving = false;
     std::set<IpAddress> claims;
     Since unable;
   };
@@ -110,13 +117,14 @@ class Election {
                     TimePoint now) const;
   bool Settled(TimePoint now) const;
   bool Ready(TimePoint now) const;
+  Heartbeat Header();
 
   const std::string self_;
   const uint64_t incarnation_;
   PeerGroup group_;
   bool has_group_ = false;
   bool ready_ = false;
-  bool stopping_ = false;
+  bool stopping_ = false, leaving_ = false;
   std::set<IpAddress> vips_;
   std::set<IpAddress> adopted_;
   Since unable_;

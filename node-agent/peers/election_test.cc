@@ -187,6 +187,28 @@ TEST(Election, ANodeThatGoesDownAfterAnAnnouncedStopIsSoonDead) {
   EXPECT_EQ(net.AnsweredBy("b"), net.vips());
 }
 
+TEST(Election, WhoLeavesForGoodIsFollowedAtOnceAndMayComeBack) {
+  Segment net({"a", "b"});
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  const auto of_a = net.AnsweredBy("a");
+  net["a"].Leave();
+  net.Step();
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+  EXPECT_TRUE(net.AnsweredBy("a").empty());
+  net.Step();
+  EXPECT_EQ(net["a"].ClaimedByPeers(net.now()), net.vips());
+  net.KillAgent("a");
+  net.Step(3);
+  net.Boot("a");
+  net["a"].SetReady(false, {}, net.now());
+  net.Step(10);
+  net["a"].SetReady(true, {}, net.now());
+  net.Step(2);
+  EXPECT_EQ(net.AnsweredBy("a"), of_a);
+  net.ExpectEachAnsweredOnce();
+}
+
 TEST(Election, ARestartedAgentKeepsWhatItsKernelAnswers) {
   Segment net({"a", "b"});
   net.Boot("a");

@@ -13,8 +13,8 @@ namespace kube_lvs {
 namespace {
 
 constexpr uint32_t kMagic = 0x4b4c5653;  // "KLVS"
-constexpr uint8_t kVersion = 2;  // 1 had no list of VIPs that cannot be served
-constexpr uint8_t kReady = 1, kStopping = 2, kTagged = 4;
+constexpr uint8_t kVersion = 2;  // 1 had no `unable` and no `leaving`
+constexpr uint8_t kReady = 1, kStopping = 2, kTagged = 4, kLeaving = 8;
 constexpr size_t kTagBytes = 32;
 constexpr size_t kMaxNameBytes = 253;  // of a DNS subdomain, which names of objects are
 
@@ -120,7 +120,7 @@ absl::StatusOr<std::vector<uint8_t>> EncodeHeartbeat(const Heartbeat& heartbeat,
   out.Number(kMagic, 4);
   out.Number(kVersion, 1);
   out.Number((heartbeat.ready ? kReady : 0) | (heartbeat.stopping ? kStopping : 0) |
-                 (key.empty() ? 0 : kTagged),
+                 (key.empty() ? 0 : kTagged) | (heartbeat.leaving ? kLeaving : 0),
              1);
   out.Text(heartbeat.group);
   out.Text(heartbeat.node);
@@ -143,7 +143,7 @@ absl::StatusOr<Heartbeat> DecodeHeartbeat(std::span<const uint8_t> bytes, std::s
   if (head.Number(4) != kMagic) return absl::InvalidArgumentError("not a heartbeat");
   if (head.Number(1) != kVersion) return absl::InvalidArgumentError("of another version");
   const uint8_t flags = static_cast<uint8_t>(head.Number(1));
-  if ((flags & ~(kReady | kStopping | kTagged)) != 0) {
+  if ((flags & ~(kReady | kStopping | kTagged | kLeaving)) != 0) {
     return absl::InvalidArgumentError("unknown flags");
   }
   const bool tagged = (flags & kTagged) != 0;
@@ -164,6 +164,7 @@ absl::StatusOr<Heartbeat> DecodeHeartbeat(std::span<const uint8_t> bytes, std::s
   Heartbeat heartbeat;
   heartbeat.ready = (flags & kReady) != 0;
   heartbeat.stopping = (flags & kStopping) != 0;
+  heartbeat.leaving = (flags & kLeaving) != 0;
   heartbeat.group = in.Text();
   heartbeat.node = in.Text();
   heartbeat.epoch = static_cast<int64_t>(in.Number(8));

@@ -31,6 +31,7 @@ struct Heartbeat {
   uint64_t sequence = 0;     // rises by at least one with each message of an incarnation
   bool ready = false;        // its dataplane is programmed: it can answer for VIPs
   bool stopping = false;     // a planned stop: the dataplane goes on, the agent will be back
+  bool leaving = false;      // for good, its rules go: whoever can takes over at once
   VipPart claims = {};       // that it answers for
   VipPart unable = {};       // that it cannot serve, though it is ready for others; normally none
 

@@ -17,6 +17,7 @@ Heartbeat Example() {
           .sequence = 42,
           .ready = true,
           .stopping = false,
+          .leaving = true,
           .claims = {.total = 2,
                      .first = 0,
                      .vips = {*IpAddress::Parse("192.0.2.10"), *IpAddress::Parse("2001:db8::1")}},
