@@ -287,6 +287,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   agent.SetRefresh([&backends] { return backends->Refresh(); });
   agent.SetRenewClaims(
       [&backends](std::optional<Duration> lifetime) { return backends->RenewClaims(lifetime); });
+  agent.SetRunOutClaims([&backends] { return backends->RunOutClaims(); });
 
   Metrics metrics(backends->All(), kVersion, clock);
   metrics.SetPeerCounters([&peers] { return peers.Counters(); });

@@ -141,7 +141,13 @@ PassReport Agent::Pass() {
   for (Backend* backend : backends_) {
     if (!actual.unreadable.contains(backend->Name())) report.readable.push_back(backend->Name());
   }
-  if (!std::exchange(adopted_, true)) peers_.Adopt(AnsweredVips(actual.state));
+  if (!std::exchange(adopted_, true)) {
+    std::set<IpAddress> answered = AnsweredVips(actual.state);
+    if (run_out_claims_) {
+      for (const IpAddress& vip : run_out_claims_()) answered.erase(vip);
+    }
+    peers_.Adopt(answered);
+  }
 
   // While groups cannot be read, who directs what stays as it was.
   const Role role = FindRole(*report.snapshot, *facts_);

@@ -63,6 +63,10 @@ class Agent {
   // when WakeReason::kWays says so, before each pass, and every few seconds.
   void SetRefresh(std::function<absl::Status()> refresh) { refresh_ = std::move(refresh); }
   void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
+  // VIPs in the kernel that had to be given up before this process began: they are not adopted.
+  void SetRunOutClaims(std::function<std::set<IpAddress>()> run_out) {
+    run_out_claims_ = std::move(run_out);
+  }
   void AddObserver(OnPass observer) { observers_.push_back(std::move(observer)); }
   Wakeup& wakeup() { return wakeup_; }
 
@@ -97,6 +101,7 @@ class Agent {
   const AgentOptions options_;
   RenewClaims renew_claims_;
   std::function<absl::Status()> refresh_;
+  std::function<std::set<IpAddress>()> run_out_claims_;
   TimePoint next_refresh_{};
   std::vector<OnPass> observers_;
   Wakeup wakeup_;

@@ -166,6 +166,16 @@ TEST_F(AgentTest, ARestartChangesNothing) {
   EXPECT_EQ(peers_->adopted, std::set<IpAddress>{Ip("192.0.2.200")});
 }
 
+TEST_F(AgentTest, WhatItHadToGiveUpBeforeItStartedIsNotAdopted) {
+  source_.Put(Service("a", "192.0.2.200", {"10.0.0.1"}));
+  source_.Put(Service("b", "192.0.2.201", {"10.0.0.1"}));
+  agent_->Pass();
+  Restart();
+  agent_->SetRunOutClaims([] { return std::set<IpAddress>{Ip("192.0.2.200")}; });
+  agent_->Pass();
+  EXPECT_EQ(peers_->adopted, std::set<IpAddress>{Ip("192.0.2.201")});
+}
+
 TEST_F(AgentTest, DriftIsRepairedAndCounted) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
   agent_->Pass();
