@@ -128,7 +128,7 @@ PassReport Agent::Pass() {
   if (absl::StatusOr<NodeFacts> facts = facts_reader_.Read(); facts.ok()) {
     facts_ = *std::move(facts);
   } else {
-    report.node_problems["Facts"] = Message(facts.status());
+    report.node_problems["Facts"] = facts.status();
     if (!facts_.has_value()) {
       next_pass_ = begin + std::chrono::seconds(1);
       for (const OnPass& observer : observers_) observer(report);
@@ -315,7 +315,7 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
   }
   std::erase_if(target.items, [&](const NodeItem& item) {
     const absl::Status status = CanTake(AddItem{item}, backends_, actual);
-    if (!status.ok()) report.node_problems[CheckOf(item)] = Message(status);
+    if (!status.ok()) report.node_problems[CheckOf(item)] = status;
     return !status.ok();
   });
   return {services - target.services.size(), items - target.items.size(), std::move(vips)};
@@ -324,7 +324,7 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
 void Agent::ReportFailures(const State& target, PassReport& report) {
   for (const auto& [subject, failure] : backoff_.failures()) {
     if (const auto* item = std::get_if<NodeItem>(&subject)) {
-      report.node_problems[CheckOf(*item)] = Message(failure.why);
+      report.node_problems[CheckOf(*item)] = failure.why;
       const auto vip = VipOf(*item);
       if (!vip.has_value()) continue;
       for (const auto& [key, origin] : report.origins) {
@@ -337,7 +337,7 @@ void Agent::ReportFailures(const State& target, PassReport& report) {
     }
     const auto origin = report.origins.find(std::get<ServiceKey>(subject));
     if (origin == report.origins.end()) {
-      report.node_problems["Service"] = Message(failure.why);
+      report.node_problems["Service"] = failure.why;
       continue;
     }
     const ServiceOrigin& of = origin->second;
@@ -371,7 +371,9 @@ void Agent::LogResults(const PassReport& report) {
     problems["LVSService " + problem.name_space + "/" + problem.name + " " + problem.reason] =
         problem.message;
   }
-  for (const auto& [check, message] : report.node_problems) problems["node " + check] = message;
+  for (const auto& [check, status] : report.node_problems) {
+    problems["node " + check] = Message(status);
+  }
   for (const SourceProblem& problem : report.snapshot->problems) {
     problems[problem.where] = problem.message;
   }

@@ -36,7 +36,7 @@ struct PassReport {
   std::map<std::string, PeerState> peers;
   std::map<ServiceKey, ServiceOrigin> origins;
   std::vector<ServiceProblem> service_problems;
-  std::map<std::string, std::string> node_problems;  // check -> message
+  std::map<std::string, absl::Status> node_problems;  // by check
   std::vector<std::string> readable;                 // backends, by name
   std::vector<StepResult> results;
   size_t drift_repaired = 0;  // steps that only put back what somebody else had changed
