@@ -595,6 +595,7 @@ absl::Status ServiceTables::ReadStats(Stats& stats) {
       out.packets += one.packets;
       out.bytes += one.bytes;
       out.connections += one.connections;
+      out.reply_packets += one.reply_packets;
     }
     return out;
   };

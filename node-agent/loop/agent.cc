@@ -9,6 +9,7 @@
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/vips.h"
 #include "node-agent/loop/readiness.h"
+#include "node-agent/loop/replies.h"
 
 namespace kube_lvs {
 namespace {
@@ -119,6 +120,20 @@ void Agent::Refresh() {
 
 Actual Agent::ReadActual() { return ReadAll(backends_); }
 
+Stats Agent::ReadStats(const Actual& actual) {
+  Stats stats;
+  for (Backend* backend : backends_) {
+    absl::StatusOr<Stats> part = backend->ReadStats();
+    if (part.ok()) {
+      stats.reals.merge(part->reals);
+    } else if (!actual.unreadable.contains(backend->Name())) {
+      log_.Log(Level::kWarn, "cannot read connections, draining is cut short",
+               {{"backend", backend->Name()}, {"error", Message(part.status())}});
+    }
+  }
+  return stats;
+}
+
 PassReport Agent::Pass() {
   const TimePoint begin = clock_.Now();
   PassReport report;
@@ -195,16 +210,17 @@ PassReport Agent::Pass() {
   const LeftOut left_out = LeaveOut(actual, target, report);
 
   Stats stats;
-  if (SomeoneLeaves(target, actual.state)) {
-    for (Backend* backend : backends_) {
-      absl::StatusOr<Stats> part = backend->ReadStats();
-      if (part.ok()) {
-        stats.reals.merge(part->reals);
-      } else if (!actual.unreadable.contains(backend->Name())) {
-        log_.Log(Level::kWarn, "cannot read connections, draining is cut short",
-                 {{"backend", backend->Name()}, {"error", Message(part.status())}});
-      }
-    }
+  const bool look = begin >= next_look_at_replies_;
+  const bool needs_replies = NeedsReplies(actual.state);
+  if (SomeoneLeaves(target, actual.state) || (look && needs_replies)) stats = ReadStats(actual);
+  if (look) {
+    next_look_at_replies_ = begin + options_.full_sync;
+    without_replies_ = WithoutReplies(actual.state, stats, report.origins);
+  } else if (!needs_replies) {
+    without_replies_.reset();
+  }
+  if (without_replies_.has_value()) {
+    report.node_problems["NoReplies"] = absl::UnavailableError(*without_replies_);
   }
   Drained drained = Drain(target, actual.state, stats, desired.drain, drain_clock_, begin);
   drain_clock_ = std::move(drained.clock);

@@ -83,6 +83,7 @@ class Agent {
   void KeepClaims();
   void Refresh();
   Actual ReadActual();
+  Stats ReadStats(const Actual& actual);
   // Takes out of `target` what no backend can be asked for now.
   struct LeftOut {
     size_t services = 0, items = 0;
@@ -117,6 +118,8 @@ class Agent {
   DrainClock drain_clock_;
   LingerClock linger_clock_;
   std::optional<State> settled_target_;  // of the last pass, if it ended in sync: to tell drift
+  std::optional<std::string> without_replies_;  // as of the last look, which reads all counters
+  TimePoint next_look_at_replies_{};
   std::map<std::string, std::string> logged_problems_;
   TimePoint next_pass_{};
 };

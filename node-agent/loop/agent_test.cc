@@ -471,6 +471,39 @@ TEST_F(AgentTest, OneThatIsNoMemberAnyMoreLetsItsFellowsTakeOverBeforeItsRulesGo
   EXPECT_EQ(Node(), State{});
 }
 
+TEST_F(AgentTest, ARealServerWhoseRepliesGoAnotherWayIsAProblemOfTheNode) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  api::LvsService direct = Service("direct", "192.0.2.201", {"192.0.2.11"});
+  direct.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(direct);
+  api::LvsService with_source_nat = Service("snat", "192.0.2.202", {"10.0.0.1"});
+  with_source_nat.spec.source_nat = api::SourceNatChoice::kEnabled;
+  source_.Put(with_source_nat);
+  agent_->Pass();
+  const auto at = [&](const std::string& vip, const std::string& real) -> Counters& {
+    return ebpf_.stats().reals[{Key(vip), Endpoint{Ip(real), 80}}].counters;
+  };
+  at("192.0.2.201", "192.0.2.11").connections = 1000;
+  at("192.0.2.202", "10.0.0.1").connections = 1000;
+  at("192.0.2.200", "10.0.0.1") = {.packets = 90, .bytes = 1, .connections = 30, .reply_packets = 1};
+  at("192.0.2.200", "10.0.0.2").connections = 9;
+  clock_.Advance(std::chrono::seconds(30));
+  EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);
+  at("192.0.2.200", "10.0.0.2").connections = 10;
+  clock_.Advance(std::chrono::seconds(30));
+  PassReport report = agent_->Pass();
+  ASSERT_EQ(report.node_problems.count("NoReplies"), 1u);
+  EXPECT_EQ(Message(report.node_problems["NoReplies"]),
+            "eBPF 192.0.2.200:80/tcp -> 10.0.0.2:80 of LVSService shop/web got 10 connections, and "
+            "not one packet came back through this director");
+  EXPECT_TRUE(report.in_sync);
+  EXPECT_TRUE(report.service_problems.empty());
+  EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 1u);
+  at("192.0.2.200", "10.0.0.2").reply_packets = 1;
+  clock_.Advance(std::chrono::seconds(30));
+  EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);
+}
+
 TEST_F(AgentTest, UnreadableFactsChangeNothing) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
   agent_->Pass();

@@ -78,7 +78,8 @@ TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
 
 TEST(Status, EveryCheckHasAMend) {
   for (const char* check : {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip",
-                            "Masquerade", "AnsweredVip", "Service", "Facts", "Source"}) {
+                            "Masquerade", "AnsweredVip", "Service", "Facts", "Source",
+                            "NoReplies"}) {
     EXPECT_NE(MendOf(check), "") << check;
   }
 }
