@@ -35,7 +35,7 @@ class HostBackend final : public Backend {
   // (we were frozen) is announced again.
   absl::Status RenewClaims(std::optional<Duration> lifetime, TimePoint now);
 
-  // VIPs whose address is here although nobody was allowed to be answered any more: another director
+  // VIPs whose address is here although the right to answer for them has run out: another director
   // has them.
   absl::StatusOr<std::set<IpAddress>> RunOut();
 

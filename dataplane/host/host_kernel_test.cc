@@ -134,8 +134,8 @@ TEST_F(HostKernelTest, AClaimThatIsNotRenewedSilencesTheVipAndTheNextRenewalAnno
   }
   ASSERT_TRUE(again->RenewClaims(std::nullopt, now).ok());
   for (const char* table : {"arp", "ip6"}) {
-    EXPECT_NE(std::system(("nft list table " + std::string(table) + " kube-lvs 2>/dev/null").c_str()),
-              0);
+    const std::string list = "nft list table " + std::string(table) + " kube-lvs 2>/dev/null";
+    EXPECT_NE(std::system(list.c_str()), 0) << table;
   }
 }
 

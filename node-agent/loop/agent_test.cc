@@ -485,7 +485,8 @@ TEST_F(AgentTest, ARealServerWhoseRepliesGoAnotherWayIsAProblemOfTheNode) {
   };
   at("192.0.2.201", "192.0.2.11").connections = 1000;
   at("192.0.2.202", "10.0.0.1").connections = 1000;
-  at("192.0.2.200", "10.0.0.1") = {.packets = 90, .bytes = 1, .connections = 30, .reply_packets = 1};
+  at("192.0.2.200", "10.0.0.1").connections = 30;
+  at("192.0.2.200", "10.0.0.1").reply_packets = 1;
   at("192.0.2.200", "10.0.0.2").connections = 9;
   clock_.Advance(std::chrono::seconds(30));
   EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);

@@ -5,10 +5,10 @@
 // ready; every director computes the same once it hears the same. A director claims what it owns,
 // except while a peer with a better right claims it too, and announces its claims in heartbeats.
 //
-// * A candidate may say that it cannot serve some of the VIPs. Each is given up when that has lasted
-//   for the patience, and goes to the next candidate that did not say the same before it could have
-//   had the VIP; if there is none, it stays. So neither a short failure nor one that all directors
-//   have, each a little later than the other, moves anything.
+// * A candidate may say that it cannot serve some of the VIPs. Each is given up when that has
+//   lasted for the patience, and goes to the next candidate that did not say the same before it
+//   could have had the VIP; if there is none, it stays. So neither a short failure nor one that
+//   all directors have, each a little later than the other, moves anything.
 // * A member whose heartbeats stop for `misses` intervals is dead if its node does not answer
 //   probes either. If it answers, only its agent is gone and its dataplane still works: it keeps
 //   its VIPs for the grace. So it does after announcing a stop if its node never answered a probe.
