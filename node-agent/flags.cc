@@ -18,7 +18,8 @@ over as it is. Other things it can do instead:
 
   --dry-run     print, in order, what it would do on an empty node, and exit. Needs no root
   --check       print what this node has and lacks, with the mend. Exit status 1: something is missing
-  --cleanup     take away all that kube-lvs set up on this node, and nothing else
+  --cleanup     hand the VIPs over to the other directors (with their --peer-key-file), then take
+                away all that kube-lvs set up on this node, and nothing else
   --help, --version
 
 Who this node is:

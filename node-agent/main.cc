@@ -25,6 +25,7 @@
 #include "node-agent/desired/desired.h"
 #include "node-agent/facts/reader.h"
 #include "node-agent/flags.h"
+#include "node-agent/leave.h"
 #include "node-agent/loop/agent.h"
 #include "node-agent/metrics/metrics.h"
 #include "node-agent/node_backends.h"
@@ -154,6 +155,24 @@ int RunDry(const Flags& flags) {
   return snapshot->problems.empty() && desired.problems.empty() ? 0 : 2;
 }
 
+absl::StatusOr<std::string> PeerKey(const Flags& flags) {
+  if (flags.peer_key_file.empty()) return std::string();
+  KUBE_LVS_ASSIGN_OR_RETURN(std::string key, ReadFile(flags.peer_key_file, 64 * 1024));
+  if (!key.empty()) return key;
+  return absl::InvalidArgumentError("--peer-key-file=" + flags.peer_key_file + " is empty");
+}
+
+absl::Status SayFarewell(const Flags& flags, NodeBackends& backends, const Clock& clock) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const NodeFacts facts,
+                            NewKernelFactsReader(flags.node_name, flags.node_ip)->Read());
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::string key, PeerKey(flags));
+  const std::unique_ptr<Logger> log = NewStderrLogger(Level::kError);
+  PeerLink link({.node = flags.node_name, .port = flags.peer_port, .key = key, .bind = {}}, nullptr,
+                clock, *log, [] {});
+  const std::vector<Backend*> all = backends.All();
+  return LeaveFellows(flags.state_dir + "/last-good", facts, all, link);
+}
+
 int RunCleanup(const Flags& flags) {
   const SystemClock clock;
   if (absl::Status status = MakeFolders(flags.state_dir); !status.ok()) return Fail(status);
@@ -162,6 +181,10 @@ int RunCleanup(const Flags& flags) {
   auto backends =
       NodeBackends::Open({flags.bpf_dir, flags.state_dir, {}, [] { return 0u; }}, clock);
   if (!backends.ok()) return Fail(backends.status());
+  if (const absl::Status status = SayFarewell(flags, **backends, clock); !status.ok()) {
+    std::cerr << "kube-lvs-agent: other directors wait before they take over: " << Message(status)
+              << "\n";
+  }
   if (absl::Status status = (*backends)->CleanUp(); !status.ok()) return Fail(status);
   // Nothing may come back from here at the next start.
   const std::string last_good = flags.state_dir + "/last-good/objects.yaml";
@@ -222,13 +245,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   KUBE_LVS_RETURN_IF_ERROR(MakeFolders(flags.run_dir));
   KUBE_LVS_ASSIGN_OR_RETURN(const WriterLock lock, WriterLock::Take(flags.state_dir));
 
-  std::string key;
-  if (!flags.peer_key_file.empty()) {
-    KUBE_LVS_ASSIGN_OR_RETURN(key, ReadFile(flags.peer_key_file, 64 * 1024));
-    if (key.empty()) {
-      return absl::InvalidArgumentError("--peer-key-file=" + flags.peer_key_file + " is empty");
-    }
-  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::string key, PeerKey(flags));
   const LastGood last_good(flags.state_dir + "/last-good");
   std::vector<SourceProblem> cache_problems;
   auto cached = last_good.Load(cache_problems);
@@ -269,6 +286,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   agent.SetRefresh([&backends] { return backends->Refresh(); });
   agent.SetRenewClaims(
       [&backends](std::optional<Duration> lifetime) { return backends->RenewClaims(lifetime); });
+  agent.SetRunOutClaims([&backends] { return backends->RunOutClaims(); });
 
   Metrics metrics(backends->All(), kVersion, clock);
   metrics.SetPeerCounters([&peers] { return peers.Counters(); });

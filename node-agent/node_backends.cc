@@ -73,12 +73,13 @@ class KernelBackends final : public NodeBackends {
  public:
   KernelBackends(NodeBackendsOptions options, const Clock& clock, ipvs::Journal journal,
                  std::unique_ptr<host::Addresses> addresses,
-                 std::unique_ptr<host::MasqueradeTable> masquerades)
+                 std::unique_ptr<host::MasqueradeTable> masquerades,
+                 std::unique_ptr<host::AnswerClaims> claims)
       : options_(std::move(options)),
         clock_(clock),
         journal_(std::move(journal)),
         ipvs_(channel_, journal_),
-        host_(std::move(addresses), std::move(masquerades),
+        host_(std::move(addresses), std::move(masquerades), std::move(claims),
               host::Sysctls("/proc/sys", options_.state_dir + "/sysctls")),
         ebpf_(
             "eBPF", TakenByEbpf, [this] { return HasEntries(options_.bpf_dir); },
@@ -96,7 +97,8 @@ class KernelBackends final : public NodeBackends {
 
   absl::Status RenewClaims(std::optional<Duration> lifetime) override {
     const std::lock_guard<std::mutex> lock(mu_);
-    if (!dataplane_.has_value()) return absl::OkStatus();
+    const absl::Status of_host = host_.RenewClaims(lifetime, clock_.Now());
+    if (!dataplane_.has_value()) return of_host;
     uint64_t until = UINT64_MAX;
     if (lifetime.has_value()) {
       timespec now = {};
@@ -106,7 +108,15 @@ class KernelBackends final : public NodeBackends {
       until = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 +
               static_cast<uint64_t>(now.tv_nsec) + static_cast<uint64_t>(lifetime->count());
     }
-    return dataplane_->backend->RenewClaims(until);
+    KUBE_LVS_RETURN_IF_ERROR(dataplane_->backend->RenewClaims(until));
+    return of_host;
+  }
+
+  std::set<IpAddress> RunOutClaims() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    // Where it cannot be told, it is as if nothing had run out: then two directors may claim a VIP
+    // for a moment.
+    return host_.RunOut().value_or(std::set<IpAddress>());
   }
 
   int RefreshFd() const override { return refresh_fd_.load(); }
@@ -144,6 +154,7 @@ class KernelBackends final : public NodeBackends {
       const std::vector<absl::Status> statuses = backend->Apply(plan.steps);
       for (size_t i = 0; i < statuses.size(); ++i) note(ToString(plan.steps[i]), statuses[i]);
     }
+    note("claims of VIPs", host_.RenewClaims(std::nullopt, clock_.Now()));
     dataplane_.reset();
     note("eBPF", ebpf::CleanUpEbpfDataplane(options_.bpf_dir));
     return failures.empty() ? absl::OkStatus() : absl::InternalError(failures);
@@ -194,8 +205,10 @@ absl::StatusOr<std::unique_ptr<NodeBackends>> NodeBackends::Open(NodeBackendsOpt
                             ipvs::Journal::Open(options.state_dir + "/ipvs-journal", boot_id));
   KUBE_LVS_ASSIGN_OR_RETURN(auto addresses, host::OpenAddresses());
   KUBE_LVS_ASSIGN_OR_RETURN(auto masquerades, host::OpenMasqueradeTable());
+  KUBE_LVS_ASSIGN_OR_RETURN(auto claims, host::OpenAnswerClaims());
   return std::unique_ptr<NodeBackends>(std::make_unique<KernelBackends>(
-      std::move(options), clock, std::move(journal), std::move(addresses), std::move(masquerades)));
+      std::move(options), clock, std::move(journal), std::move(addresses), std::move(masquerades),
+      std::move(claims)));
 }
 
 }  // namespace kube_lvs

@@ -37,7 +37,10 @@ class NodeBackends {
 
   // For the eBPF dataplane, if it is open; OK if not.
   virtual absl::Status Refresh() = 0;
+  // The right to answer for VIPs, in both dataplanes.
   virtual absl::Status RenewClaims(std::optional<Duration> lifetime) = 0;
+  // VIPs in the kernel for which that right has run out: nobody was there to renew it.
+  virtual std::set<IpAddress> RunOutClaims() = 0;
   // Readable when a refresh is due; -1 while it is not open.
   virtual int RefreshFd() const = 0;
   virtual std::set<std::string> XdpInterfaces() = 0;  // that native XDP serves

@@ -543,15 +543,15 @@ TEST_F(EbpfBackendTest, CountersOfAllCpusAreSummed) {
   for (int cpu = 0; cpu < FakeMapStore::kCpus; ++cpu) {
     const auto n = static_cast<uint64_t>(cpu + 1);
     maps_.SetOnCpu(kServiceCountersMap, service, cpu, AsBytes(klvs_counters{n, 10 * n, n, 0, 0}));
-    maps_.SetOnCpu(kRealCountersMap, real, cpu, AsBytes(klvs_counters{2 * n, n, 0, 0, 0}));
+    maps_.SetOnCpu(kRealCountersMap, real, cpu, AsBytes(klvs_counters{2 * n, n, 0, 3 * n, 0}));
     maps_.SetOnCpu(kDropsMap, KLVS_DROP_NO_SERVICE, cpu, AsBytes(n));
   }
   Conns()[real] = klvs_real_conns{5, 2, {}};
   const Stats stats = *backend_->ReadStats();
   EXPECT_GT(programs_.swept_sets, 0U);  // before the counts are read
-  EXPECT_EQ(stats.services.at(web_), (Counters{6, 60, 6}));
+  EXPECT_EQ(stats.services.at(web_), (Counters{6, 60, 6, 0}));
   const RealServerStats& of_real = stats.reals.at({web_, Real("10.0.0.1:80").at});
-  EXPECT_EQ(of_real.counters, (Counters{12, 6, 0}));
+  EXPECT_EQ(of_real.counters, (Counters{12, 6, 0, 18}));
   EXPECT_EQ(of_real.weight, 4U);
   EXPECT_EQ(of_real.active_connections, 5U);
   EXPECT_EQ(of_real.inactive_connections, 2U);

@@ -604,6 +604,7 @@ absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualServic
       out.packets += one.packets;
       out.bytes += one.bytes;
       out.connections += one.connections;
+      out.reply_packets += one.reply_packets;
     }
     return out;
   };

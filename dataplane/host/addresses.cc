@@ -112,7 +112,7 @@ class KernelAddresses final : public Addresses {
  private:
   static absl::Status Foreign(const std::string& what) {
     return absl::AlreadyExistsError(what +
-                                    " was set by somebody else and is left alone: remove it "
+                                    " was set by somebody else and is left alone; remove it "
                                     "there, or give the service another VIP");
   }
 

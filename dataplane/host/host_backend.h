@@ -1,9 +1,15 @@
 // The node's own settings that services need: VIPs as addresses, sysctls, source NAT for IPVS.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
 
+#include "base/clock.h"
 #include "dataplane/host/addresses.h"
+#include "dataplane/host/answer_claims.h"
 #include "dataplane/host/masquerade.h"
 #include "dataplane/host/sysctls.h"
 #include "dataplane/model/backend.h"
@@ -11,11 +17,12 @@
 namespace kube_lvs::host {
 
 // Takes Sysctl, SilentVip, Masquerade and AnsweredVip of IPVS. A SilentVip is an address of ours on
-// lo, an AnsweredVip one on any other interface; adding the latter announces it.
+// lo, an AnsweredVip one on any other interface; adding the latter claims and announces it. Claims
+// are no part of the state: whoever plans renews them.
 class HostBackend final : public Backend {
  public:
   HostBackend(std::unique_ptr<Addresses> addresses, std::unique_ptr<MasqueradeTable> masquerades,
-              Sysctls sysctls);
+              std::unique_ptr<AnswerClaims> claims, Sysctls sysctls);
 
   std::string Name() const override { return "host"; }
   bool Takes(const Step& step) const override;
@@ -26,12 +33,27 @@ class HostBackend final : public Backend {
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   absl::StatusOr<Stats> ReadStats() override { return Stats{}; }
 
+  // Keeps the VIPs that are answered claimed: until `lifetime` after `now`, for ever without one.
+  // May be called as often as one likes: the kernel is asked ten times a lifetime. What had run out
+  // (we were frozen) is announced again.
+  absl::Status RenewClaims(std::optional<Duration> lifetime, TimePoint now);
+
+  // VIPs whose address is here although the right to answer for them has run out: another director
+  // has them.
+  absl::StatusOr<std::set<IpAddress>> RunOut();
+
  private:
   absl::Status ApplyOne(const Step& step);
+  std::set<IpAddress> Answered() const;
 
   std::unique_ptr<Addresses> addresses_;
   std::unique_ptr<MasqueradeTable> masquerades_;
+  std::unique_ptr<AnswerClaims> claims_;
   Sysctls sysctls_;
+  std::map<IpAddress, std::string> answered_;   // VIP -> interface, as last read or applied
+  std::optional<std::set<IpAddress>> claimed_;  // as last written; nullopt: not by this process
+  std::optional<Duration> lifetime_;            // of the claims written next
+  TimePoint renewed_at_{};
 };
 
 }  // namespace kube_lvs::host

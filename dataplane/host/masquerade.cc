@@ -1,25 +1,18 @@
 #include "dataplane/host/masquerade.h"
 
-#include <nftables/libnftables.h>
-
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/status.h"
+#include "dataplane/host/nft.h"
 
 namespace kube_lvs::host {
 namespace {
 
 constexpr std::string_view kTable = "inet kube-lvs";
-
-struct ContextDeleter {
-  void operator()(nft_ctx* context) const { nft_ctx_free(context); }
-};
-using Context = std::unique_ptr<nft_ctx, ContextDeleter>;
 
 // A rule is found again by its comment, which is the entry as text. (One rule an entry: nftables
 // 1.0.6 takes no `ct original proto-dst` into a concatenation, so no set can hold them.)
@@ -47,11 +40,7 @@ std::optional<Masquerade> ParseComment(const std::string& comment) {
 
 class NftMasqueradeTable final : public MasqueradeTable {
  public:
-  explicit NftMasqueradeTable(Context context) : context_(std::move(context)) {
-    nft_ctx_buffer_output(context_.get());
-    nft_ctx_buffer_error(context_.get());
-    nft_ctx_output_set_flags(context_.get(), NFT_CTX_OUTPUT_JSON | NFT_CTX_OUTPUT_HANDLE);
-  }
+  explicit NftMasqueradeTable(Nft nft) : nft_(std::move(nft)) {}
 
   absl::StatusOr<std::vector<Masquerade>> Read() override {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto rules, Rules());
@@ -64,9 +53,9 @@ class NftMasqueradeTable final : public MasqueradeTable {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto rules, Rules());
     if (std::ranges::find(rules, entry, &Rule::entry) != rules.end()) return absl::OkStatus();
     const std::string table(kTable);
-    return Run("add table " + table + "\nadd chain " + table +
-               " postrouting { type nat hook postrouting priority srcnat; policy accept; }\n" +
-               "add rule " + table + " postrouting " + RuleOf(entry) + "\n");
+    return nft_.Run("add table " + table + "\nadd chain " + table +
+                    " postrouting { type nat hook postrouting priority srcnat; policy accept; }\n" +
+                    "add rule " + table + " postrouting " + RuleOf(entry) + "\n");
   }
 
   absl::Status Remove(const Masquerade& entry) override {
@@ -74,8 +63,8 @@ class NftMasqueradeTable final : public MasqueradeTable {
     const auto rule = std::ranges::find(rules, entry, &Rule::entry);
     if (rule == rules.end()) return absl::OkStatus();
     const std::string table(kTable);
-    if (rules.size() == 1) return Run("delete table " + table);
-    return Run("delete rule " + table + " postrouting handle " + std::to_string(rule->handle));
+    if (rules.size() == 1) return nft_.Run("delete table " + table);
+    return nft_.Run("delete rule " + table + " postrouting handle " + std::to_string(rule->handle));
   }
 
  private:
@@ -86,10 +75,10 @@ class NftMasqueradeTable final : public MasqueradeTable {
 
   absl::StatusOr<std::vector<Rule>> Rules() {
     std::vector<Rule> out;
-    KUBE_LVS_ASSIGN_OR_RETURN(const bool there, TableIsThere());
+    KUBE_LVS_ASSIGN_OR_RETURN(const bool there, nft_.HasTable("inet", "kube-lvs"));
     if (!there) return out;
     KUBE_LVS_ASSIGN_OR_RETURN(const nlohmann::json listing,
-                              List("list table " + std::string(kTable)));
+                              nft_.List("list table " + std::string(kTable)));
     for (const nlohmann::json& object : listing) {
       if (!object.is_object() || !object.contains("rule")) continue;
       const nlohmann::json& rule = object["rule"];
@@ -100,47 +89,15 @@ class NftMasqueradeTable final : public MasqueradeTable {
     return out;
   }
 
-  absl::StatusOr<bool> TableIsThere() {
-    KUBE_LVS_ASSIGN_OR_RETURN(const nlohmann::json tables, List("list tables inet"));
-    for (const nlohmann::json& object : tables) {
-      if (object.is_object() && object.contains("table") &&
-          object["table"].value("name", std::string()) == "kube-lvs") {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  absl::StatusOr<nlohmann::json> List(const std::string& command) {
-    KUBE_LVS_RETURN_IF_ERROR(Run(command));
-    const char* text = nft_ctx_get_output_buffer(context_.get());
-    nlohmann::json parsed = nlohmann::json::parse(text, nullptr, false);
-    if (!parsed.is_object() || !parsed.contains("nftables") || !parsed["nftables"].is_array()) {
-      return absl::InternalError("nftables answered no listing to \"" + command + "\"");
-    }
-    return parsed["nftables"];
-  }
-
-  absl::Status Run(const std::string& commands) {
-    if (nft_run_cmd_from_buffer(context_.get(), commands.c_str()) == 0) return absl::OkStatus();
-    std::string error = nft_ctx_get_error_buffer(context_.get());
-    error = error.substr(0, error.find('\n'));
-    if (error.find("Operation not permitted") != std::string::npos) {
-      return absl::PermissionDeniedError("nftables: " + error + "; the agent needs NET_ADMIN");
-    }
-    return absl::FailedPreconditionError(
-        "nftables: " + error + "; source NAT with IPVS needs nf_tables, nft_masq and nft_ct");
-  }
-
-  Context context_;
+  Nft nft_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<MasqueradeTable>> OpenMasqueradeTable() {
-  Context context(nft_ctx_new(NFT_CTX_DEFAULT));
-  if (context == nullptr) return absl::InternalError("libnftables gives no context");
-  return std::make_unique<NftMasqueradeTable>(std::move(context));
+  KUBE_LVS_ASSIGN_OR_RETURN(Nft nft,
+                            Nft::Open("source NAT with IPVS needs nf_tables, nft_masq and nft_ct"));
+  return std::make_unique<NftMasqueradeTable>(std::move(nft));
 }
 
 }  // namespace kube_lvs::host

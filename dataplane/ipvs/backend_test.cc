@@ -244,7 +244,8 @@ TEST_F(BackendTest, WhatAnotherProgramDidToOurServiceIsRepaired) {
 TEST_F(BackendTest, CountsOurServicesAndTheirRealServers) {
   ASSERT_THAT(Apply({AddService{kWeb, Config("wrr")}, AddReal{kWeb, Real("10.0.0.1:80", 5)}}),
               ElementsAre(kOk, kOk));
-  const Counters counters{.packets = 5, .bytes = 6, .connections = uint64_t{1} << 40};
+  const Counters counters{
+      .packets = 5, .bytes = 6, .connections = uint64_t{1} << 40, .reply_packets = 7};
   kernel_.Count(kWeb, *Endpoint::Parse("10.0.0.1:80"), counters, 2, 3);
   const auto stats = backend_->ReadStats();
   ASSERT_EQ(stats.status(), absl::OkStatus());

@@ -193,6 +193,10 @@ absl::StatusOr<Counters> CountersFrom(ByteView bytes, bool wide) {
         KUBE_LVS_ASSIGN_OR_RETURN(out.packets, read(a, "packet counter"));
         break;
       }
+      case IPVS_STATS_ATTR_OUTPKTS: {
+        KUBE_LVS_ASSIGN_OR_RETURN(out.reply_packets, read(a, "reply packet counter"));
+        break;
+      }
       case IPVS_STATS_ATTR_INBYTES: {
         KUBE_LVS_ASSIGN_OR_RETURN(out.bytes, Number64(a, "byte counter"));
         break;

@@ -207,7 +207,7 @@ const char kServiceAnswer[] = R"(
         0800 0100 01000000 0800 0200 02000000 0800 0300 00000000
         0c00 0400 0300000000000000 0c00 0500 0000000000000000
       4000 0c00
-        0c00 0100 0400000001000000 0c00 0200 0500000001000000 0c00 0300 0000000000000000
+        0c00 0100 0400000001000000 0c00 0200 0500000001000000 0c00 0300 0700000001000000
         0c00 0400 0600000001000000 0c00 0500 0000000000000000
       0800 6300 deadbeef)";
 
@@ -219,7 +219,10 @@ TEST(Codec, DecodesAServiceAndPrefersTheWideCounters) {
   wanted.config.scheduler = "wlc";
   wanted.config.persistence =
       Persistence{.timeout_seconds = 360, .prefix_length = 24, .engine = ""};
-  wanted.counters = {.packets = 0x100000005, .bytes = 0x100000006, .connections = 0x100000004};
+  wanted.counters = {.packets = 0x100000005,
+                     .bytes = 0x100000006,
+                     .connections = 0x100000004,
+                     .reply_packets = 0x100000007};
   EXPECT_EQ(*entry, wanted);
 }
 
@@ -229,7 +232,8 @@ TEST(Codec, DecodesTheNarrowCountersOfOldKernels) {
   const auto at = std::search(bytes.begin(), bytes.end(), wide.begin(), wide.end());
   ASSERT_NE(at, bytes.end());
   at[2] = 0x62;  // now an unknown attribute
-  EXPECT_EQ(DecodeService(bytes)->counters, (Counters{.packets = 2, .bytes = 3, .connections = 1}));
+  EXPECT_EQ(DecodeService(bytes)->counters,
+            (Counters{.packets = 2, .bytes = 3, .connections = 1, .reply_packets = 0}));
 }
 
 const char kRealAnswer[] = R"(

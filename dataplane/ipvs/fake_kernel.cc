@@ -137,14 +137,14 @@ void PutCounters(AttributeWriter& out, uint16_t narrow, uint16_t wide, const Cou
   size_t nest = out.Begin(narrow);
   out.PutNumber<uint32_t>(IPVS_STATS_ATTR_CONNS, static_cast<uint32_t>(counters.connections));
   out.PutNumber<uint32_t>(IPVS_STATS_ATTR_INPKTS, static_cast<uint32_t>(counters.packets));
-  out.PutNumber<uint32_t>(IPVS_STATS_ATTR_OUTPKTS, 0);
+  out.PutNumber<uint32_t>(IPVS_STATS_ATTR_OUTPKTS, static_cast<uint32_t>(counters.reply_packets));
   out.PutNumber<uint64_t>(IPVS_STATS_ATTR_INBYTES, counters.bytes);
   out.PutNumber<uint64_t>(IPVS_STATS_ATTR_OUTBYTES, 0);
   out.End(nest);
   nest = out.Begin(wide);
   out.PutNumber<uint64_t>(IPVS_STATS_ATTR_CONNS, counters.connections);
   out.PutNumber<uint64_t>(IPVS_STATS_ATTR_INPKTS, counters.packets);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_OUTPKTS, 0);
+  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_OUTPKTS, counters.reply_packets);
   out.PutNumber<uint64_t>(IPVS_STATS_ATTR_INBYTES, counters.bytes);
   out.PutNumber<uint64_t>(IPVS_STATS_ATTR_OUTBYTES, 0);
   out.End(nest);

@@ -93,6 +93,7 @@ struct Counters {
   uint64_t packets = 0;  // from clients
   uint64_t bytes = 0;
   uint64_t connections = 0;
+  uint64_t reply_packets = 0;  // from real servers; only NAT's pass a director
   bool operator==(const Counters&) const = default;
 };
 

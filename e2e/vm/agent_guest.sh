@@ -85,6 +85,7 @@ for machine in r1 r2 r3; do
 done
 
 # The site as it is, but IPVS and one director.
+cp site/group.yaml two-directors.yaml
 sed -i 's/dataplane: eBPF/dataplane: IPVS/; /node: d2/d' site/group.yaml
 grep -q 'dataplane: IPVS' site/group.yaml || fail "the examples' group has no dataplane to change"
 # Four agents at once would each have the kernel ask for these, which takes minutes in emulation.
@@ -116,6 +117,21 @@ within 40 "a changed weight was not applied" \
   sh -c "nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -q -- '-t $LAN.201:80 -r $LAN.21:8080 -m -w 0'"
 expect_tally "NAT without r1" $LAN.201 6 "r2 4,r3 2,"
 
+# Alone it answers for ever. With a fellow (here one that is dead) what nobody renews ends in the kernel.
+expiring() { on d1 nft list set arp kube-lvs claims | grep -q expires; }
+unanswered() { ! { ip -n router neigh flush dev eth0 && get $LAN.203; }; }
+on d1 nft list set arp kube-lvs claims | grep -q $LAN.203 || fail "the director claims nothing"
+! expiring || fail "the claims of a director that is alone end"
+sed 's/dataplane: eBPF/dataplane: IPVS/' two-directors.yaml >next.yaml && mv next.yaml site/group.yaml
+within 60 "claims of a director with a fellow do not end" expiring
+sleep 12
+get $LAN.203 >/dev/null || fail "claims are not renewed"
+kill -STOP "${agents[d1]}"
+within 60 "a frozen director answers for its VIPs for ever" unanswered
+kill -CONT "${agents[d1]}"
+within 60 "a director that thawed does not answer" get $LAN.203
+echo "ok a frozen director falls silent by itself, and comes back"
+
 on d1 ipvsadm -A -t 192.0.2.99:80 -s rr
 rm site/direct-routing.yaml
 within 40 "a deleted service is still there" \
@@ -137,5 +153,6 @@ done
 [ "$(rules)" = "-A -t 192.0.2.99:80 -s rr" ] || fail "--cleanup left rules, or took another's"
 for machine in d1 r1 r2 r3; do
   [ -z "$(ip -n "$machine" addr show to $LAN.200/28)" ] || fail "--cleanup left a VIP on $machine"
+  [ -z "$(on "$machine" nft list tables)" ] || fail "--cleanup left nftables on $machine"
 done
 echo "ok --cleanup leaves nothing but another owner's service"

@@ -22,6 +22,26 @@ struct Context {
   api::SlicesByService slices;
 };
 
+// Static real servers that their group permits. A service that names its own VIP as one is wrong by
+// itself, and takes nothing from others.
+void TakeRealServers(const Snapshot& snapshot, const NodeFacts& facts,
+                     std::map<IpAddress, std::string>& taken) {
+  for (const auto& [key, service] : *snapshot.services) {
+    const auto group = FindGroup(service->spec.director_group, snapshot, facts);
+    if (group == nullptr) continue;
+    const auto permitted = api::ParseCidrs(group->spec.static_allowed_ranges);
+    const std::vector<IpAddress> vips = FindVips(*service, snapshot).vips;
+    for (const api::BackendSource& backend : service->spec.backends) {
+      for (const api::StaticBackend& real : backend.static_reals) {
+        const auto ip = IpAddress::Parse(real.address);
+        if (!ip.ok() || !api::Contains(permitted, *ip)) continue;
+        if (std::find(vips.begin(), vips.end(), *ip) != vips.end()) continue;
+        taken.emplace(*ip, "a real server of LVSService " + service->meta.Key());
+      }
+    }
+  }
+}
+
 std::map<IpAddress, std::string> TakenAddresses(const Snapshot& snapshot, const NodeFacts& facts) {
   std::map<IpAddress, std::string> taken;
   for (const RouteFacts& route : facts.routes) {
@@ -39,6 +59,9 @@ std::map<IpAddress, std::string> TakenAddresses(const Snapshot& snapshot, const 
       if (ip.ok()) taken.emplace(*ip, "an address of node " + name);
     }
   }
+  // In files whoever writes a VIP takes it. In Kubernetes it was granted, and a real server that
+  // has it is the one that is wrong.
+  if (!snapshot.kubernetes) TakeRealServers(snapshot, facts, taken);
   return taken;
 }
 
@@ -193,6 +216,7 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
                : "no interface of this node matches spec.interfaces of LVSDirectorGroup " +
                      group.meta.name);
     out_.hold.vips.insert(vip);
+    out_.unable.insert(vip);
     return;
   }
   const ServiceOrigin origin{service.meta.name_space, service.meta.name, service.meta.uid,

@@ -49,6 +49,7 @@ struct Desired {
   State state;
   Hold hold;
   std::vector<ServiceProblem> problems;
+  std::set<IpAddress> unable;  // VIPs that this node, but perhaps not its fellows, cannot serve
   Owners origins;
   DrainTimeouts drain;
   LingerTimes linger;

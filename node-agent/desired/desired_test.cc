@@ -275,6 +275,51 @@ TEST_F(DesiredTest, WhoAsksForTheAddressOfAGatewayTakesNoRealServerFromOthers) {
   EXPECT_EQ(desired.problems[0].name, "greedy");
 }
 
+TEST_F(DesiredTest, FromFilesAVipThatIsARealServerIsTheFaultOfItsOwnServiceOnly) {
+  kubernetes_ = false;
+  services_ = {Service("greedy", "10.0.0.11", ForwardingMethod::kNat, {"10.0.0.12"}),
+               Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("dns", "192.0.2.201", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
+  const Desired desired = Compute(Node("d1", 1), {Ip("10.0.0.11")});
+  ASSERT_EQ(desired.state.services.size(), 2u);
+  for (const auto& [key, rules] : desired.state.services) {
+    EXPECT_EQ(rules.reals.size(), 1u) << ToString(key);
+  }
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].name, "greedy");
+  EXPECT_EQ(desired.problems[0].reason, kAddressConflict);
+  EXPECT_EQ(desired.problems[0].message,
+            "10.0.0.11 is a real server of LVSService shop/dns; take another VIP");
+  EXPECT_EQ(desired.hold.vips, std::set<IpAddress>{Ip("10.0.0.11")});
+}
+
+TEST_F(DesiredTest, FromFilesWhoNamesItsOwnVipOrOneNotPermittedTakesNoVipFromOthers) {
+  kubernetes_ = false;
+  services_ = {Service("self", "10.0.0.11", ForwardingMethod::kNat, {"10.0.0.11", "10.0.0.12"}),
+               Service("same", "10.0.0.11", ForwardingMethod::kNat, {"10.0.0.12"}),
+               Service("far", "192.0.2.201", ForwardingMethod::kNat, {"192.0.2.200"}),
+               Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.12"})};
+  services_[1].spec.ports[0].port = 81;
+  const Desired desired = Compute(Node("d1", 1));
+  EXPECT_EQ(desired.state.services.size(), 4u);
+  ASSERT_EQ(desired.problems.size(), 2u);
+  for (const ServiceProblem& problem : desired.problems) {
+    EXPECT_EQ(problem.reason, api::kBackendNotPermitted);
+    EXPECT_NE(problem.name, "same");
+    EXPECT_NE(problem.name, "web");
+  }
+}
+
+TEST_F(DesiredTest, InKubernetesAGrantedVipIsNoRealServer) {
+  group_.spec.static_allowed_ranges = {"192.0.2.0/24"};
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"192.0.2.11"}),
+               Service("greedy", "192.0.2.201", ForwardingMethod::kNat, {"192.0.2.200"})};
+  const Desired desired = Compute(Node("d1", 1));
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].name, "greedy");
+  EXPECT_EQ(desired.problems[0].reason, api::kBackendNotPermitted);
+}
+
 TEST_F(DesiredTest, FromFilesTheNodeDirectsAloneUnlessMembersAreNamed) {
   kubernetes_ = false;
   with_group_ = with_pool_ = false;
@@ -318,6 +363,7 @@ TEST_F(DesiredTest, NamedUplinksThatAreNotThereAreAProblemOfThatGroupsServices) 
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
   const Desired desired = Compute(Node("d1", 1));
   EXPECT_TRUE(desired.state.services.empty());
+  EXPECT_EQ(desired.unable, std::set<IpAddress>{Ip("192.0.2.200")});
   ASSERT_EQ(desired.problems.size(), 1u);
   EXPECT_EQ(desired.problems[0].reason, kPrerequisiteMissing);
 }

@@ -9,6 +9,8 @@
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/touched.h"
 #include "node-agent/desired/vips.h"
+#include "node-agent/loop/readiness.h"
+#include "node-agent/loop/replies.h"
 
 namespace kube_lvs {
 namespace {
@@ -122,6 +124,20 @@ void Agent::Refresh() {
 
 Actual Agent::ReadActual() { return ReadAll(backends_); }
 
+Stats Agent::ReadStats(const Actual& actual) {
+  Stats stats;
+  for (Backend* backend : backends_) {
+    absl::StatusOr<Stats> part = backend->ReadStats();
+    if (part.ok()) {
+      stats.reals.merge(part->reals);
+    } else if (!actual.unreadable.contains(backend->Name())) {
+      log_.Log(Level::kWarn, "cannot read connections, draining is cut short",
+               {{"backend", backend->Name()}, {"error", Message(part.status())}});
+    }
+  }
+  return stats;
+}
+
 PassReport Agent::Pass() {
   const TimePoint begin = clock_.Now();
   PassReport report;
@@ -131,7 +147,7 @@ PassReport Agent::Pass() {
   if (absl::StatusOr<NodeFacts> facts = facts_reader_.Read(); facts.ok()) {
     facts_ = *std::move(facts);
   } else {
-    report.node_problems["Facts"] = Message(facts.status());
+    report.node_problems["Facts"] = facts.status();
     if (!facts_.has_value()) {
       next_pass_ = begin + std::chrono::seconds(1);
       for (const OnPass& observer : observers_) observer(report);
@@ -144,7 +160,13 @@ PassReport Agent::Pass() {
   for (Backend* backend : backends_) {
     if (!actual.unreadable.contains(backend->Name())) report.readable.push_back(backend->Name());
   }
-  if (!std::exchange(adopted_, true)) peers_.Adopt(AnsweredVips(actual.state));
+  if (!std::exchange(adopted_, true)) {
+    std::set<IpAddress> answered = AnsweredVips(actual.state);
+    if (run_out_claims_) {
+      for (const IpAddress& vip : run_out_claims_()) answered.erase(vip);
+    }
+    peers_.Adopt(answered);
+  }
 
   // While groups cannot be read, who directs what stays as it was.
   const Role role = FindRole(*report.snapshot, *facts_);
@@ -152,12 +174,19 @@ PassReport Agent::Pass() {
       role.group == nullptr && (!report.snapshot->complete ||
                                 (report.snapshot->kubernetes && report.snapshot->groups->empty()));
   if (!unclear) {
-    peers_.Update(role.peers, role.vips, ready_);
+    peers_.Update(role.peers, role.vips, readiness_);
     claim_interval_ = std::max<Duration>(role.peers.interval, std::chrono::milliseconds(10));
     // Nobody would take over from a director that is alone: its VIPs stay with the dead agent's
     // dataplane. With peers they must fall silent when those take over.
     claim_lifetime_ =
         role.peers.members.size() > 1 ? std::optional(role.peers.grace) : std::nullopt;
+    // The fellows of one that is no member any more answer before it falls silent.
+    if (role.group != nullptr) {
+      left_.reset();
+    } else if (detection_ > Duration::zero()) {
+      left_ = begin + detection_;
+    }
+    detection_ = role.peers.members.size() > 1 ? role.peers.Detection() : Duration::zero();
   }
   if (role.group != nullptr) {
     report.group = role.group->meta.name;
@@ -171,25 +200,31 @@ PassReport Agent::Pass() {
   Desired desired = ComputeDesired(*report.snapshot, *facts_, role, claims, options_.desired);
   report.origins = std::make_shared<const Owners>(std::move(desired.origins));
   report.service_problems = std::move(desired.problems);
+  if (left_.has_value() && begin < *left_) {
+    desired.hold.all = true;
+    next_pass_ = std::min(next_pass_, *left_);
+  }
   State target = KeepHeld(std::move(desired.state), actual.state, desired.hold);
   Lingering lingering =
       Linger(std::move(target), actual.state, desired.linger, linger_clock_, begin);
   target = std::move(lingering.desired);
   linger_clock_ = std::move(lingering.clock);
   if (lingering.next_check) next_pass_ = std::min(next_pass_, *lingering.next_check);
+  const bool has_rules = !target.services.empty();
   const LeftOut left_out = LeaveOut(actual, target, report);
 
   Stats stats;
-  if (SomeoneLeaves(target, actual.state)) {
-    for (Backend* backend : backends_) {
-      absl::StatusOr<Stats> part = backend->ReadStats();
-      if (part.ok()) {
-        stats.reals.merge(part->reals);
-      } else if (!actual.unreadable.contains(backend->Name())) {
-        log_.Log(Level::kWarn, "cannot read connections, draining is cut short",
-                 {{"backend", backend->Name()}, {"error", Message(part.status())}});
-      }
-    }
+  const bool look = begin >= next_look_at_replies_;
+  const bool needs_replies = NeedsReplies(actual.state);
+  if (SomeoneLeaves(target, actual.state) || (look && needs_replies)) stats = ReadStats(actual);
+  if (look) {
+    next_look_at_replies_ = begin + options_.full_sync;
+    without_replies_ = WithoutReplies(actual.state, stats, *report.origins);
+  } else if (!needs_replies) {
+    without_replies_.reset();
+  }
+  if (without_replies_.has_value()) {
+    report.node_problems["NoReplies"] = absl::UnavailableError(*without_replies_);
   }
   Drained drained = Drain(target, actual.state, stats, desired.drain, drain_clock_, begin);
   drain_clock_ = std::move(drained.clock);
@@ -249,27 +284,30 @@ PassReport Agent::Pass() {
       report.snapshot->complete && left_out.services + left_out.items == 0 &&
       backoff_.failures().empty() &&
       std::ranges::none_of(report.results, [](const StepResult& r) { return !r.status.ok(); });
+  // A node without its programs would attract traffic that it cannot handle, and so would one that
+  // shall program none of its group's services: a fellow director may be able to.
+  Readiness readiness;
+  readiness.ready = (role.vips.empty() || has_rules) &&
+                    std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
+                      const auto* item = std::get_if<NodeItem>(&failure.first);
+                      return item != nullptr && std::holds_alternative<Attachment>(*item);
+                    });
+  readiness.unable = FailedVips(drained.desired, backoff_.failures());
+  readiness.unable.insert(left_out.vips.begin(), left_out.vips.end());
+  readiness.unable.insert(desired.unable.begin(), desired.unable.end());
+  std::erase_if(readiness.unable, [&](const IpAddress& vip) { return !role.vips.contains(vip); });
+  if (readiness != readiness_) {
+    readiness_ = std::move(readiness);
+    if (!unclear) peers_.Update(role.peers, role.vips, readiness_);
+    next_pass_ = begin;  // the claims may be others now
+  }
   settled_.reset();
-  if (report.in_sync) {
+  if (report.in_sync && !desired.hold.all) {
     settled_ = {.target = std::move(drained.desired),
                 .role = role,
                 .around = FindSurroundings(*report.snapshot, *facts_),
                 .report = report};
     settled_->report.results.clear();
-  }
-
-  // A node whose items fail would attract traffic that it cannot handle.
-  // Nor one that programs none of its group's services: a fellow director may be able to.
-  const bool unable = !role.vips.empty() && target.services.empty();
-  const bool ready = !unable && left_out.services == 0 &&
-                     std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
-                       const auto* item = std::get_if<NodeItem>(&failure.first);
-                       return item != nullptr && std::holds_alternative<Attachment>(*item);
-                     });
-  if (ready != ready_) {
-    ready_ = ready;
-    if (!unclear) peers_.Update(role.peers, role.vips, ready_);
-    next_pass_ = begin;  // the claims may be others now
   }
   if (left_out.services + left_out.items > 0) {
     next_pass_ = std::min(next_pass_, begin + std::chrono::seconds(1));
@@ -357,6 +395,7 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
   if (actual.unreadable.empty()) return {};
   const size_t services = target.services.size();
   const size_t items = target.items.size();
+  std::set<IpAddress> vips;
   for (auto it = target.services.begin(); it != target.services.end();) {
     const absl::Status status =
         CanTake(AddService{it->first, it->second.config}, backends_, actual);
@@ -369,20 +408,21 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
       report.service_problems.push_back(
           {of.name_space, of.name, of.uid, of.generation, ReasonOf(status), Message(status)});
     }
+    if (const auto vip = VipOf(it->first)) vips.insert(*vip);
     it = target.services.erase(it);
   }
   std::erase_if(target.items, [&](const NodeItem& item) {
     const absl::Status status = CanTake(AddItem{item}, backends_, actual);
-    if (!status.ok()) report.node_problems[CheckOf(item)] = Message(status);
+    if (!status.ok()) report.node_problems[CheckOf(item)] = status;
     return !status.ok();
   });
-  return {services - target.services.size(), items - target.items.size()};
+  return {services - target.services.size(), items - target.items.size(), std::move(vips)};
 }
 
 void Agent::ReportFailures(const State& target, PassReport& report) {
   for (const auto& [subject, failure] : backoff_.failures()) {
     if (const auto* item = std::get_if<NodeItem>(&subject)) {
-      report.node_problems[CheckOf(*item)] = Message(failure.why);
+      report.node_problems[CheckOf(*item)] = failure.why;
       const auto vip = VipOf(*item);
       if (!vip.has_value()) continue;
       for (const auto& [key, origin] : *report.origins) {
@@ -395,7 +435,7 @@ void Agent::ReportFailures(const State& target, PassReport& report) {
     }
     const auto origin = report.origins->find(std::get<ServiceKey>(subject));
     if (origin == report.origins->end()) {
-      report.node_problems["Service"] = Message(failure.why);
+      report.node_problems["Service"] = failure.why;
       continue;
     }
     const ServiceOrigin& of = origin->second;
@@ -429,7 +469,9 @@ void Agent::LogResults(const PassReport& report) {
     problems["LVSService " + problem.name_space + "/" + problem.name + " " + problem.reason] =
         problem.message;
   }
-  for (const auto& [check, message] : report.node_problems) problems["node " + check] = message;
+  for (const auto& [check, status] : report.node_problems) {
+    problems["node " + check] = Message(status);
+  }
   for (const SourceProblem& problem : report.snapshot->problems) {
     problems[problem.where] = problem.message;
   }

@@ -39,8 +39,8 @@ struct PassReport {
   std::map<std::string, PeerState> peers;
   std::shared_ptr<const Owners> origins = std::make_shared<const Owners>();  // never null
   std::vector<ServiceProblem> service_problems;
-  std::map<std::string, std::string> node_problems;  // check -> message
-  std::vector<std::string> readable;                 // backends, by name
+  std::map<std::string, absl::Status> node_problems;  // by check
+  std::vector<std::string> readable;                  // backends, by name
   std::vector<StepResult> results;
   size_t drift_repaired = 0;  // steps that only put back what somebody else had changed
   Duration plan_time{}, apply_time{};
@@ -66,6 +66,10 @@ class Agent {
   // when WakeReason::kWays says so, before each pass, and every few seconds.
   void SetRefresh(std::function<absl::Status()> refresh) { refresh_ = std::move(refresh); }
   void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
+  // VIPs in the kernel that had to be given up before this process began: they are not adopted.
+  void SetRunOutClaims(std::function<std::set<IpAddress>()> run_out) {
+    run_out_claims_ = std::move(run_out);
+  }
   void AddObserver(OnPass observer) { observers_.push_back(std::move(observer)); }
   Wakeup& wakeup() { return wakeup_; }
 
@@ -87,9 +91,11 @@ class Agent {
   void KeepClaims();
   void Refresh();
   Actual ReadActual();
+  Stats ReadStats(const Actual& actual);
   // Takes out of `target` what no backend can be asked for now.
   struct LeftOut {
     size_t services = 0, items = 0;
+    std::set<IpAddress> vips;  // of those services
   };
   LeftOut LeaveOut(const Actual& actual, State& target, PassReport& report);
   void ReportFailures(const State& target, PassReport& report);
@@ -105,13 +111,16 @@ class Agent {
   const AgentOptions options_;
   RenewClaims renew_claims_;
   std::function<absl::Status()> refresh_;
+  std::function<std::set<IpAddress>()> run_out_claims_;
   TimePoint next_refresh_{};
   std::vector<OnPass> observers_;
   Wakeup wakeup_;
 
   std::optional<NodeFacts> facts_;  // the last that could be read
   bool adopted_ = false;
-  bool ready_ = false;
+  Readiness readiness_;
+  Duration detection_{};           // of the group that we direct, if it has others in it
+  std::optional<TimePoint> left_;  // that group: its rules stay until then
   Duration claim_interval_ = std::chrono::seconds(1);
   std::optional<Duration> claim_lifetime_;
   Backoff backoff_;
@@ -126,6 +135,8 @@ class Agent {
     PassReport report;
   };
   std::optional<Settled> settled_;
+  std::optional<std::string> without_replies_;  // as of the last look, which reads all counters
+  TimePoint next_look_at_replies_{};
   std::map<std::string, std::string> logged_problems_;
   TimePoint next_pass_{};
 };

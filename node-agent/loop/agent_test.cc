@@ -48,15 +48,17 @@ class FixedPeers final : public Peers {
  public:
   void Adopt(const std::set<IpAddress>& vips) override { adopted = vips; }
   void Update(const PeerGroup& peer_group, const std::set<IpAddress>& vips,
-              bool is_ready) override {
+              const Readiness& readiness) override {
     group = peer_group;
     all = vips;
-    ready = is_ready;
+    ready = readiness.ready;
+    unable = readiness.unable;
+    ever_unable.insert(unable.begin(), unable.end());
   }
   std::set<IpAddress> Claims() override { return claims.has_value() ? *claims : all; }
   std::map<std::string, PeerState> States() override { return {}; }
 
-  std::set<IpAddress> adopted, all;
+  std::set<IpAddress> adopted, all, unable, ever_unable;
   std::optional<std::set<IpAddress>> claims;
   PeerGroup group;
   bool ready = false;
@@ -162,6 +164,16 @@ TEST_F(AgentTest, ARestartChangesNothing) {
   EXPECT_TRUE(report.in_sync);
   EXPECT_EQ(Steps(), before);
   EXPECT_EQ(peers_->adopted, std::set<IpAddress>{Ip("192.0.2.200")});
+}
+
+TEST_F(AgentTest, WhatItHadToGiveUpBeforeItStartedIsNotAdopted) {
+  source_.Put(Service("a", "192.0.2.200", {"10.0.0.1"}));
+  source_.Put(Service("b", "192.0.2.201", {"10.0.0.1"}));
+  agent_->Pass();
+  Restart();
+  agent_->SetRunOutClaims([] { return std::set<IpAddress>{Ip("192.0.2.200")}; });
+  agent_->Pass();
+  EXPECT_EQ(peers_->adopted, std::set<IpAddress>{Ip("192.0.2.201")});
 }
 
 TEST_F(AgentTest, DriftIsRepairedAndCounted) {
@@ -380,6 +392,117 @@ TEST_F(AgentTest, ADirectorThatCanServeNoneOfItsVipsIsNotReady) {
   source_.Put(group);
   agent_->Pass();
   EXPECT_TRUE(peers_->ready);
+}
+
+TEST_F(AgentTest, AVipWhoseServiceFailsIsLeftToFellowsUntilItSucceeds) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  source_.Put(Service("other", "192.0.2.201", {"10.0.0.1"}));
+  ebpf_.others().insert(Key("192.0.2.200"));
+  agent_->Pass();
+  EXPECT_TRUE(peers_->ready);
+  EXPECT_EQ(peers_->unable, std::set<IpAddress>{Ip("192.0.2.200")});
+  // Still so while it waits to be tried again, and when the fellow has the VIP.
+  peers_->claims = {Ip("192.0.2.201")};
+  agent_->Pass();
+  EXPECT_EQ(peers_->unable, std::set<IpAddress>{Ip("192.0.2.200")});
+  ebpf_.others().clear();
+  clock_.Advance(std::chrono::seconds(31));
+  agent_->Pass();
+  EXPECT_TRUE(peers_->unable.empty());
+}
+
+TEST_F(AgentTest, AVipOfAMissingDataplaneIsLeftToFellows) {
+  api::LvsService by_ipvs = Service("old", "192.0.2.200", {"10.0.0.1"});
+  by_ipvs.spec.dataplane = api::DataplaneChoice::kIpvs;
+  source_.Put(by_ipvs);
+  source_.Put(Service("new", "192.0.2.201", {"10.0.0.1"}));
+  ipvs_.SetFault([](const std::string&) {
+    return absl::FailedPreconditionError("the kernel has no ip_vs; load the module");
+  });
+  agent_->Pass();
+  EXPECT_TRUE(peers_->ready);
+  EXPECT_EQ(peers_->unable, std::set<IpAddress>{Ip("192.0.2.200")});
+}
+
+TEST_F(AgentTest, AServiceThatIsNewChangedInvalidOrRemovedIsNotLeftToFellows) {
+  api::LvsService service = Service("web", "192.0.2.200", {"10.0.0.1"});
+  source_.Put(service);
+  agent_->Pass();
+  source_.Put(Service("new", "192.0.2.201", {"10.0.0.1"}));
+  agent_->Pass();
+  service.spec.backends[0].static_reals[0].address = "10.0.0.2";
+  source_.Put(service);
+  agent_->Pass();
+  service.spec.scheduler = "nonsense";
+  source_.Put(service);
+  agent_->Pass();
+  source_.objects.erase(IdOf(service));
+  ebpf_.SetFault([](const std::string& call) {
+    return call.find("remove eBPF 192.0.2.200") == std::string::npos
+               ? absl::OkStatus()
+               : absl::InternalError("cannot remove it");
+  });
+  EXPECT_FALSE(agent_->Pass().in_sync);
+  EXPECT_TRUE(peers_->ready);
+  EXPECT_TRUE(peers_->ever_unable.empty());
+}
+
+TEST_F(AgentTest, OneThatIsNoMemberAnyMoreLetsItsFellowsTakeOverBeforeItsRulesGo) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  api::LvsDirectorGroup group;
+  group.meta.name = "default";
+  group.status.members = {{"d1", "192.0.2.1"}, {"d2", "192.0.2.2"}};
+  group.spec.static_allowed_ranges = {"10.0.0.0/8"};
+  source_.Put(group);
+  agent_->Pass();
+  const State before = Node();
+  ASSERT_TRUE(before.items.contains(AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth0"}));
+  group.status.members = {{"d2", "192.0.2.2"}};
+  source_.Put(group);
+  agent_->Pass();
+  EXPECT_EQ(peers_->group.name, "");
+  EXPECT_EQ(Node(), before);
+  EXPECT_EQ(agent_->NextPass(), clock_.Now() + std::chrono::milliseconds(300));
+  clock_.Advance(std::chrono::milliseconds(200));
+  agent_->Pass();
+  EXPECT_EQ(Node(), before);
+  clock_.Advance(std::chrono::milliseconds(100));
+  agent_->Pass();
+  EXPECT_EQ(Node(), State{});
+}
+
+TEST_F(AgentTest, ARealServerWhoseRepliesGoAnotherWayIsAProblemOfTheNode) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
+  api::LvsService direct = Service("direct", "192.0.2.201", {"192.0.2.11"});
+  direct.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(direct);
+  api::LvsService with_source_nat = Service("snat", "192.0.2.202", {"10.0.0.1"});
+  with_source_nat.spec.source_nat = api::SourceNatChoice::kEnabled;
+  source_.Put(with_source_nat);
+  agent_->Pass();
+  const auto at = [&](const std::string& vip, const std::string& real) -> Counters& {
+    return ebpf_.stats().reals[{Key(vip), Endpoint{Ip(real), 80}}].counters;
+  };
+  at("192.0.2.201", "192.0.2.11").connections = 1000;
+  at("192.0.2.202", "10.0.0.1").connections = 1000;
+  at("192.0.2.200", "10.0.0.1").connections = 30;
+  at("192.0.2.200", "10.0.0.1").reply_packets = 1;
+  at("192.0.2.200", "10.0.0.2").connections = 9;
+  clock_.Advance(std::chrono::seconds(30));
+  EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);
+  at("192.0.2.200", "10.0.0.2").connections = 10;
+  clock_.Advance(std::chrono::seconds(30));
+  PassReport report = agent_->Pass();
+  ASSERT_EQ(report.node_problems.count("NoReplies"), 1u);
+  EXPECT_EQ(Message(report.node_problems["NoReplies"]),
+            "eBPF 192.0.2.200:80/tcp -> 10.0.0.2:80 of LVSService shop/web got 10 connections, and "
+            "not one packet came back through this director");
+  EXPECT_TRUE(report.in_sync);
+  EXPECT_TRUE(report.service_problems.empty());
+  EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 1u);
+  at("192.0.2.200", "10.0.0.2").reply_packets = 1;
+  clock_.Advance(std::chrono::seconds(30));
+  EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);
 }
 
 TEST_F(AgentTest, UnreadableFactsChangeNothing) {

@@ -1,6 +1,7 @@
 #include "node-agent/peers/election.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "node-agent/peers/ownership.h"
@@ -10,6 +11,40 @@ namespace kube_lvs {
 namespace {
 
 constexpr uint64_t kFirstProbes = 16;  // heartbeats from one to the next, until one is answered
+// Longer than a service takes to be programmed at the second or third try.
+constexpr Duration kPatience = std::chrono::seconds(1);
+constexpr TimePoint kAlways = TimePoint::min();
+
+const IpAddress& VipIn(const IpAddress& vip) { return vip; }
+const IpAddress& VipIn(const std::pair<const IpAddress, TimePoint>& entry) { return entry.first; }
+
+// Takes out of what is known what lies within the part and is not in it.
+template <typename Known>
+void Forget(const VipPart& part, Known& known) {
+  if (part.vips.empty()) {
+    if (part.total == 0) known.clear();
+    return;
+  }
+  if (!std::is_sorted(part.vips.begin(), part.vips.end())) return;
+  const bool to_end = uint64_t{part.first} + part.vips.size() >= part.total;
+  auto it = part.first == 0 ? known.begin() : known.lower_bound(part.vips.front());
+  const auto last = to_end ? known.end() : known.upper_bound(part.vips.back());
+  while (it != last) {
+    const bool named = std::binary_search(part.vips.begin(), part.vips.end(), VipIn(*it));
+    it = named ? std::next(it) : known.erase(it);
+  }
+}
+
+VipPart NextPart(const std::set<IpAddress>& vips, size_t most, uint32_t& next) {
+  VipPart part;
+  part.total = static_cast<uint32_t>(vips.size());
+  if (next >= vips.size()) next = 0;
+  part.first = next;
+  auto it = std::next(vips.begin(), next);
+  while (it != vips.end() && part.vips.size() < most) part.vips.push_back(*it++);
+  next += static_cast<uint32_t>(part.vips.size());
+  return part;
+}
 
 }  // namespace
 
@@ -55,8 +90,13 @@ void Election::SetGroup(const PeerGroup& group, TimePoint now) {
 
 void Election::SetVips(std::set<IpAddress> vips) { vips_ = std::move(vips); }
 void Election::Adopt(std::set<IpAddress> vips) { adopted_ = std::move(vips); }
-void Election::SetReady(bool ready) { ready_ = ready; }
+void Election::SetReady(bool ready, const std::set<IpAddress>& unable, TimePoint now) {
+  std::erase_if(unable_, [&unable](const auto& entry) { return !unable.contains(entry.first); });
+  for (const IpAddress& vip : unable) unable_.emplace(vip, ready_ ? now : kAlways);
+  ready_ = ready;
+}
 void Election::Stop() { stopping_ = true; }
+void Election::Leave() { leaving_ = true; }
 
 Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint now) {
   const auto it = peers_.find(heartbeat.node);
@@ -67,7 +107,12 @@ Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint no
        (heartbeat.incarnation == peer.incarnation && heartbeat.sequence <= peer.sequence))) {
     return Verdict::kReplayed;
   }
-  if (heartbeat.incarnation != peer.incarnation) peer.claims.clear();
+  const bool anew = heartbeat.incarnation != peer.incarnation;
+  if (anew) {
+    peer.claims.clear();
+    peer.unable.clear();
+  }
+  const bool was_ready = peer.ready && !anew;
   peer.heard = true;
   peer.last_heartbeat = now;
   peer.answered = false;
@@ -76,26 +121,20 @@ Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint no
   peer.epoch = heartbeat.epoch;
   peer.ready = heartbeat.ready;
   peer.stopping = heartbeat.stopping;
+  peer.leaving = heartbeat.leaving;
 
-  // The message holds a part of the sender's ordered list: forget what lies within that part and
-  // is not in it.
-  const bool from_start = heartbeat.first_claim == 0;
-  const bool to_end =
-      uint64_t{heartbeat.first_claim} + heartbeat.claims.size() >= heartbeat.total_claims;
-  auto first = peer.claims.begin();
-  auto last = peer.claims.end();
-  if (!heartbeat.claims.empty()) {
-    if (!from_start) first = peer.claims.lower_bound(heartbeat.claims.front());
-    if (!to_end) last = peer.claims.upper_bound(heartbeat.claims.back());
-    const bool in_order = std::is_sorted(heartbeat.claims.begin(), heartbeat.claims.end());
-    if (in_order) peer.claims.erase(first, last);
-    peer.claims.insert(heartbeat.claims.begin(), heartbeat.claims.end());
-  } else if (heartbeat.total_claims == 0) {
-    peer.claims.clear();
+  Forget(heartbeat.claims, peer.claims);
+  peer.claims.insert(heartbeat.claims.vips.begin(), heartbeat.claims.vips.end());
+  Forget(heartbeat.unable, peer.unable);
+  for (const IpAddress& vip : heartbeat.unable.vips) {
+    peer.unable.emplace(vip, was_ready ? now : kAlways);
   }
-  // A peer with more claims than VIPs exist is lying; its list must not grow without bound.
+  // A peer with more of them than VIPs exist is lying; its lists must not grow without bound.
   if (peer.claims.size() > vips_.size() + kMaxClaimsPerHeartbeat) {
     std::erase_if(peer.claims, [this](const IpAddress& vip) { return !vips_.contains(vip); });
+  }
+  if (peer.unable.size() > vips_.size() + kMaxUnablePerHeartbeat) {
+    std::erase_if(peer.unable, [this](const auto& entry) { return !vips_.contains(entry.first); });
   }
   return Verdict::kAccepted;
 }
@@ -110,6 +149,7 @@ void Election::OnProbeAnswer(const IpAddress& from, TimePoint now) {
 }
 
 PeerState Election::StateOf(const Peer& peer, TimePoint now) const {
+  if (peer.leaving) return PeerState::kDead;
   const Duration detection = group_.Detection();
   const TimePoint since = std::max(peer.last_heartbeat, judge_from_);
   if (now - since <= detection) return peer.heard ? PeerState::kAlive : PeerState::kUnheard;
@@ -160,9 +200,34 @@ std::set<std::string> Election::Candidates(TimePoint now) const {
   return candidates;
 }
 
+const Election::Since& Election::UnableOf(const std::string& node) const {
+  return node == self_ ? unable_ : peers_.at(node).unable;
+}
+
+std::string Election::Owner(const IpAddress& vip, const std::set<std::string>& candidates,
+                            TimePoint now) const {
+  const std::string best = OwnerOf(vip, candidates);
+  if (best.empty() || !UnableOf(best).contains(vip)) return best;
+  std::vector<std::string> by_right(candidates.begin(), candidates.end());
+  std::sort(by_right.begin(), by_right.end(), [&vip](const std::string& a, const std::string& b) {
+    return HasBetterRight(a, b, vip);
+  });
+  const Duration patience = std::max(kPatience, group_.Detection());
+  TimePoint given_up = kAlways;  // when all with a better right had given it up
+  for (const std::string& node : by_right) {
+    const Since& unable = UnableOf(node);
+    const auto since = unable.find(vip);
+    if (since == unable.end()) return node;
+    if (since->second < given_up) continue;
+    if (now - patience < since->second) return node;
+    given_up = since->second + patience;
+  }
+  return best;
+}
+
 std::set<IpAddress> Election::Claims(TimePoint now) const {
   std::set<IpAddress> claims;
-  if (!has_group_) return claims;
+  if (!has_group_ || leaving_) return claims;
   const bool member = std::any_of(group_.members.begin(), group_.members.end(),
                                   [this](const PeerMember& m) { return m.node == self_; });
   if (!member) return claims;
@@ -174,20 +239,41 @@ std::set<IpAddress> Election::Claims(TimePoint now) const {
   }
   for (const IpAddress& vip : vips_) {
     const bool kept = adopted_.contains(vip) && !settled;
-    if (!kept && OwnerOf(vip, candidates) != self_) continue;
+    const std::string owner = Owner(vip, candidates, now);
+    if (!kept && owner != self_) continue;
     if (!settled && !adopted_.contains(vip)) continue;
     const bool yields = std::any_of(alive.begin(), alive.end(), [&](const Peer* peer) {
       if (!peer->claims.contains(vip)) return false;
       if (peer->epoch != group_.epoch) return peer->epoch > group_.epoch;
       // A claim of one that may not own it is being withdrawn as it hears us. Where nobody is
       // ready, it is not: then the better right decides alone.
-      const bool stays = candidates.contains(peer->member.node) || !candidates.contains(self_) ||
-                         (!peer->ready && !Ready(now));
+      const bool stays = (owner != self_ && candidates.contains(peer->member.node)) ||
+                         !candidates.contains(self_) || (!peer->ready && !Ready(now));
       return stays && HasBetterRight(peer->member.node, self_, vip);
     });
     if (!yields) claims.insert(vip);
   }
   return claims;
+}
+
+Heartbeat Election::Header() {
+  Heartbeat message;
+  message.group = group_.name;
+  message.node = self_;
+  message.epoch = group_.epoch;
+  message.incarnation = incarnation_;
+  message.sequence = ++sequence_;
+  message.stopping = stopping_;
+  message.leaving = leaving_;
+  return message;
+}
+
+Election::Due Election::Farewell() {
+  Due due;
+  due.message = Header();
+  due.message.leaving = true;
+  for (const auto& [node, peer] : peers_) due.to.push_back(peer.member);
+  return due;
 }
 
 Election::Due Election::Tick(TimePoint now) {
@@ -204,23 +290,30 @@ Election::Due Election::Tick(TimePoint now) {
     }
   }
   const std::set<IpAddress> claims = Claims(now);
+  due.message = Header();
   Heartbeat& message = due.message;
-  message.group = group_.name;
-  message.node = self_;
-  message.epoch = group_.epoch;
-  message.incarnation = incarnation_;
-  message.sequence = ++sequence_;
-  message.ready = Ready(now);
-  message.stopping = stopping_;
-  message.total_claims = static_cast<uint32_t>(claims.size());
-  if (next_claim_ >= claims.size()) next_claim_ = 0;
-  message.first_claim = next_claim_;
-  auto it = std::next(claims.begin(), next_claim_);
-  while (it != claims.end() && message.claims.size() < kMaxClaimsPerHeartbeat) {
-    message.claims.push_back(*it++);
+  message.ready = !leaving_ && Ready(now);
+  message.claims = NextPart(claims, kMaxClaimsPerHeartbeat, next_claim_);
+  std::set<IpAddress> unable;
+  if (Settled(now)) {
+    for (const auto& [vip, since] : unable_) unable.insert(vip);
+  } else if (message.ready) {
+    // It does not take what it had not before: until it does, the peers shall keep that.
+    std::set_difference(vips_.begin(), vips_.end(), adopted_.begin(), adopted_.end(),
+                        std::inserter(unable, unable.end()));
   }
-  next_claim_ += static_cast<uint32_t>(message.claims.size());
+  message.unable = NextPart(unable, kMaxUnablePerHeartbeat, next_unable_);
   return due;
+}
+
+std::set<IpAddress> Election::ClaimedByPeers(TimePoint now) const {
+  std::set<IpAddress> claims;
+  for (const auto& [node, peer] : peers_) {
+    if (StateOf(peer, now) == PeerState::kAlive) {
+      claims.insert(peer.claims.begin(), peer.claims.end());
+    }
+  }
+  return claims;
 }
 
 std::map<std::string, PeerState> Election::Peers(TimePoint now) const {

@@ -5,9 +5,14 @@
 // ready; every director computes the same once it hears the same. A director claims what it owns,
 // except while a peer with a better right claims it too, and announces its claims in heartbeats.
 //
+// * A candidate may say that it cannot serve some of the VIPs. Each is given up when that has
+//   lasted for the patience, and goes to the next candidate that did not say the same before it
+//   could have had the VIP; if there is none, it stays. So neither a short failure nor one that
+//   all directors have, each a little later than the other, moves anything.
 // * A member whose heartbeats stop for `misses` intervals is dead if its node does not answer
 //   probes either. If it answers, only its agent is gone and its dataplane still works: it keeps
 //   its VIPs for the grace. So it does after announcing a stop if its node never answered a probe.
+//   One that leaves for good is dead as soon as it says so.
 // * A director that starts claims nothing for one detection time, except VIPs that its kernel
 //   still answers for from before the restart (Adopt).
 // * Members that were never heard count as silent from our start on.
@@ -59,8 +64,11 @@ class Election {
   void SetGroup(const PeerGroup& group, TimePoint now);
   void SetVips(std::set<IpAddress> vips);  // all that the group serves
   void Adopt(std::set<IpAddress> vips);    // what our kernel answers for from before
-  void SetReady(bool ready);               // our dataplane is programmed
-  void Stop();                             // a planned stop: from now on messages say so
+  // Our dataplane is programmed, but for what these VIPs need. Who becomes ready without them never
+  // could serve them, and gives them up at once.
+  void SetReady(bool ready, const std::set<IpAddress>& unable, TimePoint now);
+  void Stop();   // a planned stop: from now on messages say so
+  void Leave();  // for good: the same, and we claim nothing more
 
   enum class Verdict { kAccepted, kNotAMember, kReplayed };
   Verdict OnHeartbeat(const Heartbeat& heartbeat, TimePoint now);
@@ -74,13 +82,20 @@ class Election {
   // Call once an interval.
   Due Tick(TimePoint now);
 
+  // The last message to those that are our peers by now, as after Leave().
+  Due Farewell();
+
   // The VIPs to answer for now.
   std::set<IpAddress> Claims(TimePoint now) const;
+  // Those that peers which are there answer for.
+  std::set<IpAddress> ClaimedByPeers(TimePoint now) const;
 
   std::map<std::string, PeerState> Peers(TimePoint now) const;
   const PeerGroup& group() const { return group_; }
 
  private:
+  using Since = std::map<IpAddress, TimePoint>;  // that cannot be served, and from when on
+
   struct Peer {
     PeerMember member;
     bool heard = false;
@@ -90,29 +105,35 @@ class Election {
     bool ever_answered = false;
     uint64_t incarnation = 0, sequence = 0;
     int64_t epoch = 0;
-    bool ready = false, stopping = false;
+    bool ready = false, stopping = false, leaving = false;
     std::set<IpAddress> claims;
+    Since unable;
   };
 
   PeerState StateOf(const Peer& peer, TimePoint now) const;
   std::set<std::string> Candidates(TimePoint now) const;
+  const Since& UnableOf(const std::string& node) const;
+  std::string Owner(const IpAddress& vip, const std::set<std::string>& candidates,
+                    TimePoint now) const;
   bool Settled(TimePoint now) const;
   bool Ready(TimePoint now) const;
+  Heartbeat Header();
 
   const std::string self_;
   const uint64_t incarnation_;
   PeerGroup group_;
   bool has_group_ = false;
   bool ready_ = false;
-  bool stopping_ = false;
+  bool stopping_ = false, leaving_ = false;
   std::set<IpAddress> vips_;
   std::set<IpAddress> adopted_;
+  Since unable_;
   std::map<std::string, Peer> peers_;  // by node, without ourselves
   TimePoint started_{};                // of listening
   TimePoint last_tick_{};
   TimePoint judge_from_{};
   uint64_t sequence_ = 0;
-  uint32_t next_claim_ = 0;
+  uint32_t next_claim_ = 0, next_unable_ = 0;  // where the next message's parts begin
 };
 
 }  // namespace kube_lvs

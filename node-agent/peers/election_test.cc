@@ -44,7 +44,11 @@ class Segment {
     agents_[node] = std::move(election);
     answering_[node] = {};
     node_up_.insert(node);
-    agents_[node]->SetReady(true);
+    agents_[node]->SetReady(true, {}, now_);
+  }
+  // The agent of `node` says what it cannot serve.
+  void SetUnable(const std::string& node, const std::set<IpAddress>& vips) {
+    agents_.at(node)->SetReady(true, vips, now_);
   }
   // The agent is gone, its node and dataplane are not.
   void KillAgent(const std::string& node) { agents_.erase(node); }
@@ -183,6 +187,28 @@ TEST(Election, ANodeThatGoesDownAfterAnAnnouncedStopIsSoonDead) {
   EXPECT_EQ(net.AnsweredBy("b"), net.vips());
 }
 
+TEST(Election, WhoLeavesForGoodIsFollowedAtOnceAndMayComeBack) {
+  Segment net({"a", "b"});
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  const auto of_a = net.AnsweredBy("a");
+  net["a"].Leave();
+  net.Step();
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+  EXPECT_TRUE(net.AnsweredBy("a").empty());
+  net.Step();
+  EXPECT_EQ(net["a"].ClaimedByPeers(net.now()), net.vips());
+  net.KillAgent("a");
+  net.Step(3);
+  net.Boot("a");
+  net["a"].SetReady(false, {}, net.now());
+  net.Step(10);
+  net["a"].SetReady(true, {}, net.now());
+  net.Step(2);
+  EXPECT_EQ(net.AnsweredBy("a"), of_a);
+  net.ExpectEachAnsweredOnce();
+}
+
 TEST(Election, ARestartedAgentKeepsWhatItsKernelAnswers) {
   Segment net({"a", "b"});
   net.Boot("a");
@@ -219,10 +245,10 @@ TEST(Election, AReturningNodeTakesItsVipsBackOnlyOnceItIsReady) {
   net.Step(10);
   EXPECT_EQ(net.AnsweredBy("b"), net.vips());
   net.Boot("a");
-  net["a"].SetReady(false);
+  net["a"].SetReady(false, {}, net.now());
   net.Step(10);
   EXPECT_EQ(net.AnsweredBy("b"), net.vips());
-  net["a"].SetReady(true);
+  net["a"].SetReady(true, {}, net.now());
   net.Step(2);
   EXPECT_EQ(net.AnsweredBy("a"), of_a);
   net.ExpectEachAnsweredOnce();
@@ -232,11 +258,11 @@ TEST(Election, WhereNobodyIsReadyEachVipIsStillAnsweredOnce) {
   Segment net({"a", "b", "c"});
   for (const char* node : {"a", "b", "c"}) {
     net.Boot(node);
-    net[node].SetReady(false);
+    net[node].SetReady(false, {}, net.now());
   }
   net.Step(10);
   net.ExpectEachAnsweredOnce();
-  net["b"].SetReady(true);
+  net["b"].SetReady(true, {}, net.now());
   net.Step(2);
   for (const IpAddress& vip : net.vips()) EXPECT_EQ(net.Answering(vip), std::set<std::string>{"b"});
 }
@@ -266,8 +292,8 @@ TEST(Election, AClaimOfAHigherEpochWins) {
   net["b"].SetGroup(newer, net.now());
   Heartbeat claim = {.group = "default", .node = "b", .epoch = 2, .incarnation = 99, .sequence = 1};
   claim.ready = true;
-  for (const IpAddress& vip : net.vips()) claim.claims.push_back(vip);
-  claim.total_claims = 30;
+  for (const IpAddress& vip : net.vips()) claim.claims.vips.push_back(vip);
+  claim.claims.total = 30;
   ASSERT_EQ(net["a"].OnHeartbeat(claim, net.now()), Election::Verdict::kAccepted);
   EXPECT_TRUE(net["a"].Claims(net.now()).empty());
 }
@@ -331,6 +357,130 @@ TEST(Election, ManyClaimsTravelInParts) {
   net.ExpectEachAnsweredOnce();
 }
 
+TEST(Election, AVipThatItsOwnerCannotServeGoesToAFellowAndNothingElseDoes) {
+  Segment net({"a", "b"});
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  std::set<IpAddress> of_a = net.AnsweredBy("a");
+  ASSERT_GT(of_a.size(), 1u);
+  const IpAddress vip = *of_a.begin();
+  net.SetUnable("a", {vip});
+  net.Step(13);
+  net.ExpectEachAnsweredOnce();
+  EXPECT_EQ(net.Answering(vip), std::set<std::string>{"b"});
+  net.SetUnable("a", {});
+  net.Step(2);
+  EXPECT_EQ(net.AnsweredBy("a"), of_a);
+  net.ExpectEachAnsweredOnce();
+}
+
+TEST(Election, AFailureThatPassesMovesNothing) {
+  Segment net({"a", "b"});
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  const std::set<IpAddress> of_a = net.AnsweredBy("a");
+  for (int round = 0; round < 5; ++round) {
+    net.SetUnable("a", of_a);
+    for (int i = 0; i < 8; ++i) {
+      net.Step();
+      EXPECT_EQ(net.AnsweredBy("a"), of_a);
+      net.ExpectEachAnsweredOnce();
+    }
+    net.SetUnable("a", {});
+    net.Step();
+  }
+}
+
+TEST(Election, WhatNobodyCanServeStaysWhereItIs) {
+  for (const auto& [first, second] : {std::pair("a", "b"), std::pair("b", "a")}) {
+    Segment net({"a", "b", "c"});
+    for (const char* node : {"a", "b", "c"}) net.Boot(node);
+    net.Step(10);
+    std::map<std::string, std::set<IpAddress>> before;
+    for (const char* node : {"a", "b", "c"}) before[node] = net.AnsweredBy(node);
+    net.SetUnable("c", net.vips());
+    net.SetUnable(first, net.vips());
+    net.Step(3);
+    net.SetUnable(second, net.vips());
+    for (int i = 0; i < 40; ++i) {
+      net.Step();
+      for (const auto& [node, vips] : before) EXPECT_EQ(net.AnsweredBy(node), vips) << i;
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(Election, WhoeverServesForAnotherKeepsItUntilItCannotEither) {
+  Segment net({"a", "b"}, 1);
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  const std::string owner = *net.Answering(Vip(0)).begin();
+  const std::string other = owner == "a" ? "b" : "a";
+  net.SetUnable(owner, net.vips());
+  net.Step(40);
+  EXPECT_EQ(net.Answering(Vip(0)), std::set<std::string>{other});
+  net.SetUnable(other, net.vips());
+  net.Step(8);
+  EXPECT_EQ(net.Answering(Vip(0)), std::set<std::string>{other});
+  net.Step(8);
+  EXPECT_EQ(net.Answering(Vip(0)), std::set<std::string>{owner});
+}
+
+TEST(Election, OneThatComesUnableNeverTakesTheVip) {
+  Segment net({"a", "b"});
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  const std::set<IpAddress> of_a = net.AnsweredBy("a");
+  const IpAddress vip = *of_a.begin();
+  net.KillNode("a");
+  net.Step(10);
+  net.Boot("a");
+  net["a"].SetReady(false, {}, net.now());
+  net.Step(10);
+  net["a"].SetReady(true, {vip}, net.now());
+  for (int i = 0; i < 30; ++i) {
+    net.Step();
+    EXPECT_EQ(net.Answering(vip), std::set<std::string>{"b"});
+    if (i > 1) net.ExpectEachAnsweredOnce();
+  }
+}
+
+TEST(Election, ARestartTakesNoVipFromTheFellowThatServesIt) {
+  Segment net({"a", "b"});
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  const IpAddress vip = *net.AnsweredBy("a").begin();
+  net.SetUnable("a", {vip});
+  net.Step(20);
+  const std::set<IpAddress> adopted = net.AnsweredBy("a");
+  ASSERT_FALSE(adopted.contains(vip));
+  net.KillAgent("a");
+  net.Step(5);
+  net.Boot("a", adopted);
+  net["a"].SetReady(false, {}, net.now());
+  net.Step();
+  net["a"].SetReady(true, {vip}, net.now());
+  for (int i = 0; i < 30; ++i) {
+    net.Step();
+    EXPECT_EQ(net.AnsweredBy("a"), adopted);
+    net.ExpectEachAnsweredOnce();
+  }
+}
+
+TEST(Election, ManyThatCannotBeServedTravelInParts) {
+  Segment net({"a", "b"}, 200);
+  for (const char* node : {"a", "b"}) net.Boot(node);
+  net.Step(10);
+  net.SetUnable("a", net.vips());
+  net.Step(30);
+  EXPECT_EQ(net.AnsweredBy("b"), net.vips());
+  EXPECT_TRUE(net.AnsweredBy("a").empty());
+  net.SetUnable("a", {});
+  net.Step(2);
+  net.ExpectEachAnsweredOnce();
+  EXPECT_FALSE(net.AnsweredBy("a").empty());
+}
+
 // Whatever happens, soon after the last event each VIP is answered by exactly one director.
 TEST(Election, ItHeals) {
   const unsigned seed = std::random_device{}();
@@ -347,7 +497,7 @@ TEST(Election, ItHeals) {
     for (int event = 0; event < 15; ++event) {
       const std::string node = nodes[random() % nodes.size()];
       const std::string other = nodes[random() % nodes.size()];
-      switch (random() % 5) {
+      switch (random() % 6) {
         case 0:
           if (up.size() > 1 && up.erase(node) > 0) net.KillNode(node);
           break;
@@ -368,11 +518,20 @@ TEST(Election, ItHeals) {
         case 4:
           net.Heal();
           break;
+        case 5:
+          if (up.contains(node)) {
+            std::set<IpAddress> unable;
+            for (const IpAddress& vip : net.vips()) {
+              if (random() % 4 == 0) unable.insert(vip);
+            }
+            net.SetUnable(node, unable);
+          }
+          break;
       }
       net.Step(static_cast<int>(random() % 12));
     }
     net.Heal();
-    net.Step(12);
+    net.Step(25);
     net.ExpectEachAnsweredOnce();
     if (HasFailure()) return;
   }

@@ -63,6 +63,7 @@ PeerLink::PeerLink(PeerLinkOptions options, std::unique_ptr<Prober> prober, cons
       clock_(clock),
       log_(log),
       changed_(std::move(changed)),
+      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       election_(options_.node,
                 static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                           clock.Wall().time_since_epoch())
@@ -73,12 +74,18 @@ void PeerLink::Adopt(const std::set<IpAddress>& vips) {
   election_.Adopt(vips);
 }
 
-void PeerLink::Update(const PeerGroup& group, const std::set<IpAddress>& vips, bool ready) {
+void PeerLink::Update(const PeerGroup& group, const std::set<IpAddress>& vips,
+                      const Readiness& readiness) {
   const std::lock_guard<std::mutex> lock(mu_);
+  if (active_ && group.name != election_.group().name) {
+    // Fellows that have not heard of it yet would wait for an agent that comes back.
+    farewell_ = election_.Farewell();
+    Wake();
+  }
   active_ = !group.name.empty();
   if (active_ && !(group == election_.group())) election_.SetGroup(group, clock_.Now());
   election_.SetVips(active_ ? vips : std::set<IpAddress>());
-  election_.SetReady(ready);
+  election_.SetReady(readiness.ready, readiness.unable, clock_.Now());
 }
 
 std::set<IpAddress> PeerLink::Claims() {
@@ -97,6 +104,36 @@ PeerCounters PeerLink::Counters() const {
 }
 
 absl::Status PeerLink::Run(std::stop_token stop) {
+  return Loop(std::move(stop), [] { return false; });
+}
+
+absl::Status PeerLink::Leave(const PeerGroup& group, const std::set<IpAddress>& vips,
+                             Duration patience) {
+  Update(group, vips, {});
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    election_.Leave();
+  }
+  const TimePoint begin = clock_.Now();
+  return Loop({}, [&] {
+    const std::lock_guard<std::mutex> lock(mu_);
+    const TimePoint now = clock_.Now();
+    const std::set<IpAddress> taken = election_.ClaimedByPeers(now);
+    if (std::includes(taken.begin(), taken.end(), vips.begin(), vips.end())) return true;
+    const auto peers = election_.Peers(now);
+    const bool heard = std::any_of(peers.begin(), peers.end(), [](const auto& peer) {
+      return peer.second == PeerState::kAlive;
+    });
+    return now - begin >= (heard ? patience : std::min(patience, group.Detection() * 2));
+  });
+}
+
+void PeerLink::Wake() {
+  const uint64_t one = 1;
+  if (write(wake_.get(), &one, sizeof(one)) < 0) return;  // it is readable already
+}
+
+absl::Status PeerLink::Loop(std::stop_token stop, const std::function<bool()>& done) {
   const bool on_v4 = !options_.bind.has_value() || options_.bind->IsV4();
   IpAddress any_v6;
   any_v6.family = Family::kIpv6;
@@ -110,13 +147,10 @@ absl::Status PeerLink::Run(std::stop_token stop) {
   const UniqueFd v6 = !on_v4 || !options_.bind.has_value()
                           ? OpenSocket(on_v4 ? any_v6 : *options_.bind, options_.port)
                           : UniqueFd();
-  const UniqueFd wake(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  const std::stop_callback on_stop(stop, [&wake] {
-    const uint64_t one = 1;
-    if (write(wake.get(), &one, sizeof(one)) < 0) return;  // cannot fail with an empty counter
-  });
+  const std::stop_callback on_stop(stop, [this] { Wake(); });
   TimePoint next_tick = clock_.Now();
   while (!stop.stop_requested()) {
+    SendFarewell(v4.get(), v6.get());
     const TimePoint now = clock_.Now();
     if (now >= next_tick) {
       Tick(v4.get(), v6.get());
@@ -128,9 +162,10 @@ absl::Status PeerLink::Run(std::stop_token stop) {
       next_tick = std::max(next_tick + interval, now + interval / 2);
     }
     TellIfChanged();
+    if (done()) break;
     pollfd fds[] = {{v4.get(), POLLIN, 0},
                     {v6.get(), POLLIN, 0},
-                    {wake.get(), POLLIN, 0},
+                    {wake_.get(), POLLIN, 0},
                     {prober_ ? prober_->Fd(Family::kIpv4) : -1, POLLIN, 0},
                     {prober_ ? prober_->Fd(Family::kIpv6) : -1, POLLIN, 0}};
     const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next_tick - clock_.Now());
@@ -140,6 +175,9 @@ absl::Status PeerLink::Run(std::stop_token stop) {
     }
     if (fds[0].revents != 0) Receive(v4.get(), Family::kIpv4);
     if (fds[1].revents != 0) Receive(v6.get(), Family::kIpv6);
+    if (uint64_t count = 0; fds[2].revents != 0) {
+      if (read(wake_.get(), &count, sizeof(count)) < 0) continue;  // nothing there any more
+    }
     if (prober_) {
       while (const auto from = prober_->NextAnswer()) {
         const std::lock_guard<std::mutex> lock(mu_);
@@ -151,6 +189,7 @@ absl::Status PeerLink::Run(std::stop_token stop) {
     const std::lock_guard<std::mutex> lock(mu_);
     election_.Stop();
   }
+  SendFarewell(v4.get(), v6.get());
   for (int i = 0; i < kFarewells; ++i) Tick(v4.get(), v6.get());
   return absl::OkStatus();
 }
@@ -210,6 +249,26 @@ void PeerLink::Tick(int v4, int v6) {
     const std::lock_guard<std::mutex> lock(mu_);
     if (!active_) return;
     due = election_.Tick(clock_.Now());
+  }
+  Send(v4, v6, due);
+  if (prober_) {
+    for (const PeerMember& peer : due.probe) prober_->Probe(peer.address);
+  }
+}
+
+void PeerLink::SendFarewell(int v4, int v6) {
+  std::optional<Election::Due> farewell;
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    farewell.swap(farewell_);
+  }
+  if (!farewell.has_value()) return;
+  for (int i = 0; i < kFarewells; ++i) Send(v4, v6, *farewell);
+}
+
+void PeerLink::Send(int v4, int v6, const Election::Due& due) {
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
     counters_.sent += due.to.size();
   }
   const auto bytes = EncodeHeartbeat(due.message, options_.key);
@@ -218,9 +277,6 @@ void PeerLink::Tick(int v4, int v6) {
     return;
   }
   for (const PeerMember& peer : due.to) Send(peer.address.IsV4() ? v4 : v6, peer.address, *bytes);
-  if (prober_) {
-    for (const PeerMember& peer : due.probe) prober_->Probe(peer.address);
-  }
 }
 
 void PeerLink::Send(int fd, const IpAddress& to, const std::vector<uint8_t>& bytes) {

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/unique_fd.h"
 #include "node-agent/peers/election.h"
 #include "node-agent/peers/peers.h"
 #include "node-agent/peers/probe.h"
@@ -41,7 +42,8 @@ class PeerLink final : public Peers {
            std::function<void()> changed);
 
   void Adopt(const std::set<IpAddress>& vips) override;
-  void Update(const PeerGroup& group, const std::set<IpAddress>& vips, bool ready) override;
+  void Update(const PeerGroup& group, const std::set<IpAddress>& vips,
+              const Readiness& readiness) override;
   std::set<IpAddress> Claims() override;
   std::map<std::string, PeerState> States() override;
   PeerCounters Counters() const;
@@ -50,11 +52,19 @@ class PeerLink final : public Peers {
   // port cannot be had.
   absl::Status Run(std::stop_token stop);
 
+  // Instead of Run: tells the group that this node leaves it for good, and waits until peers have
+  // taken `vips`, for `patience` at most (less if nobody is heard). kUnavailable: as Run.
+  absl::Status Leave(const PeerGroup& group, const std::set<IpAddress>& vips, Duration patience);
+
  private:
+  absl::Status Loop(std::stop_token stop, const std::function<bool()>& done);
   void Receive(int fd, Family family);
   void Tick(int v4, int v6);
+  void SendFarewell(int v4, int v6);
+  void Send(int v4, int v6, const Election::Due& due);
   void Send(int fd, const IpAddress& to, const std::vector<uint8_t>& bytes);
   void TellIfChanged();
+  void Wake();
 
   const PeerLinkOptions options_;
   const std::unique_ptr<Prober> prober_;  // only used by Run
@@ -62,10 +72,13 @@ class PeerLink final : public Peers {
   Logger& log_;
   const std::function<void()> changed_;
 
+  const UniqueFd wake_;  // an eventfd: Run looks at once
+
   mutable std::mutex mu_;
-  Election election_;         // guarded by mu_
-  bool active_ = false;       // guarded by mu_: we are in a group
-  PeerCounters counters_;     // guarded by mu_
+  Election election_;                      // guarded by mu_
+  bool active_ = false;                    // guarded by mu_: we are in a group
+  std::optional<Election::Due> farewell_;  // guarded by mu_: to the group that we left
+  PeerCounters counters_;                  // guarded by mu_
   std::set<IpAddress> told_;  // the claims at the last call of changed_; only used by Run
   std::map<std::string, PeerState> logged_;  // only used by Run
 };

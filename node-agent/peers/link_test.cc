@@ -35,9 +35,10 @@ uint16_t FreePort() {
 
 class Director {
  public:
-  Director(std::string node, const char* address, uint16_t port, std::string key)
-      : link_({.node = node, .port = port, .key = key, .bind = *IpAddress::Parse(address)}, nullptr,
-              clock_, log_, [this] {
+  Director(std::string node, const char* address, uint16_t port, std::string key,
+           std::unique_ptr<Prober> prober = nullptr)
+      : link_({.node = node, .port = port, .key = key, .bind = *IpAddress::Parse(address)},
+              std::move(prober), clock_, log_, [this] {
                 const std::lock_guard<std::mutex> lock(mu_);
                 changed_.notify_all();
               }) {}
@@ -80,24 +81,92 @@ std::set<IpAddress> Vips(uint32_t count) {
   return vips;
 }
 
+size_t Owned(const std::string& node, uint32_t count) {
+  size_t owned = 0;
+  for (const IpAddress& vip : Vips(count)) owned += OwnerOf(vip, {"a", "b"}) == node ? 1 : 0;
+  return owned;
+}
+
 TEST(PeerLink, TwoDirectorsShareTheVips) {
   const uint16_t port = FreePort();
   Director a("a", "127.0.0.2", port, "key"), b("b", "127.0.0.3", port, "key");
   for (Director* director : {&a, &b}) {
-    director->link().Update(Two(), Vips(20), true);
+    director->link().Update(Two(), Vips(20), {true, {}});
     director->Start();
   }
-  size_t owned_by_a = 0;
-  for (const IpAddress& vip : Vips(20)) owned_by_a += OwnerOf(vip, {"a", "b"}) == "a" ? 1 : 0;
+  const size_t owned_by_a = Owned("a", 20);
   EXPECT_TRUE(a.WaitForClaims(owned_by_a));
   EXPECT_TRUE(b.WaitForClaims(20 - owned_by_a));
+}
+
+// Probes that always answer: an agent that falls silent is then waited for.
+class Reachable final : public Prober {
+ public:
+  int Fd(Family) const override { return -1; }
+  void Probe(const IpAddress& to) override { answers_.push_back(to); }
+  std::optional<IpAddress> NextAnswer() override {
+    if (answers_.empty()) return std::nullopt;
+    const IpAddress from = answers_.back();
+    answers_.pop_back();
+    return from;
+  }
+
+ private:
+  std::vector<IpAddress> answers_;
+};
+
+TEST(PeerLink, AFellowTakesTheVipsOfOneThatLeavesBeforeItIsGone) {
+  const uint16_t port = FreePort();
+  Director b("b", "127.0.0.3", port, "key", std::make_unique<Reachable>());
+  PeerGroup group = Two();
+  group.grace = std::chrono::hours(1);
+  b.link().Update(group, Vips(40), {true, {}});
+  {
+    Director a("a", "127.0.0.2", port, "key");
+    a.link().Update(group, Vips(40), {true, {}});
+    a.Start();
+    b.Start();
+    ASSERT_TRUE(b.WaitForClaims(40 - Owned("a", 40)));
+    ASSERT_TRUE(a.WaitForClaims(Owned("a", 40)));
+  }  // stopped as planned: b waits for it
+  Director cleanup("a", "127.0.0.2", port, "key");
+  std::set<IpAddress> of_a;
+  for (const IpAddress& vip : Vips(40)) {
+    if (OwnerOf(vip, {"a", "b"}) == "a") of_a.insert(vip);
+  }
+  ASSERT_TRUE(cleanup.link().Leave(group, of_a, std::chrono::hours(1)).ok());
+  EXPECT_EQ(b.link().Claims(), Vips(40));
+}
+
+TEST(PeerLink, WhoIsNoMemberAnyMoreSaysSo) {
+  const uint16_t port = FreePort();
+  Director a("a", "127.0.0.2", port, "key"),
+      b("b", "127.0.0.3", port, "key", std::make_unique<Reachable>());
+  PeerGroup group = Two();
+  group.grace = std::chrono::hours(1);
+  for (Director* director : {&a, &b}) {
+    director->link().Update(group, Vips(20), {true, {}});
+    director->Start();
+  }
+  ASSERT_TRUE(a.WaitForClaims(Owned("a", 20)));
+  ASSERT_TRUE(b.WaitForClaims(20 - Owned("a", 20)));
+  a.link().Update({}, {}, {true, {}});
+  EXPECT_TRUE(b.WaitForClaims(20));
+}
+
+TEST(PeerLink, WhoLeavesAndHearsNobodyDoesNotWaitLong) {
+  const uint16_t port = FreePort();
+  PeerGroup group = Two();
+  group.misses = 2;
+  Director a("a", "127.0.0.2", port, "key");
+  EXPECT_TRUE(a.link().Leave(group, Vips(3), std::chrono::hours(1)).ok());
 }
 
 TEST(PeerLink, AnotherKeyIsCountedAndIgnored) {
   const uint16_t port = FreePort();
   Director a("a", "127.0.0.2", port, "key"), b("b", "127.0.0.3", port, "other");
   for (Director* director : {&a, &b}) {
-    director->link().Update(Two(), Vips(4), true);
+    director->link().Update(Two(), Vips(4), {true, {}});
     director->Start();
   }
   // Each takes the other for dead and answers for everything.

@@ -13,8 +13,8 @@ namespace kube_lvs {
 namespace {
 
 constexpr uint32_t kMagic = 0x4b4c5653;  // "KLVS"
-constexpr uint8_t kVersion = 1;
-constexpr uint8_t kReady = 1, kStopping = 2, kTagged = 4;
+constexpr uint8_t kVersion = 2;          // 1 had no `unable` and no `leaving`
+constexpr uint8_t kReady = 1, kStopping = 2, kTagged = 4, kLeaving = 8;
 constexpr size_t kTagBytes = 32;
 constexpr size_t kMaxNameBytes = 253;  // of a DNS subdomain, which names of objects are
 
@@ -40,6 +40,12 @@ class Writer {
   void Address(const IpAddress& ip) {
     Number(static_cast<uint8_t>(ip.family), 1);
     bytes_.insert(bytes_.end(), ip.bytes.begin(), ip.bytes.begin() + ip.Size());
+  }
+  void Part(const VipPart& part) {
+    Number(part.total, 4);
+    Number(part.first, 4);
+    Number(part.vips.size(), 1);
+    for (const IpAddress& vip : part.vips) Address(vip);
   }
   std::vector<uint8_t>& bytes() { return bytes_; }
 
@@ -72,6 +78,15 @@ class Reader {
     std::copy(bytes.begin(), bytes.end(), ip.bytes.begin());
     return ip;
   }
+  VipPart Part(size_t most) {
+    VipPart part;
+    part.total = static_cast<uint32_t>(Number(4));
+    part.first = static_cast<uint32_t>(Number(4));
+    const uint64_t count = Number(1);
+    if (count > most) ok_ = false;
+    for (uint64_t i = 0; i < count && ok_; ++i) part.vips.push_back(Address());
+    return part;
+  }
   bool Ok() const { return ok_; }
   bool AtEnd() const { return bytes_.empty(); }
 
@@ -97,24 +112,23 @@ absl::StatusOr<std::vector<uint8_t>> EncodeHeartbeat(const Heartbeat& heartbeat,
   if (heartbeat.node.size() > kMaxNameBytes || heartbeat.group.size() > kMaxNameBytes) {
     return absl::InvalidArgumentError("a heartbeat's names have at most 253 bytes");
   }
-  if (heartbeat.claims.size() > kMaxClaimsPerHeartbeat) {
-    return absl::InvalidArgumentError("a heartbeat carries at most 48 claims");
+  if (heartbeat.claims.vips.size() > kMaxClaimsPerHeartbeat ||
+      heartbeat.unable.vips.size() > kMaxUnablePerHeartbeat) {
+    return absl::InvalidArgumentError("a heartbeat carries at most 32 claims and 15 other VIPs");
   }
   Writer out;
   out.Number(kMagic, 4);
   out.Number(kVersion, 1);
   out.Number((heartbeat.ready ? kReady : 0) | (heartbeat.stopping ? kStopping : 0) |
-                 (key.empty() ? 0 : kTagged),
+                 (key.empty() ? 0 : kTagged) | (heartbeat.leaving ? kLeaving : 0),
              1);
   out.Text(heartbeat.group);
   out.Text(heartbeat.node);
   out.Number(static_cast<uint64_t>(heartbeat.epoch), 8);
   out.Number(heartbeat.incarnation, 8);
   out.Number(heartbeat.sequence, 8);
-  out.Number(heartbeat.total_claims, 4);
-  out.Number(heartbeat.first_claim, 4);
-  out.Number(heartbeat.claims.size(), 1);
-  for (const IpAddress& vip : heartbeat.claims) out.Address(vip);
+  out.Part(heartbeat.claims);
+  out.Part(heartbeat.unable);
   if (!key.empty()) {
     const Tag tag = TagOf(out.bytes(), key);
     out.bytes().insert(out.bytes().end(), tag.begin(), tag.end());
@@ -127,9 +141,9 @@ absl::StatusOr<Heartbeat> DecodeHeartbeat(std::span<const uint8_t> bytes, std::s
   if (bytes.size() < 6) return absl::InvalidArgumentError("too short");
   Reader head(bytes);
   if (head.Number(4) != kMagic) return absl::InvalidArgumentError("not a heartbeat");
-  if (head.Number(1) != kVersion) return absl::InvalidArgumentError("another version");
+  if (head.Number(1) != kVersion) return absl::InvalidArgumentError("of another version");
   const uint8_t flags = static_cast<uint8_t>(head.Number(1));
-  if ((flags & ~(kReady | kStopping | kTagged)) != 0) {
+  if ((flags & ~(kReady | kStopping | kTagged | kLeaving)) != 0) {
     return absl::InvalidArgumentError("unknown flags");
   }
   const bool tagged = (flags & kTagged) != 0;
@@ -150,17 +164,15 @@ absl::StatusOr<Heartbeat> DecodeHeartbeat(std::span<const uint8_t> bytes, std::s
   Heartbeat heartbeat;
   heartbeat.ready = (flags & kReady) != 0;
   heartbeat.stopping = (flags & kStopping) != 0;
+  heartbeat.leaving = (flags & kLeaving) != 0;
   heartbeat.group = in.Text();
   heartbeat.node = in.Text();
   heartbeat.epoch = static_cast<int64_t>(in.Number(8));
   heartbeat.incarnation = in.Number(8);
   heartbeat.sequence = in.Number(8);
-  heartbeat.total_claims = static_cast<uint32_t>(in.Number(4));
-  heartbeat.first_claim = static_cast<uint32_t>(in.Number(4));
-  const uint64_t count = in.Number(1);
-  if (count > kMaxClaimsPerHeartbeat) return absl::InvalidArgumentError("too many claims");
-  for (uint64_t i = 0; i < count && in.Ok(); ++i) heartbeat.claims.push_back(in.Address());
-  if (!in.Ok()) return absl::InvalidArgumentError("truncated");
+  heartbeat.claims = in.Part(kMaxClaimsPerHeartbeat);
+  heartbeat.unable = in.Part(kMaxUnablePerHeartbeat);
+  if (!in.Ok()) return absl::InvalidArgumentError("truncated, or with too many VIPs");
   if (!in.AtEnd()) return absl::InvalidArgumentError("bytes after its end");
   return heartbeat;
 }

@@ -13,6 +13,15 @@
 
 namespace kube_lvs {
 
+// A part of an ordered list of VIPs: those from `first` on of `total`, as many as fit. Successive
+// messages carry successive parts.
+struct VipPart {
+  uint32_t total = 0;
+  uint32_t first = 0;
+  std::vector<IpAddress> vips = {};
+  bool operator==(const VipPart&) const = default;
+};
+
 // "I am here." Sent to each member of the group at each interval, in one datagram.
 struct Heartbeat {
   std::string group;
@@ -22,19 +31,18 @@ struct Heartbeat {
   uint64_t sequence = 0;     // rises by at least one with each message of an incarnation
   bool ready = false;        // its dataplane is programmed: it can answer for VIPs
   bool stopping = false;     // a planned stop: the dataplane goes on, the agent will be back
-  // VIPs that it answers for; those from `first_claim` on of `total_claims` (in order), as many as
-  // fit. Successive messages carry successive parts.
-  uint32_t total_claims = 0;
-  uint32_t first_claim = 0;
-  std::vector<IpAddress> claims = {};
+  bool leaving = false;      // for good, its rules go: whoever can takes over at once
+  VipPart claims = {};       // that it answers for
+  VipPart unable = {};       // that it cannot serve, though it is ready for others; normally none
 
   bool operator==(const Heartbeat&) const = default;
 };
 
 inline constexpr size_t kMaxHeartbeatBytes = 1400;  // one datagram on any Ethernet
-inline constexpr size_t kMaxClaimsPerHeartbeat = 48;
+inline constexpr size_t kMaxClaimsPerHeartbeat = 32;
+inline constexpr size_t kMaxUnablePerHeartbeat = 15;
 
-// Big-endian, ended by HMAC-SHA256 over all before it when `key` is not empty. More claims than fit
+// Big-endian, ended by HMAC-SHA256 over all before it when `key` is not empty. More VIPs than fit
 // or names longer than 253 bytes are kInvalidArgument.
 absl::StatusOr<std::vector<uint8_t>> EncodeHeartbeat(const Heartbeat& heartbeat,
                                                      std::string_view key);

@@ -17,9 +17,11 @@ Heartbeat Example() {
           .sequence = 42,
           .ready = true,
           .stopping = false,
-          .total_claims = 2,
-          .first_claim = 0,
-          .claims = {*IpAddress::Parse("192.0.2.10"), *IpAddress::Parse("2001:db8::1")}};
+          .leaving = true,
+          .claims = {.total = 2,
+                     .first = 0,
+                     .vips = {*IpAddress::Parse("192.0.2.10"), *IpAddress::Parse("2001:db8::1")}},
+          .unable = {.total = 40, .first = 39, .vips = {*IpAddress::Parse("192.0.2.11")}}};
 }
 
 TEST(Message, WhatIsEncodedIsDecoded) {
@@ -36,13 +38,26 @@ TEST(Message, TheLargestOneFitsADatagram) {
   Heartbeat heartbeat = Example();
   heartbeat.group = std::string(253, 'g');
   heartbeat.node = std::string(253, 'n');
-  heartbeat.claims.assign(kMaxClaimsPerHeartbeat, *IpAddress::Parse("2001:db8::1"));
+  heartbeat.claims.vips.assign(kMaxClaimsPerHeartbeat, *IpAddress::Parse("2001:db8::1"));
+  heartbeat.unable.vips.assign(kMaxUnablePerHeartbeat, *IpAddress::Parse("2001:db8::2"));
   const auto bytes = EncodeHeartbeat(heartbeat, "k");
   ASSERT_TRUE(bytes.ok());
   EXPECT_LE(bytes->size(), kMaxHeartbeatBytes);
   EXPECT_TRUE(DecodeHeartbeat(*bytes, "k").ok());
-  heartbeat.claims.push_back(heartbeat.claims.front());
+  Heartbeat larger = heartbeat;
+  larger.claims.vips.push_back(larger.claims.vips.front());
+  EXPECT_FALSE(EncodeHeartbeat(larger, "k").ok());
+  heartbeat.unable.vips.push_back(heartbeat.unable.vips.front());
   EXPECT_FALSE(EncodeHeartbeat(heartbeat, "k").ok());
+}
+
+TEST(Message, AnotherVersionIsRefused) {
+  auto bytes = EncodeHeartbeat(Example(), "");
+  ASSERT_TRUE(bytes.ok());
+  for (const uint8_t version : {1, 3}) {
+    (*bytes)[4] = version;
+    EXPECT_TRUE(absl::IsInvalidArgument(DecodeHeartbeat(*bytes, "").status()));
+  }
 }
 
 TEST(Message, AnotherKeyIsRefused) {

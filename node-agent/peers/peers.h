@@ -9,6 +9,13 @@
 
 namespace kube_lvs {
 
+// What a director's dataplane can do now.
+struct Readiness {
+  bool ready = false;          // it is programmed
+  std::set<IpAddress> unable;  // but for these VIPs: a fellow director may be able to serve them
+  bool operator==(const Readiness&) const = default;
+};
+
 // Thread-safe.
 class Peers {
  public:
@@ -18,7 +25,8 @@ class Peers {
   virtual void Adopt(const std::set<IpAddress>& vips) = 0;
 
   // What the objects say now. An empty group name: this node directs nothing.
-  virtual void Update(const PeerGroup& group, const std::set<IpAddress>& vips, bool ready) = 0;
+  virtual void Update(const PeerGroup& group, const std::set<IpAddress>& vips,
+                      const Readiness& readiness) = 0;
 
   // The VIPs to answer for now.
   virtual std::set<IpAddress> Claims() = 0;

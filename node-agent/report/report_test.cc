@@ -9,6 +9,7 @@
 #include "kube/api/kinds.h"
 #include "kube/rest_transport.h"
 #include "kube/testing/fake_api_server.h"
+#include "node-agent/report/mends.h"
 #include "node-agent/report/reporter.h"
 #include "node-agent/report/status.h"
 
@@ -51,6 +52,36 @@ TEST(Status, ANodeInOrderSaysWhatItDoesAndNoMore) {
   EXPECT_EQ(status.programmed_resource_version, "120");
   EXPECT_TRUE(status.services.empty());
   EXPECT_TRUE(status.problems.empty());
+}
+
+TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
+  PassReport report = Example();
+  report.node_problems["Attachment"] = absl::FailedPreconditionError(
+      "add programs on eth0: /sys/fs/bpf is not on a BPF file system; run: mount -t bpf bpf x");
+  report.node_problems["Sysctl"] = absl::PermissionDeniedError("write net/ipv4/ip_forward: denied");
+  report.node_problems["Service"] = absl::InternalError("netlink says a; b");
+  auto snapshot = std::make_shared<Snapshot>(*report.snapshot);
+  snapshot->problems = {{"web.yaml", "no YAML"}};
+  report.snapshot = snapshot;
+  const std::vector<api::NodeProblem> problems = StatusOf(report, {}, {}).problems;
+  ASSERT_EQ(problems.size(), 4u);
+  EXPECT_EQ(problems[0],
+            (api::NodeProblem{"Attachment",
+                              "add programs on eth0: /sys/fs/bpf is not on a BPF file system",
+                              "run: mount -t bpf bpf x"}));
+  EXPECT_EQ(problems[1].message, "netlink says a; b");
+  EXPECT_EQ(problems[2].message, "write net/ipv4/ip_forward: denied");
+  EXPECT_NE(problems[2].mend.find("agent.privileged: true"), std::string::npos);
+  EXPECT_EQ(problems[3].message, "web.yaml: no YAML");
+  for (const api::NodeProblem& problem : problems) EXPECT_NE(problem.mend, "") << problem.check;
+}
+
+TEST(Status, EveryCheckHasAMend) {
+  for (const char* check :
+       {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip", "Masquerade", "AnsweredVip",
+        "Service", "Facts", "Source", "NoReplies"}) {
+    EXPECT_NE(MendOf(check), "") << check;
+  }
 }
 
 TEST(Status, AnIncompleteListKeepsTheVersionThatWasProgrammed) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/ip.h"
+#include "node-agent/report/mends.h"
 
 namespace kube_lvs {
 namespace {
@@ -72,11 +73,11 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
   for (const IpAddress& vip : report.answers) {
     if (status.answers_for.size() < kMaxVips) status.answers_for.push_back(vip.ToString());
   }
-  for (const auto& [check, message] : report.node_problems) {
+  for (const auto& [check, failure] : report.node_problems) {
     if (status.problems.size() >= kMaxProblems) break;
-    api::NodeProblem problem;
-    problem.check = check;
-    problem.message = Cut(message, kMaxText);
+    api::NodeProblem problem = ProblemOf(check, failure);
+    problem.message = Cut(std::move(problem.message), kMaxText);
+    problem.mend = Cut(std::move(problem.mend), kMaxText);
     status.problems.push_back(std::move(problem));
   }
   for (const SourceProblem& problem : report.snapshot->problems) {
@@ -90,6 +91,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     api::NodeProblem first;
     first.check = "Source";
     first.message = Cut(text, kMaxText);
+    first.mend = std::string(MendOf("Source"));
     status.problems.push_back(std::move(first));
   }
   std::set<std::string> omitted;

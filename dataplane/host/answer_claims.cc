@@ -1,0 +1,138 @@
+#include "dataplane/host/answer_claims.h"
+
+#include <chrono>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+#include "dataplane/host/nft.h"
+
+namespace kube_lvs::host {
+namespace {
+
+constexpr char kName[] = "kube-lvs";
+
+struct Table {
+  Family family;
+  std::string nft_family, address_type, rules;
+};
+
+// The kernel answers a neighbour solicitation from the address that is asked for.
+const Table kTables[] = {
+    {Family::kIpv4, "arp", "ipv4_addr",
+     "add rule arp kube-lvs input arp operation request arp daddr ip @vips arp daddr ip != @claims "
+     "drop\n"
+     "add rule arp kube-lvs output arp saddr ip @vips arp saddr ip != @claims drop\n"},
+    {Family::kIpv6, "ip6", "ipv6_addr",
+     "add rule ip6 kube-lvs output icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
+     "ip6 saddr @vips ip6 saddr != @claims drop\n"}};
+
+std::string NameOf(const Table& table) { return table.nft_family + " " + kName; }
+
+std::string Elements(const std::set<IpAddress>& vips, const std::string& suffix) {
+  std::string out;
+  for (const IpAddress& vip : vips) out += (out.empty() ? "" : ", ") + vip.ToString() + suffix;
+  return "{ " + out + " }";
+}
+
+// Adds nothing that is there already.
+std::string Frame(const Table& table) {
+  const std::string name = NameOf(table);
+  std::string out = "add table " + name + "\nadd set " + name + " vips { type " +
+                    table.address_type + "; }\nadd set " + name + " claims { type " +
+                    table.address_type + "; flags timeout; }\n";
+  for (const std::string hook : {"input", "output"}) {
+    out += "add chain " + name + " " + hook + " { type filter hook " + hook +
+           " priority 0; policy accept; }\nflush chain " + name + " " + hook + "\n";
+  }
+  return out + table.rules;
+}
+
+std::string AddVips(const Table& table, const std::set<IpAddress>& vips,
+                    std::optional<Duration> lifetime) {
+  std::string timeout;
+  if (lifetime.has_value()) {
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(*lifetime).count();
+    timeout = " timeout " + std::to_string(ms) + "ms";
+  }
+  const std::string add = "add element " + NameOf(table);
+  return add + " vips " + Elements(vips, "") + "\n" + add + " claims " + Elements(vips, timeout) +
+         "\n";
+}
+
+class NftAnswerClaims final : public AnswerClaims {
+ public:
+  explicit NftAnswerClaims(Nft nft) : nft_(std::move(nft)) {}
+
+  absl::StatusOr<std::set<IpAddress>> RunOut() override {
+    std::set<IpAddress> run_out;
+    for (const Table& table : kTables) {
+      KUBE_LVS_ASSIGN_OR_RETURN(const bool there, nft_.HasTable(table.nft_family, kName));
+      if (!there) continue;
+      KUBE_LVS_ASSIGN_OR_RETURN(auto vips, Read(table, "vips"));
+      KUBE_LVS_ASSIGN_OR_RETURN(const auto claims, Read(table, "claims"));
+      for (const IpAddress& vip : vips) {
+        if (!claims.contains(vip)) run_out.insert(vip);
+      }
+    }
+    return run_out;
+  }
+
+  absl::Status Write(const std::set<IpAddress>& vips, std::optional<Duration> lifetime) override {
+    std::string commands;
+    for (const Table& table : kTables) {
+      std::set<IpAddress> of_family;
+      for (const IpAddress& vip : vips) {
+        if (vip.family == table.family) of_family.insert(vip);
+      }
+      if (!of_family.empty()) {
+        // An element's time is not set anew by adding it again, so all go and come in one step.
+        commands += Frame(table) + "flush set " + NameOf(table) + " vips\nflush set " +
+                    NameOf(table) + " claims\n" + AddVips(table, of_family, lifetime);
+        continue;
+      }
+      KUBE_LVS_ASSIGN_OR_RETURN(const bool there, nft_.HasTable(table.nft_family, kName));
+      if (there) commands += "delete table " + NameOf(table) + "\n";
+    }
+    return commands.empty() ? absl::OkStatus() : nft_.Run(commands);
+  }
+
+  absl::Status Add(const IpAddress& vip, std::optional<Duration> lifetime) override {
+    const Table& table = kTables[vip.IsV4() ? 0 : 1];
+    return nft_.Run(Frame(table) + AddVips(table, {vip}, lifetime));
+  }
+
+ private:
+  absl::StatusOr<std::set<IpAddress>> Read(const Table& table, const std::string& set) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const nlohmann::json listing,
+                              nft_.List("list set " + NameOf(table) + " " + set));
+    std::set<IpAddress> out;
+    for (const nlohmann::json& object : listing) {
+      if (!object.is_object() || !object.contains("set")) continue;
+      const nlohmann::json elements = object["set"].value("elem", nlohmann::json::array());
+      for (const nlohmann::json& element : elements) {
+        const bool plain = element.is_string();
+        const nlohmann::json value = plain ? element
+                                     : element.is_object() && element.contains("elem")
+                                         ? element["elem"].value("val", nlohmann::json())
+                                         : nlohmann::json();
+        if (!value.is_string()) continue;
+        if (const auto ip = IpAddress::Parse(value.get<std::string>()); ip.ok()) out.insert(*ip);
+      }
+    }
+    return out;
+  }
+
+  Nft nft_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<AnswerClaims>> OpenAnswerClaims() {
+  KUBE_LVS_ASSIGN_OR_RETURN(
+      Nft nft, Nft::Open("answering for a VIP with IPVS needs nf_tables with the ARP family"));
+  return std::make_unique<NftAnswerClaims>(std::move(nft));
+}
+
+}  // namespace kube_lvs::host
