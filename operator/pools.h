@@ -9,6 +9,7 @@
 
 #include "base/ip.h"
 #include "kube/api/types.h"
+#include "operator/networks.h"
 
 namespace kube_lvs::controller {
 
@@ -26,13 +27,6 @@ struct PoolView {
     return !namespace_selector || namespace_selector->Matches(namespace_labels);
   }
   bool operator==(const PoolView&) const = default;
-};
-
-// A network of the cluster that no pool may touch.
-struct ClusterNetwork {
-  Cidr cidr = {};
-  std::string what = {};  // "address of Node a", "Service network"
-  bool operator==(const ClusterNetwork&) const = default;
 };
 
 using PoolMap = std::map<std::string, std::shared_ptr<const api::LvsAddressPool>, std::less<>>;

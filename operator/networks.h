@@ -1,0 +1,37 @@
+// The addresses and networks that belong to the cluster itself. Pure.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ip.h"
+#include "kube/api/types.h"
+
+namespace kube_lvs::controller {
+
+// A network of the cluster that no pool may touch.
+struct ClusterNetwork {
+  Cidr cidr = {};
+  std::string what = {};  // "the address of Node a", "the Services' network kubernetes"
+  bool operator==(const ClusterNetwork&) const = default;
+};
+
+struct Networks {
+  std::vector<ClusterNetwork> all = {};
+  std::set<IpAddress> node_addresses = {};
+  std::vector<Cidr> service_cidrs = {};
+  // Of services that do not say: that of the cluster's first Service CIDR.
+  Family default_family = Family::kIpv4;
+  bool operator==(const Networks&) const = default;
+};
+
+using NodeMap = std::map<std::string, std::shared_ptr<const api::KubeNode>, std::less<>>;
+using ServiceCidrs =
+    std::map<std::string, std::shared_ptr<const api::KubeServiceCidr>, std::less<>>;
+
+Networks NetworksOf(const NodeMap& nodes, const ServiceCidrs& service_cidrs);
+
+}  // namespace kube_lvs::controller
