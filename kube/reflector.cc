@@ -10,6 +10,26 @@
 #include "kube/wait.h"
 
 namespace kube_lvs::kube {
+namespace {
+
+// What it takes to follow an object. Whatever else is in its metadata is for its decoder to judge.
+struct Identity {
+  std::string key = {};      // "" if it has no readable name
+  std::string version = {};  // "" if it has none
+};
+
+Identity IdentityOf(const nlohmann::json& object) {
+  const auto text = [&object](std::string_view name) {
+    return JsonString(object, {"metadata", name}).value_or("");
+  };
+  Identity out{.version = text("resourceVersion")};
+  const std::string name = text("name");
+  if (!name.empty()) out.key = ObjectName{text("namespace"), name}.Key();
+  return out;
+}
+
+}  // namespace
+
 ReflectorCore::ReflectorCore(const Client& client, ReflectorOptions options, Decode decode,
                              ObjectSink& sink, const Clock& clock, Logger& log)
     : client_(client),
@@ -54,7 +74,7 @@ absl::Status ReflectorCore::Run(std::stop_token stop) {
         [this, &state, &stop](WatchEventType type, const nlohmann::json& object) -> absl::Status {
           std::string version;
           KUBE_LVS_RETURN_IF_ERROR(OnEvent(type, object, version, stop));
-          state.Advanced(version);
+          if (!version.empty()) state.Advanced(version);
           return absl::OkStatus();
         },
         stop);
@@ -69,30 +89,39 @@ absl::Status ReflectorCore::Run(std::stop_token stop) {
 absl::StatusOr<std::string> ReflectorCore::ListOnce(std::stop_token stop) {
   std::map<std::string, ObjectSink::Object> all;
   std::map<std::string, std::string> versions;
+  bool nameless = false;
   const absl::StatusOr<std::string> version = client_.List(
       options_.resource,
       {.ns = options_.ns,
        .label_selector = options_.label_selector,
        .field_selector = options_.field_selector},
       [&](const nlohmann::json& item) -> absl::Status {
-        const absl::StatusOr<ObjectMeta> meta = DecodeMeta(item);
-        if (!meta.ok() || meta->name.empty()) {
-          return absl::DataLossError("an item without a readable metadata");
+        const Identity identity = IdentityOf(item);
+        const std::string& key = identity.key;
+        if (key.empty()) {
+          nameless = true;
+          return absl::OkStatus();
         }
-        const std::string key = ObjectName{meta->ns, meta->name}.Key();
         const auto known = versions_.find(key);
         ObjectSink::Object object;
-        if (known != versions_.end() && !meta->resource_version.empty() &&
-            known->second == meta->resource_version) {
+        if (known != versions_.end() && !identity.version.empty() &&
+            known->second == identity.version) {
           object = sink_.Find(key);
         }
         if (object == nullptr) object = DecodeOrKeep(key, item);
         if (object != nullptr) all[key] = std::move(object);
-        versions[key] = meta->resource_version;
+        versions[key] = identity.version;
         return absl::OkStatus();
       },
       stop);
   if (!version.ok()) return version.status();
+  if (nameless) {
+    // Any of those that seem to be missing may be it.
+    for (const auto& [key, known] : versions_) {
+      if (!versions.emplace(key, known).second) continue;
+      if (ObjectSink::Object object = sink_.Find(key)) all[key] = std::move(object);
+    }
+  }
   if (std::ranges::any_of(versions_,
                           [&](const auto& entry) { return !versions.contains(entry.first); })) {
     KUBE_LVS_RETURN_IF_ERROR(CheckMayRemove(stop));
@@ -104,20 +133,24 @@ absl::StatusOr<std::string> ReflectorCore::ListOnce(std::stop_token stop) {
                 [this](const auto& entry) { return !versions_.contains(entry.first); });
   synced_ = true;
   ++lists_;
+  nameless_ = nameless;
   return version;
 }
 
 absl::Status ReflectorCore::OnEvent(WatchEventType type, const nlohmann::json& object,
                                     std::string& version, const std::stop_token& stop) {
-  const absl::StatusOr<ObjectMeta> meta = DecodeMeta(object);
-  if (!meta.ok() || meta->resource_version.empty()) {
-    return absl::DataLossError("an event without a readable metadata");
-  }
-  version = meta->resource_version;
+  const Identity identity = IdentityOf(object);
+  const std::string& key = identity.key;
+  version = identity.version;
   SetError(absl::OkStatus());
   if (type == WatchEventType::kBookmark) return absl::OkStatus();
-  if (meta->name.empty()) return absl::DataLossError("an event about an object without a name");
-  const std::string key = ObjectName{meta->ns, meta->name}.Key();
+  if (key.empty()) {
+    log_.Log(Level::kWarn, "event about an object without a name",
+             {{"resource", std::string(options_.resource.plural)}, {"version", version}});
+    const std::lock_guard<std::mutex> lock(mu_);
+    nameless_ = true;
+    return absl::OkStatus();
+  }
   if (type == WatchEventType::kDeleted) {
     KUBE_LVS_RETURN_IF_ERROR(CheckMayRemove(stop));
     versions_.erase(key);
@@ -129,7 +162,9 @@ absl::Status ReflectorCore::OnEvent(WatchEventType type, const nlohmann::json& o
     return absl::OkStatus();
   }
   const auto known = versions_.find(key);
-  if (known != versions_.end() && known->second == version) return absl::OkStatus();
+  if (known != versions_.end() && !version.empty() && known->second == version) {
+    return absl::OkStatus();
+  }
   const ObjectSink::Object before = sink_.Find(key);
   ObjectSink::Object now = DecodeOrKeep(key, object);
   versions_[key] = version;
@@ -185,6 +220,11 @@ absl::Status ReflectorCore::LastError() const {
 std::map<std::string, std::string> ReflectorCore::Undecodable() const {
   const std::lock_guard<std::mutex> lock(mu_);
   return undecodable_;
+}
+
+bool ReflectorCore::Nameless() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return nameless_;
 }
 
 int64_t ReflectorCore::Lists() const {

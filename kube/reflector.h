@@ -43,6 +43,7 @@ class ReflectorCore {
   bool Synced() const;
   absl::Status LastError() const;
   std::map<std::string, std::string> Undecodable() const;
+  bool Nameless() const;
   int64_t Lists() const;
 
  private:
@@ -66,11 +67,13 @@ class ReflectorCore {
   int64_t lists_ = 0;                               // guarded by mu_
   absl::Status last_error_;                         // guarded by mu_
   std::map<std::string, std::string> undecodable_;  // guarded by mu_
+  bool nameless_ = false;                           // guarded by mu_
 };
 
 // All references must outlive it. An object that `decode` refuses is not stored; if an earlier
 // version of it was, that one stays (an object is gone only when the API server says so), and
-// Undecodable() tells why. Failures never empty the store: it is replaced only by a complete list.
+// Undecodable() tells why; the watch goes on. Failures never empty the store: it is replaced only
+// by a complete list.
 template <typename T>
 class Reflector {
  public:
@@ -102,6 +105,10 @@ class Reflector {
 
   // Key -> why it could not be decoded.
   std::map<std::string, std::string> Undecodable() const { return core_.Undecodable(); }
+
+  // Whether the API server told of an object without a name since the last list, or in it. Nothing
+  // can be known of it, and no list that holds one removes anything.
+  bool Nameless() const { return core_.Nameless(); }
 
   int64_t Lists() const { return core_.Lists(); }  // complete lists so far
 

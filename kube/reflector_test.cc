@@ -222,6 +222,61 @@ TEST_F(ReflectorTest, UndecodableObjectKeepsItsLastGoodVersion) {
   Until("no complaint", [this] { return reflector_->Undecodable().empty(); });
 }
 
+// Each watch begins with the same bad event, as a server does that has it in its history.
+TEST_F(ReflectorTest, AnEventThatCannotBeReadIsReportedAndTheNextOneSeen) {
+  Put("a", 1);
+  server_->Inject({.type = FaultType::kWatchLine,
+                   .times = 1000,
+                   .line = R"({"type": "MODIFIED", "object": {"metadata": {"name": "a", )"
+                           R"("namespace": "n", "labels": 7}, "spec": {"size": "bad"}}})"});
+  Start();
+  Become({{"n/a", 1}});
+  WatchStarts();
+  Put("b", 2);
+  Become({{"n/a", 1}, {"n/b", 2}});
+  EXPECT_EQ(
+      reflector_->Undecodable(),
+      (std::map<std::string, std::string>{{"n/a", "spec.size: is a string, not a whole number"}}));
+  EXPECT_EQ(reflector_->Lists(), 1);
+  EXPECT_EQ(server_->Requests().size(), 2u);
+}
+
+TEST_F(ReflectorTest, AnEventWithoutANameIsReportedAndTheNextOneSeen) {
+  Put("a", 1);
+  server_->Inject({.type = FaultType::kWatchLine,
+                   .times = 1000,
+                   .line = R"({"type": "ADDED", "object": {"metadata": {}, "spec": {}}})"});
+  Start();
+  Become({{"n/a", 1}});
+  WatchStarts();
+  Put("b", 2);
+  Become({{"n/a", 1}, {"n/b", 2}});
+  EXPECT_TRUE(reflector_->Nameless());
+  EXPECT_EQ(reflector_->Lists(), 1);
+  EXPECT_EQ(server_->Requests().size(), 2u);
+}
+
+TEST_F(ReflectorTest, AVersionAfterWhichComesNonsenseIsLeftByAList) {
+  Put("a", 1);
+  const std::string version =
+      (*server_->Read(kThings, {"n", "a"}))["metadata"]["resourceVersion"].get<std::string>();
+  server_->Inject({.type = FaultType::kWatchLine,
+                   .times = 1000,
+                   .path_contains = "resourceVersion=" + version + "&",
+                   .line = R"({"type": "ADDED", "object": {"metadata": {"na)"});
+  Start();
+  Become({{"n/a", 1}});
+  Until("the error", [this] { return absl::IsDataLoss(reflector_->LastError()); });
+  Put("b", 2);
+  Become({{"n/a", 1}, {"n/b", 2}});
+  // A list, a watch, the watch again, a list; and perhaps a watch by now.
+  EXPECT_EQ(reflector_->Lists(), 2);
+  EXPECT_LE(server_->Requests().size(), 5u);
+  Put("c", 3);
+  Become({{"n/a", 1}, {"n/b", 2}, {"n/c", 3}});
+  EXPECT_EQ(reflector_->Lists(), 2);
+}
+
 TEST_F(ReflectorTest, ServerThatIsNotThereYetIsWaitedFor) {
   server_->Inject({.type = FaultType::kClose});
   Put("a", 1);

@@ -80,6 +80,9 @@ struct KubeSource::Kind {
     for (const auto& [key, why] : reflector.Undecodable()) {
       problems.push_back({name + " " + key, why});
     }
+    if (reflector.Nameless()) {
+      problems.push_back({name, "the API server told of one without a name: it is left out"});
+    }
   }
 
   const std::string name;
