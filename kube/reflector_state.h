@@ -34,6 +34,8 @@ class ReflectorState {
   void Listed(const std::string& resource_version);
   void ListFailed(const absl::Status& error, TimePoint now);
 
+  void ListAnew() { version_.clear(); }
+
   // An event or a bookmark came.
   void Advanced(const std::string& resource_version) { version_ = resource_version; }
 
