@@ -1,8 +1,17 @@
 #include "operator/networks.h"
 
+#include <algorithm>
+
 #include "kube/api/pools.h"
 
 namespace kube_lvs::controller {
+
+const ClusterNetwork* NetworkWith(const std::vector<ClusterNetwork>& networks,
+                                  const IpAddress& ip) {
+  const auto it = std::ranges::find_if(
+      networks, [&](const ClusterNetwork& network) { return network.cidr.Contains(ip); });
+  return it == networks.end() ? nullptr : &*it;
+}
 
 Networks NetworksOf(const NodeMap& nodes, const ServiceCidrs& service_cidrs) {
   Networks out;
@@ -10,7 +19,8 @@ Networks NetworksOf(const NodeMap& nodes, const ServiceCidrs& service_cidrs) {
     for (const std::string& text : node->internal_addresses) {
       if (const absl::StatusOr<IpAddress> ip = IpAddress::Parse(text); ip.ok()) {
         out.node_addresses.insert(*ip);
-        out.all.push_back({.cidr = Cidr::Host(*ip), .what = "the address of Node " + name});
+        out.all.push_back(
+            {.cidr = Cidr::Host(*ip), .what = "the address of Node " + name, .node_address = true});
       }
     }
     for (const Cidr& cidr : api::ParseCidrs(node->pod_cidrs)) {

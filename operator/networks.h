@@ -12,10 +12,11 @@
 
 namespace kube_lvs::controller {
 
-// A network of the cluster that no pool may touch.
+// A network of the cluster, in which no VIP may be.
 struct ClusterNetwork {
   Cidr cidr = {};
-  std::string what = {};  // "the address of Node a", "the Services' network kubernetes"
+  std::string what = {};      // "the address of Node a", "the Services' network kubernetes"
+  bool node_address = false;  // one address, which a Node has
   bool operator==(const ClusterNetwork&) const = default;
 };
 
@@ -31,6 +32,9 @@ struct Networks {
 using NodeMap = std::map<std::string, std::shared_ptr<const api::KubeNode>, std::less<>>;
 using ServiceCidrs =
     std::map<std::string, std::shared_ptr<const api::KubeServiceCidr>, std::less<>>;
+
+// The first that holds `ip`; nullptr if none does.
+const ClusterNetwork* NetworkWith(const std::vector<ClusterNetwork>& networks, const IpAddress& ip);
 
 Networks NetworksOf(const NodeMap& nodes, const ServiceCidrs& service_cidrs);
 

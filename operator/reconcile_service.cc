@@ -34,7 +34,8 @@ std::optional<Allocation> Leader::AllocateFor(const api::LvsService& service) {
     request.namespace_labels = name_space->meta.labels;
   }
   const TimePoint now = tools_.clock.Now();
-  Allocation allocation = Allocate(request, memory_.pools(), memory_.book(), now);
+  Allocation allocation =
+      Allocate(request, memory_.pools(), memory_.networks().all, memory_.book(), now);
   memory_.Granted(key, request.claim, allocation, now);
   return allocation;
 }
