@@ -63,6 +63,8 @@ void ReflectorState::WatchEnded(const absl::Status& error, TimePoint began, Time
     at_least_ = Duration::zero();
     return;
   }
+  if (absl::IsDataLoss(error) && senseless_after_ == version_) version_.clear();
+  senseless_after_ = absl::IsDataLoss(error) ? version_ : "";
   if (NeedsList(error)) version_.clear();
   Fail(error, now, /*at_once_if_first=*/IsGone(error));
 }

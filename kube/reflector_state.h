@@ -34,21 +34,25 @@ class ReflectorState {
   void Listed(const std::string& resource_version);
   void ListFailed(const absl::Status& error, TimePoint now);
 
+  void ListAnew() { version_.clear(); }
+
   // An event or a bookmark came.
   void Advanced(const std::string& resource_version) { version_ = resource_version; }
 
   // The watch lasted from `began` to `now`. OK: the server ended it, as it does all the time. Only
   // what says that our version is unusable leads to a new list; a connection that broke, or an API
-  // server that is not well, leads to a watch from the same version.
+  // server that is not well, leads to a watch from the same version. So does an answer that makes
+  // no sense (kDataLoss), but when the next one from there makes none either, a list leads past it.
   void WatchEnded(const absl::Status& error, TimePoint began, TimePoint now);
 
  private:
   void Fail(const absl::Status& error, TimePoint now, bool at_once_if_first);
 
-  std::string version_;   // empty: a list is needed
-  int failures_ = 0;      // in a row, without two quiet minutes between them
-  Duration backoff_{0};   // before the next step, without jitter
-  Duration at_least_{0};  // what Retry-After asked for
+  std::string version_;          // empty: a list is needed
+  std::string senseless_after_;  // what the last watch sent after this version made no sense
+  int failures_ = 0;             // in a row, without two quiet minutes between them
+  Duration backoff_{0};          // before the next step, without jitter
+  Duration at_least_{0};         // what Retry-After asked for
   std::optional<TimePoint> failed_at_;
 };
 

@@ -48,6 +48,25 @@ TEST(ReflectorStateTest, WatchThatTheServerEndsGoesOnFromTheLastVersionAtOnce) {
   EXPECT_EQ(state.Next(0), Watch("9", Duration(0)));
 }
 
+TEST(ReflectorStateTest, NonsenseTwiceAfterOneVersionLeadsToAList) {
+  ReflectorState state;
+  state.Listed("7");
+  const absl::Status nonsense = absl::DataLossError("not JSON");
+  state.WatchEnded(nonsense, kStart, kStart);
+  EXPECT_EQ(state.Next(0), Watch("7", milliseconds(800)));
+  state.Advanced("8");  // it got further
+  state.WatchEnded(nonsense, kStart, kStart + seconds(1));
+  EXPECT_EQ(state.Next(0), Watch("8", milliseconds(1600)));
+  state.WatchEnded(nonsense, kStart, kStart + seconds(2));
+  EXPECT_EQ(state.Next(0), List(milliseconds(3200)));
+  // The list was no way around it: the same again, ever more seldom.
+  state.Listed("8");
+  state.WatchEnded(nonsense, kStart, kStart + seconds(3));
+  EXPECT_EQ(state.Next(0), Watch("8", milliseconds(6400)));
+  state.WatchEnded(nonsense, kStart, kStart + seconds(4));
+  EXPECT_EQ(state.Next(0), List(milliseconds(12800)));
+}
+
 // What follows the first failed watch, by its error.
 TEST(ReflectorStateTest, ErrorsOfAWatch) {
   struct Case {

@@ -9,6 +9,8 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -45,12 +47,18 @@ class ReflectorTest : public testing::Test {
         *client_,
         ReflectorOptions{
             .resource = kThings,
-            .may_remove = [this](const std::stop_token&) { return may_remove_.load(); }},
+            .definition = [this](const std::stop_token&) -> std::optional<std::string> {
+              const int definition = definition_;
+              if (definition == 0) return std::nullopt;
+              return std::to_string(definition);
+            },
+            .grace = grace_,
+            .remembered = {{"n/remembered", std::make_shared<const int>(9)}}},
         [](const json& object) -> absl::StatusOr<int> {
           KUBE_LVS_ASSIGN_OR_RETURN(const int64_t size, JsonInt(object, {"spec", "size"}));
           return static_cast<int>(size);
         },
-        store_, clock_, log_);
+        store_, clock_, log_, [](int size) { return size != 0; });
   }
 
   void Start() {
@@ -102,7 +110,8 @@ class ReflectorTest : public testing::Test {
   std::unique_ptr<FakeApiServer> server_;
   std::unique_ptr<HttpTransport> transport_;
   std::unique_ptr<Client> client_;
-  std::atomic<bool> may_remove_ = true;
+  std::atomic<int> definition_ = 1;  // 0: there is none
+  const Duration grace_ = std::chrono::seconds(3);
   Store<int> store_;
   std::unique_ptr<Reflector<int>> reflector_;
   std::jthread thread_;
@@ -190,7 +199,7 @@ TEST_F(ReflectorTest, ObjectsThatGoWithTheirKindStay) {
   Put("b", 2);
   Start();
   Become({{"n/a", 1}, {"n/b", 2}});
-  may_remove_ = false;
+  definition_ = 0;
   server_->Remove(kThings, {"n", "a"});
   Until("the error", [this] { return absl::IsFailedPrecondition(reflector_->LastError()); });
   server_->Compact();  // so that it lists again, and finds one object less
@@ -200,8 +209,72 @@ TEST_F(ReflectorTest, ObjectsThatGoWithTheirKindStay) {
   });
   EXPECT_EQ(reflector_->Lists(), lists);
   EXPECT_EQ(Now(), (Sizes{{"n/a", 1}, {"n/b", 2}}));
-  may_remove_ = true;
+  definition_ = 1;
   Become({{"n/b", 2}});
+}
+
+// As a backup is restored: the definition first, then one object after the other, without status.
+TEST_F(ReflectorTest, WhatWentWithItsKindStaysUntilItIsBackOrTheGraceIsOver) {
+  Put("back", 1);
+  Put("gone", 2);
+  Put("half", 3);
+  Start();
+  Become({{"n/back", 1}, {"n/gone", 2}, {"n/half", 3}});
+  definition_ = 0;
+  server_->RemoveResource(kThings);
+  Until("the error", [this] { return absl::IsNotFound(reflector_->LastError()); });
+  definition_ = 2;
+  server_->AddResource(kThings);
+  Until("the kind", [this] { return reflector_->Kept().size() == 3; });
+  const TimePoint there = clock_.Now();
+  Put("back", 5);
+  Put("half", 0);
+  Put("new", 6);
+  Become({{"n/back", 5}, {"n/gone", 2}, {"n/half", 3}, {"n/new", 6}});
+  // One that is there is deleted as ever.
+  server_->Remove(kThings, {"n", "new"});
+  Become({{"n/back", 5}, {"n/gone", 2}, {"n/half", 3}});
+  EXPECT_EQ(reflector_->Kept(), (std::set<std::string>{"n/gone", "n/half"}));
+  EXPECT_LT(clock_.Now() - there, grace_);
+  Become({{"n/back", 5}, {"n/half", 0}});
+  EXPECT_GE(clock_.Now() - there, grace_ - std::chrono::seconds(1));
+  EXPECT_EQ(reflector_->Kept(), std::set<std::string>());
+  server_->Remove(kThings, {"n", "back"});
+  Become({{"n/half", 0}});
+}
+
+TEST_F(ReflectorTest, WhatIsBackAndDeletedIsGoneAtOnce) {
+  Put("a", 1);
+  Put("b", 2);
+  Start();
+  Become({{"n/a", 1}, {"n/b", 2}});
+  definition_ = 2;  // nobody was there to see it go
+  server_->CloseConnections();
+  server_->Remove(kThings, {"n", "a"});
+  server_->Remove(kThings, {"n", "b"});
+  server_->Compact();
+  Until("a list", [this] { return reflector_->Kept().size() == 2; });
+  Put("a", 0);
+  server_->Remove(kThings, {"n", "a"});
+  Become({{"n/b", 2}});
+  EXPECT_EQ(reflector_->Kept(), std::set<std::string>{"n/b"});
+}
+
+TEST_F(ReflectorTest, WhereTheKindIsGoneFromTheStartWhatIsRememberedCounts) {
+  server_->RemoveResource(kThings);
+  Start();
+  Until("the error", [this] { return absl::IsNotFound(reflector_->LastError()); });
+  server_->AddResource(kThings);
+  Put("a", 1);
+  Become({{"n/a", 1}, {"n/remembered", 9}});
+  Become({{"n/a", 1}});
+}
+
+TEST_F(ReflectorTest, WhereTheKindIsThereNothingIsRemembered) {
+  Put("a", 1);
+  Start();
+  Until("a list", [this] { return reflector_->Synced(); });
+  EXPECT_EQ(Now(), (Sizes{{"n/a", 1}}));
 }
 
 TEST_F(ReflectorTest, UndecodableObjectKeepsItsLastGoodVersion) {
@@ -220,6 +293,61 @@ TEST_F(ReflectorTest, UndecodableObjectKeepsItsLastGoodVersion) {
   server_->Remove(kThings, {"n", "never"});
   Become({{"n/a", 3}, {"n/b", 2}});
   Until("no complaint", [this] { return reflector_->Undecodable().empty(); });
+}
+
+// Each watch begins with the same bad event, as a server does that has it in its history.
+TEST_F(ReflectorTest, AnEventThatCannotBeReadIsReportedAndTheNextOneSeen) {
+  Put("a", 1);
+  server_->Inject({.type = FaultType::kWatchLine,
+                   .times = 1000,
+                   .line = R"({"type": "MODIFIED", "object": {"metadata": {"name": "a", )"
+                           R"("namespace": "n", "labels": 7}, "spec": {"size": "bad"}}})"});
+  Start();
+  Become({{"n/a", 1}});
+  WatchStarts();
+  Put("b", 2);
+  Become({{"n/a", 1}, {"n/b", 2}});
+  EXPECT_EQ(
+      reflector_->Undecodable(),
+      (std::map<std::string, std::string>{{"n/a", "spec.size: is a string, not a whole number"}}));
+  EXPECT_EQ(reflector_->Lists(), 1);
+  EXPECT_EQ(server_->Requests().size(), 2u);
+}
+
+TEST_F(ReflectorTest, AnEventWithoutANameIsReportedAndTheNextOneSeen) {
+  Put("a", 1);
+  server_->Inject({.type = FaultType::kWatchLine,
+                   .times = 1000,
+                   .line = R"({"type": "ADDED", "object": {"metadata": {}, "spec": {}}})"});
+  Start();
+  Become({{"n/a", 1}});
+  WatchStarts();
+  Put("b", 2);
+  Become({{"n/a", 1}, {"n/b", 2}});
+  EXPECT_TRUE(reflector_->Nameless());
+  EXPECT_EQ(reflector_->Lists(), 1);
+  EXPECT_EQ(server_->Requests().size(), 2u);
+}
+
+TEST_F(ReflectorTest, AVersionAfterWhichComesNonsenseIsLeftByAList) {
+  Put("a", 1);
+  const std::string version =
+      (*server_->Read(kThings, {"n", "a"}))["metadata"]["resourceVersion"].get<std::string>();
+  server_->Inject({.type = FaultType::kWatchLine,
+                   .times = 1000,
+                   .path_contains = "resourceVersion=" + version + "&",
+                   .line = R"({"type": "ADDED", "object": {"metadata": {"na)"});
+  Start();
+  Become({{"n/a", 1}});
+  Until("the error", [this] { return absl::IsDataLoss(reflector_->LastError()); });
+  Put("b", 2);
+  Become({{"n/a", 1}, {"n/b", 2}});
+  // A list, a watch, the watch again, a list; and perhaps a watch by now.
+  EXPECT_EQ(reflector_->Lists(), 2);
+  EXPECT_LE(server_->Requests().size(), 5u);
+  Put("c", 3);
+  Become({{"n/a", 1}, {"n/b", 2}, {"n/c", 3}});
+  EXPECT_EQ(reflector_->Lists(), 2);
 }
 
 TEST_F(ReflectorTest, ServerThatIsNotThereYetIsWaitedFor) {

@@ -10,6 +10,12 @@ namespace {
 using api::AddressRequest;
 using api::AssignedAddress;
 
+constexpr char kMend[] = ": ask its owner for a namespaceSelector that matches";
+
+std::string Text(const ClusterNetwork& network) {
+  return network.cidr.ToString() + ", " + network.what;
+}
+
 std::string NamespaceText(const AllocationRequest& request) {
   return "namespace " + request.claim.name_space;
 }
@@ -33,8 +39,13 @@ AssignedAddress Assigned(const IpAddress& ip, const PoolView& pool) {
 class Allocator {
  public:
   Allocator(const AllocationRequest& request, const std::vector<PoolView>& pools,
-            const AddressBook& book, TimePoint now)
-      : request_(request), pools_(pools), book_(book), now_(now), has_(book.Of(request.key)) {
+            const std::vector<ClusterNetwork>& cluster, const AddressBook& book, TimePoint now)
+      : request_(request),
+        pools_(pools),
+        cluster_(cluster),
+        book_(book),
+        now_(now),
+        has_(book.Of(request.key)) {
     // Two services with one address and one port: the later one goes.
     std::erase_if(has_, [&](const AssignedAddress& address) {
       const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
@@ -65,8 +76,16 @@ class Allocator {
   // It has what it asks for; does it still have the right to it?
   Allocation Kept(const AssignedAddress& address, const IpAddress& ip) const {
     Allocation out{.addresses = {address}, .satisfied = true};
+    const ClusterNetwork* network = NetworkWith(cluster_, ip);
+    if (network != nullptr && network->node_address) {
+      out.satisfied = false;
+      out.reason = kAddressConflict;
+      out.message = address.value + " is " + network->what +
+                    " now, and is not served: ask for another address, or give the Node another";
+      return out;
+    }
     const PoolView* pool = PoolWith(pools_, ip);
-    if (pool != nullptr && pool->OpenTo(request_.namespace_labels)) {
+    if (network == nullptr && pool != nullptr && pool->OpenTo(request_.namespace_labels)) {
       // Pools may have been renamed around it.
       out.addresses = {Assigned(ip, *pool)};
       out.message = address.value + " of LVSAddressPool " + pool->name;
@@ -74,9 +93,10 @@ class Allocator {
     }
     out.reason = kNotPermitted;
     out.message = address.value + " stays, but it would not be granted again: " +
-                  (pool == nullptr ? "no LVSAddressPool grants it any more"
-                                   : "LVSAddressPool " + pool->name + " is not open to " +
-                                         NamespaceText(request_));
+                  (network != nullptr ? "it lies in " + Text(*network)
+                   : pool == nullptr  ? "no LVSAddressPool grants it any more"
+                                      : "LVSAddressPool " + pool->name + " is not open to " +
+                                           NamespaceText(request_));
     return out;
   }
 
@@ -92,12 +112,18 @@ class Allocator {
     for (const AssignedAddress& address : has_) {
       if (address.value == ip->ToString()) return Kept(address, *ip);
     }
+    if (const ClusterNetwork* network = NetworkWith(cluster_, *ip)) {
+      return Denied(kAddressConflict, wanted.value +
+                                          (network->node_address ? " is " + network->what
+                                                                 : " lies in " + Text(*network)) +
+                                          ": ask for another address");
+    }
     const PoolView* pool = PoolWith(pools_, *ip);
     if (pool == nullptr) return Denied(kPoolNotFound, "no LVSAddressPool grants " + wanted.value);
     if (!pool->OpenTo(request_.namespace_labels)) {
       return Denied(kNotPermitted, "LVSAddressPool " + pool->name + ", which holds " +
                                        wanted.value + ", is not open to " +
-                                       NamespaceText(request_));
+                                       NamespaceText(request_) + kMend);
     }
     if (const auto until = book_.RestsUntil(*ip, request_.key, now_)) {
       Allocation out =
@@ -133,7 +159,7 @@ class Allocator {
       }
       if (!pool->OpenTo(request_.namespace_labels)) {
         return Denied(kNotPermitted, "LVSAddressPool " + pool->name + " is not open to " +
-                                         NamespaceText(request_));
+                                         NamespaceText(request_) + kMend);
       }
       open = {pool};
     }
@@ -171,6 +197,7 @@ class Allocator {
 
   const AllocationRequest& request_;
   const std::vector<PoolView>& pools_;
+  const std::vector<ClusterNetwork>& cluster_;
   const AddressBook& book_;
   const TimePoint now_;
   std::vector<AssignedAddress> has_;
@@ -274,8 +301,9 @@ std::vector<IpAddress> AddressBook::HeldOf(const std::string& pool) const {
 }
 
 Allocation Allocate(const AllocationRequest& request, const std::vector<PoolView>& pools,
-                    const AddressBook& book, TimePoint now) {
-  return Allocator(request, pools, book, now).Run();
+                    const std::vector<ClusterNetwork>& cluster, const AddressBook& book,
+                    TimePoint now) {
+  return Allocator(request, pools, cluster, book, now).Run();
 }
 
 }  // namespace kube_lvs::controller

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/ip.h"
 #include "kube/api/types.h"
+#include "operator/networks.h"
 #include "operator/pools.h"
 
 namespace kube_lvs::controller {
@@ -94,10 +95,13 @@ struct Allocation {
 };
 
 // The rules: what a service has, it keeps while that is what it asks for, even when it lost the
-// right to it (satisfied, but NotPermitted). A request that cannot be met leaves it with what it
+// right to it (satisfied, but NotPermitted), or when a Node got the same address (not satisfied:
+// AddressConflict, and directors do not serve it). No address of a Node or in a network of the
+// cluster is granted. A request that cannot be met leaves it with what it
 // has. Of open pools the highest priority first, then by name; the first free address. The first
 // to hold an address keeps it. Whoever gave an address back gets it again.
 Allocation Allocate(const AllocationRequest& request, const std::vector<PoolView>& pools,
-                    const AddressBook& book, TimePoint now);
+                    const std::vector<ClusterNetwork>& cluster, const AddressBook& book,
+                    TimePoint now);
 
 }  // namespace kube_lvs::controller

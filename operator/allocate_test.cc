@@ -37,7 +37,7 @@ class AllocateTest : public testing::Test {
                      .requests = std::move(requests),
                      .namespace_labels = labels_,
                      .family = family_},
-                    pools_, book_, now_);
+                    pools_, cluster_, book_, now_);
   }
   // Asks, and writes what came of it into the book. "192.0.2.0 Assigned", "- PoolExhausted".
   std::string Get(const std::string& key, std::vector<api::AddressRequest> requests = {},
@@ -49,6 +49,7 @@ class AllocateTest : public testing::Test {
   }
 
   std::vector<PoolView> pools_ = {Pool("edge", "192.0.2.0/30")};
+  std::vector<ClusterNetwork> cluster_;
   std::map<std::string, std::string> labels_ = {{"tier", "edge"}};
   Family family_ = Family::kIpv4;
   AddressBook book_;
@@ -232,6 +233,44 @@ TEST_F(AllocateTest, NoAddressIsEverGrantedTwice) {
         std::ranges::any_of(held, [&](const auto& entry) { return entry.second.first == before; });
     if (!before.empty() && !still_held) released[before] = {key, now_};
   }
+}
+
+TEST_F(AllocateTest, AnAddressOfTheClusterIsNotGrantedAndTheMendIsNamed) {
+  cluster_ = {{*Cidr::Parse("192.0.2.1/32"), "the address of Node a", true},
+              {*Cidr::Parse("10.96.0.0/16"), "the Services' network kubernetes"}};
+  Allocation asked = Ask("shop/a", {Exactly("192.0.2.1")});
+  EXPECT_EQ(asked.reason, kAddressConflict);
+  EXPECT_EQ(asked.message, "192.0.2.1 is the address of Node a: ask for another address");
+  EXPECT_TRUE(asked.addresses.empty());
+  asked = Ask("shop/a", {Exactly("10.96.3.4")});
+  EXPECT_EQ(asked.reason, kAddressConflict);
+  EXPECT_EQ(asked.message,
+            "10.96.3.4 lies in 10.96.0.0/16, the Services' network kubernetes: ask for another "
+            "address");
+}
+
+TEST_F(AllocateTest, AVipWhoseAddressANodeGetsIsKeptButNotServed) {
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 Assigned");
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.1")}), "192.0.2.1 Assigned");
+  cluster_ = {{*Cidr::Parse("192.0.2.0/32"), "the address of Node a", true},
+              {*Cidr::Parse("192.0.2.1/32"), "the address of Node b", true}};
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 not AddressConflict");
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.1")}), "192.0.2.1 not AddressConflict");
+  EXPECT_EQ(Ask("shop/a").message,
+            "192.0.2.0 is the address of Node a now, and is not served: ask for another address, "
+            "or give the Node another");
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.2")}), "192.0.2.2 Assigned");
+  cluster_.clear();
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 Assigned");
+}
+
+TEST_F(AllocateTest, AVipInANetworkThatTheClusterGetsStays) {
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 Assigned");
+  cluster_ = {{*Cidr::Parse("192.0.2.0/24"), "the pods' network of Node a"}};
+  EXPECT_EQ(Get("shop/a"), "192.0.2.0 NotPermitted");
+  EXPECT_EQ(Ask("shop/a").message,
+            "192.0.2.0 stays, but it would not be granted again: it lies in 192.0.2.0/24, the "
+            "pods' network of Node a");
 }
 
 }  // namespace

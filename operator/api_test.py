@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 import urllib.request
 
@@ -17,6 +18,11 @@ LVS = "/apis/kube-lvs.io/v1alpha1"
 SERVICES = f"{LVS}/namespaces/shop/lvsservices"
 BINARY = next(p for p in ("operator/kube-lvs-operator", "bazel-bin/operator/kube-lvs-operator")
               if os.access(p, os.X_OK))
+
+
+OPERATOR = "system:serviceaccount:kube-lvs:kube-lvs-operator"
+# What it may and does not do here: repeat an Event, and read a service whose spec the schema would have refused.
+RARE = {("", "events", "patch"), ("kube-lvs.io", "lvsservices", "get")}
 
 
 class Operator:
@@ -272,13 +278,19 @@ class Test:
         assert pool("edge")["cidrs"] == ["192.0.2.16/28"], pool("edge")
         for name, addresses, reason in (("twice", "192.0.2.24/29", "OverlapsPool"),
                                         ("services", "10.96.3.0/24", "OverlapsCluster"),
-                                        ("node", "172.30.0.0/28", "OverlapsCluster")):
+                                        ("node", "172.30.0.1/32", "OverlapsCluster")):
             self.make(f"{LVS}/lvsaddresspools", self.kind("LVSAddressPool", name, {"addresses": [addresses]}))
             wait_for(f"{name} {reason}", lambda: pool(name)["conditions"][0]["reason"] == reason)
             assert pool(name)["conditions"][0]["status"] == "False" and not pool(name)["cidrs"]
             self.delete(f"{LVS}/lvsaddresspools/{name}")
         self.make(f"{LVS}/lvsaddresspools", self.kind("LVSAddressPool", "mine", {
             "addresses": ["198.51.100.0/30"], "namespaceSelector": {"matchLabels": {"tier": "edge"}}}))
+        self.service("closed", addresses=[{"type": "Pool", "poolName": "mine"}])
+        self.service("closed-ip", addresses=[{"type": "IP", "value": "198.51.100.1"}])
+        for name in ("closed", "closed-ip"):
+            self.expect(name, "AddressesAssigned", "False", "NotPermitted")
+            assert self.vip(name) == ""
+            self.delete(f"{SERVICES}/{name}")
         self.patch("/api/v1/namespaces/shop", {"metadata": {"labels": {"tier": "edge"}}})
         self.service("foreign", addresses=[{"type": "Pool", "poolName": "mine"}])
         self.expect("foreign", "AddressesAssigned", "True", "Assigned")
@@ -346,6 +358,24 @@ class Test:
         assert before == after, (before, after)
         assert leader.process.poll() is None
 
+    def an_address_of_the_cluster_is_no_vip(self):
+        for name, address in (("node", "172.30.0.1"), ("services", "10.96.3.4")):
+            self.service(name, addresses=[{"type": "IP", "value": address}])
+            self.expect(name, "AddressesAssigned", "False", "AddressConflict")
+            assert self.vip(name) == ""
+            self.delete(f"{SERVICES}/{name}")
+        # A Node that joins with an address of a pool in use: that one is not granted, the others are.
+        taken = next(f"192.0.2.{i}" for i in range(16, 32)
+                     if f"192.0.2.{i}" not in [self.vip(s["metadata"]["name"]) for s in self.get(SERVICES)["items"]])
+        self.make("/api/v1/nodes", {"metadata": {"name": "late"}},
+                  {"addresses": [{"type": "InternalIP", "address": taken}]})
+        wait_for("the pool without it", lambda: taken in next(
+            c for c in self.get(f"{LVS}/lvsaddresspools/edge")["status"]["conditions"])["message"])
+        self.service("late", addresses=[{"type": "Pool", "poolName": "edge"}])
+        assert wait_for("a VIP", lambda: self.vip("late")) != taken
+        self.delete(f"{SERVICES}/late")
+        self.delete("/api/v1/nodes/late")
+
     def the_default_group_comes_back_when_there_is_no_group(self):
         groups = f"{LVS}/lvsdirectorgroups"
         self.make(groups, self.kind("LVSDirectorGroup", "mine", {}))
@@ -356,8 +386,35 @@ class Test:
         wait_for("the group of all nodes", lambda: self.members("default") == ["a", "b", "c"])
 
 
+def audit_flags(directory):
+    """The API server notes what the operators ask for."""
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived", "ResponseStarted"],
+              "rules": [{"level": "Metadata", "users": [OPERATOR]}, {"level": "None"}]}
+    with open(f"{directory}/policy.json", "w") as f:
+        json.dump(policy, f)
+    return [f"--audit-policy-file={directory}/policy.json", f"--audit-log-path={directory}/audit.log"]
+
+
+def the_rights_are_those_that_are_used(test, directory):
+    used = set()
+    with open(f"{directory}/audit.log") as f:
+        for line in f:
+            event = json.loads(line)
+            about = event.get("objectRef", {})
+            resource = "/".join(filter(None, [about.get("resource", ""), about.get("subresource", "")]))
+            assert event["responseStatus"].get("code") != 403, f"forbidden: {event['verb']} {event['requestURI']}"
+            used.add((about.get("apiGroup", ""), resource, event["verb"]))
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    rules = test.get(f"{rbac}/clusterroles/kube-lvs-operator")["rules"]
+    rules += test.get(f"{rbac}/namespaces/kube-lvs/roles/kube-lvs-operator")["rules"]
+    granted = {(group, resource, verb) for rule in rules for group in rule["apiGroups"]
+               for resource in rule["resources"] for verb in rule["verbs"]}
+    assert granted - used <= RARE, f"granted and not used: {sorted(granted - used - RARE)}"
+    return f"{len(granted)} rights"
+
+
 def main():
-    with ApiServer() as api:
+    with tempfile.TemporaryDirectory() as audit, ApiServer(*audit_flags(audit)) as api:
         test, operators = Test(api), []
 
         def run(case, *args):
@@ -382,9 +439,14 @@ def main():
             operators.append(fresh)
             run(test.sigterm_hands_over_at_once, leader, fresh)
             run(test.a_released_vip_rests)
+            run(test.an_address_of_the_cluster_is_no_vip)
             run(test.deleted_kinds_come_back, fresh)
             run(test.the_default_group_comes_back_when_there_is_no_group)
             assert fresh.get("/healthz") == "ok\n"
+            for operator in operators:
+                if operator.process.poll() is None:
+                    operator.end(signal.SIGTERM)  # ends its watches, so that they are noted
+            run(the_rights_are_those_that_are_used, test, audit)
         except BaseException:
             for operator in operators:
                 with open(operator.log) as f:

@@ -19,20 +19,9 @@
 #include "kube/client.h"
 #include "kube/reflector.h"
 #include "kube/store.h"
+#include "operator/work.h"
 
 namespace kube_lvs::controller {
-
-enum class Kind {
-  kService,
-  kPool,
-  kGroup,
-  kLvsNode,
-  kKubeService,
-  kEndpointSlice,
-  kNode,
-  kNamespace,
-  kServiceCidr
-};
 
 class Cluster {
  public:

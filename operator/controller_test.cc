@@ -235,6 +235,27 @@ TEST_F(ControllerTest, TheNextLeaderKeepsAllAndWritesNothing) {
   EXPECT_LE(StatusWrites(), written + 6);
 }
 
+TEST_F(ControllerTest, ANodeThatJoinsWithAnAddressOfThePoolTakesOnlyThatOne) {
+  PutService("web");
+  const Replica replica(*server_);
+  EXPECT_TRUE(Eventually([&] { return Vip("web") == "192.0.2.0"; }));
+  for (const char* address : {"192.0.2.0", "192.0.2.1"}) {
+    Put(kube::kNodes, std::string(R"({"metadata": {"name": "n)") + (address + 8) +
+                          R"("}, "status": {"addresses": [{"type": "InternalIP", "address": ")" +
+                          address + R"("}]}})");
+  }
+  EXPECT_TRUE(
+      Eventually([&] { return Condition("web", "AddressesAssigned") == "False AddressConflict"; }));
+  EXPECT_EQ(Vip("web"), "192.0.2.0");
+  PutService("next");
+  EXPECT_TRUE(Eventually([&] { return Vip("next") == "192.0.2.2"; }));
+  PutService("wrong", R"(, "addresses": [{"type": "IP", "value": "192.0.2.1"}])");
+  EXPECT_TRUE(Eventually(
+      [&] { return Condition("wrong", "AddressesAssigned") == "False AddressConflict"; }));
+  server_->Remove(kube::kNodes, {"", "n0"});
+  EXPECT_TRUE(Eventually([&] { return Condition("web", "AddressesAssigned") == "True Assigned"; }));
+}
+
 TEST_F(ControllerTest, OneThatCannotBeReadSaysSoAndKeepsItsVip) {
   Put(api::kLvsServices, R"({"metadata": {"name": "odd", "namespace": "shop"},
       "spec": {"ports": "all of them", "backends": []},

@@ -6,11 +6,11 @@
 #include <string>
 
 #include "kube/api/types.h"
+#include "operator/networks.h"
 
 namespace kube_lvs::controller {
 
 using GroupMap = std::map<std::string, std::shared_ptr<const api::LvsDirectorGroup>, std::less<>>;
-using NodeMap = std::map<std::string, std::shared_ptr<const api::KubeNode>, std::less<>>;
 using LvsNodeMap = std::map<std::string, std::shared_ptr<const api::LvsNode>, std::less<>>;
 
 struct GroupFacts {

@@ -15,6 +15,24 @@ bool Overlaps(const std::vector<Cidr>& cidrs, const Cidr& other) {
   return std::ranges::any_of(cidrs, [&](const Cidr& cidr) { return api::Overlap(cidr, other); });
 }
 
+// Leaves out what Nodes have.
+absl::Status LeaveOutNodes(const api::LvsAddressPool& pool,
+                           const std::vector<const ClusterNetwork*>& nodes, PoolView& view) {
+  constexpr size_t kMostNamed = 3;
+  api::LvsAddressPool::Spec spec = pool.spec;
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    const std::string address = nodes[i]->cidr.address.ToString();
+    spec.excluded_addresses.push_back(address);
+    if (i >= kMostNamed) continue;
+    view.except += (i == 0 ? "" : "; ") + address + ", " + nodes[i]->what;
+  }
+  if (nodes.size() > kMostNamed) {
+    view.except += "; and " + std::to_string(nodes.size() - kMostNamed) + " more";
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(view.cidrs, api::PoolCidrs(spec));
+  return absl::OkStatus();
+}
+
 void GrantNothing(PoolView& view, const char* reason, std::string why_not) {
   view.cidrs.clear();
   view.reason = reason;
@@ -44,12 +62,24 @@ std::vector<PoolView> ViewPools(const PoolMap& pools, const std::vector<ClusterN
       continue;
     }
     view.cidrs = *cidrs;
+    std::vector<const ClusterNetwork*> nodes;
     for (const ClusterNetwork& network : cluster) {
       if (!Overlaps(view.cidrs, network.cidr)) continue;
+      if (network.node_address) {
+        nodes.push_back(&network);
+        continue;
+      }
       GrantNothing(view, "OverlapsCluster",
                    "overlaps " + network.cidr.ToString() + ", " + network.what +
                        ": exclude it with excludedAddresses");
       break;
+    }
+    if (!nodes.empty() && !view.cidrs.empty()) {
+      if (const absl::Status left = LeaveOutNodes(*pool, nodes, view); !left.ok()) {
+        GrantNothing(view, api::kInvalidSpec, Message(left));
+      } else if (view.cidrs.empty()) {
+        GrantNothing(view, "OverlapsCluster", "Nodes have all its addresses: " + view.except);
+      }
     }
     for (const PoolView& older : out) {
       const auto shared = std::ranges::find_if(
@@ -90,7 +120,9 @@ api::LvsAddressPool::Status ComputePoolStatus(const api::LvsAddressPool& pool, c
   out.available_ipv6 = std::max<int64_t>(0, out.total_ipv6 - out.allocated_ipv6 + left_over_ipv6);
   const Verdict verdict =
       view.reason.empty()
-          ? Verdict{Truth::kTrue, "Ready", "addresses are granted from it"}
+          ? Verdict{Truth::kTrue, "Ready",
+                    "addresses are granted from it" +
+                        (view.except.empty() ? "" : ", but not " + view.except)}
           : Verdict{Truth::kFalse, view.reason, "it grants nothing: " + view.why_not};
   out.conditions = {
       MakeCondition("Ready", verdict, pool.meta.generation, pool.status.conditions, now)};

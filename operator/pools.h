@@ -9,6 +9,7 @@
 
 #include "base/ip.h"
 #include "kube/api/types.h"
+#include "operator/networks.h"
 
 namespace kube_lvs::controller {
 
@@ -18,6 +19,7 @@ struct PoolView {
   std::vector<Cidr> cidrs = {};  // what it grants; empty if it grants nothing
   std::string reason = {};   // why it grants nothing: InvalidSpec, OverlapsCluster, OverlapsPool
   std::string why_not = {};  // the same for people
+  std::string except = {};   // for people: addresses that it does not grant, since Nodes have them
   bool automatic = true;
   int32_t priority = 0;
   std::optional<api::LabelSelector> namespace_selector = {};
@@ -28,16 +30,11 @@ struct PoolView {
   bool operator==(const PoolView&) const = default;
 };
 
-// A network of the cluster that no pool may touch.
-struct ClusterNetwork {
-  Cidr cidr = {};
-  std::string what = {};  // "address of Node a", "Service network"
-  bool operator==(const ClusterNetwork&) const = default;
-};
-
 using PoolMap = std::map<std::string, std::shared_ptr<const api::LvsAddressPool>, std::less<>>;
 
-// By priority, highest first, then by name. Of pools that overlap each other the oldest grants.
+// By priority, highest first, then by name. Of pools that overlap each other the oldest grants. One
+// that overlaps a network of the cluster grants nothing; of one that holds Nodes' addresses the
+// others are granted, since any Node that joins may bring one.
 std::vector<PoolView> ViewPools(const PoolMap& pools, const std::vector<ClusterNetwork>& cluster);
 
 // `held`: the addresses of this pool that services have. They stay in status.cidrs even when the

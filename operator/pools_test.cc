@@ -69,12 +69,40 @@ TEST(PoolsTest, APoolThatGrantsNothingIsInNobodysWay) {
 TEST(PoolsTest, ExclusionsKeepAPoolClearOfTheCluster) {
   auto pool = std::make_shared<api::LvsAddressPool>(*Pool("edge", {"192.0.2.0/29"}));
   const std::vector<ClusterNetwork> cluster = {
-      {.cidr = *Cidr::Parse("192.0.2.1/32"), .what = "the address of Node a"}};
+      {.cidr = *Cidr::Parse("192.0.2.0/30"), .what = "the pods' network of Node a"}};
   std::vector<PoolView> views = ViewPools(Map({pool}), cluster);
   EXPECT_EQ(views[0].why_not,
-            "overlaps 192.0.2.1/32, the address of Node a: exclude it with excludedAddresses");
+            "overlaps 192.0.2.0/30, the pods' network of Node a: exclude it with "
+            "excludedAddresses");
   pool->spec.excluded_addresses = {"192.0.2.0-192.0.2.3"};
   EXPECT_EQ(Shown(ViewPools(Map({pool}), cluster)), Texts({"edge 192.0.2.4/30"}));
+}
+
+// Or one Node that joins would end all grants.
+TEST(PoolsTest, TheAddressesOfNodesAreLeftOut) {
+  const auto pool = Pool("edge", {"192.0.2.0/30"});
+  const auto node = [](const std::string& ip) {
+    return ClusterNetwork{.cidr = Cidr::Host(*IpAddress::Parse(ip)),
+                          .what = "the address of Node n" + ip.substr(ip.size() - 1),
+                          .node_address = true};
+  };
+  std::vector<PoolView> views = ViewPools(Map({pool}), {node("192.0.2.1"), node("10.0.0.1")});
+  EXPECT_EQ(Shown(views), Texts({"edge 192.0.2.0/32 192.0.2.2/31"}));
+  const api::LvsAddressPool::Status status =
+      ComputePoolStatus(*pool, views[0], Ips({"192.0.2.1"}), "now");
+  EXPECT_EQ(status.conditions[0].status, "True");
+  EXPECT_EQ(status.conditions[0].message,
+            "addresses are granted from it, but not 192.0.2.1, the address of Node n1");
+  // Agents judge a VIP that was granted before the Node came.
+  EXPECT_EQ(status.cidrs, Texts({"192.0.2.0/32", "192.0.2.1/32", "192.0.2.2/31"}));
+  EXPECT_EQ(std::tuple(status.total_ipv4, status.available_ipv4), std::tuple(3, 3));
+
+  views = ViewPools(Map({pool}),
+                    {node("192.0.2.0"), node("192.0.2.1"), node("192.0.2.2"), node("192.0.2.3")});
+  EXPECT_EQ(Shown(views), Texts({"edge OverlapsCluster"}));
+  EXPECT_EQ(views[0].why_not,
+            "Nodes have all its addresses: 192.0.2.0, the address of Node n0; 192.0.2.1, the "
+            "address of Node n1; 192.0.2.2, the address of Node n2; and 1 more");
 }
 
 TEST(PoolsTest, NonsenseGrantsNothingAndHarmsNoOther) {

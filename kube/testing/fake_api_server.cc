@@ -246,7 +246,8 @@ class Server final : public FakeApiServer {
       if (!it->method.empty() && it->method != method) continue;
       const bool for_watch =
           it->type == FaultType::kWatchGone || it->type == FaultType::kWatchMidLine ||
-          it->type == FaultType::kWatchDrop || it->type == FaultType::kWatchSilent;
+          it->type == FaultType::kWatchDrop || it->type == FaultType::kWatchLine ||
+          it->type == FaultType::kWatchSilent;
       if (for_watch && !watch) continue;
       if (request.target.find(it->path_contains) == std::string::npos) continue;
       Fault fault = *it;
@@ -328,6 +329,9 @@ class Server final : public FakeApiServer {
           {"type", "ERROR"},
           {"object", nlohmann::json::parse(FakeFailure(410, "Expired", "injected").body)}};
       return WriteAll(fd, Chunk(gone.dump() + "\n") + "0\r\n\r\n");
+    }
+    if (fault && fault->type == FaultType::kWatchLine && !WriteAll(fd, Chunk(fault->line + "\n"))) {
+      return false;
     }
     const bool limited =
         fault && (fault->type == FaultType::kWatchMidLine || fault->type == FaultType::kWatchDrop);

@@ -26,6 +26,7 @@ enum class FaultType {
   kWatchGone,     // watch: 200, then an ERROR event with code 410
   kWatchMidLine,  // watch: after `after_events` events half of a line, then close
   kWatchDrop,     // watch: after `after_events` events close cleanly
+  kWatchLine,     // watch: first `line`, whatever it is, then as ever
   kWatchSilent,   // watch: 200, then nothing: no event, no bookmark, no close (half-open)
 };
 
@@ -40,6 +41,7 @@ struct Fault {
   int retry_after_seconds = 0;
   std::chrono::milliseconds delay{0};
   int after_events = 0;
+  std::string line = {};
 };
 
 // How far it follows the real one: see fake_api.h. kube/contract_test.cc runs the same cases on

@@ -3,27 +3,54 @@
 #include <condition_variable>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <type_traits>
 
 #include "base/status.h"
 #include "kube/api/decode.h"
 #include "kube/api/kinds.h"
+#include "kube/json.h"
 
 namespace kube_lvs {
 
 namespace {
 
 // Deleting a CustomResourceDefinition deletes its objects first, one by one, as if each had been
-// meant. `definition` is its name; empty for kinds of Kubernetes itself.
-std::function<bool(std::stop_token)> UnlessKindGoes(const kube::Client& client,
-                                                    const std::string& definition) {
-  if (definition.empty()) return nullptr;
-  return [&client, definition](std::stop_token stop) {
+// meant. `name` is its name; empty for kinds of Kubernetes itself.
+std::function<std::optional<std::string>(std::stop_token)> AskForDefinition(
+    const kube::Client& client, const std::string& name) {
+  if (name.empty()) return nullptr;
+  return [&client, name](std::stop_token stop) -> std::optional<std::string> {
     const absl::StatusOr<nlohmann::json> found =
-        client.Get(kube::kCustomResourceDefinitions, {.name = definition}, std::move(stop));
-    if (!found.ok()) return !absl::IsNotFound(found.status());
-    const auto metadata = found->find("metadata");
-    return metadata == found->end() || !metadata->contains("deletionTimestamp");
+        client.Get(kube::kCustomResourceDefinitions, {.name = name}, std::move(stop));
+    if (absl::IsNotFound(found.status())) return std::nullopt;
+    if (!found.ok()) return "";
+    const absl::StatusOr<kube::ObjectMeta> meta = kube::DecodeMeta(*found);
+    if (!meta.ok()) return "";
+    if (meta->deleting) return std::nullopt;
+    return meta->uid;
   };
+}
+
+// Whether the operator has written what rules are made of. Who brings an object back brings its
+// spec; until then the rules that are there are better than none.
+bool IsWhole(const api::LvsService& service) { return !service.status.addresses.empty(); }
+bool IsWhole(const api::LvsDirectorGroup& group) { return !group.status.members.empty(); }
+bool IsWhole(const api::LvsAddressPool& pool) { return !pool.status.cidrs.empty(); }
+template <typename T>
+bool IsWhole(const T&) {
+  return true;
+}
+
+template <typename T>
+std::map<std::string, kube::ObjectSink::Object> OfKind(
+    const std::map<ObjectId, api::AnyObject>& objects) {
+  std::map<std::string, kube::ObjectSink::Object> out;
+  for (const auto& [id, object] : objects) {
+    if (const T* same_kind = std::get_if<T>(&object)) {
+      out[id.second] = std::make_shared<const T>(*same_kind);
+    }
+  }
+  return out;
 }
 
 std::string DefinitionOf(const kube::Resource& resource) {
@@ -50,11 +77,12 @@ struct KubeSource::Kind {
               kube::ReflectorOptions options;
               options.resource = resource;
               options.seed = seed;
-              options.may_remove = UnlessKindGoes(client, DefinitionOf(resource));
+              options.definition = AskForDefinition(client, DefinitionOf(resource));
+              options.remembered = OfKind<T>(source.cached_);
               return options;
             }(),
             [decode](const nlohmann::json& object) { return decode(object, {}); }, store, clock,
-            log) {}
+            log, [](const T& object) { return IsWhole(object); }) {}
 
   // What the store has, and the last good version of what could not be read from the start.
   Snapshot::Objects<T> Objects(const std::map<ObjectId, api::AnyObject>& cached) const {
@@ -73,12 +101,32 @@ struct KubeSource::Kind {
     return stored;
   }
 
+  // Whether the store has what exists, as far as it can be known. Networks of Services only narrow
+  // what may be a real server: an API server that has no such kind, or does not show them, holds up
+  // nothing.
+  bool Complete() const {
+    if constexpr (std::is_same_v<T, api::KubeServiceCidr>) {
+      if (!reflector.LastError().ok()) return true;
+    }
+    return reflector.Synced();
+  }
+
   void AddProblems(std::vector<SourceProblem>& problems) const {
-    if (const absl::Status status = reflector.LastError(); !status.ok()) {
+    const absl::Status status = reflector.LastError();
+    const bool is_older = std::is_same_v<T, api::KubeServiceCidr> && absl::IsNotFound(status);
+    if (!status.ok() && !is_older) {
       problems.push_back({name, Message(status)});
     }
     for (const auto& [key, why] : reflector.Undecodable()) {
       problems.push_back({name + " " + key, why});
+    }
+    for (const std::string& key : reflector.Kept()) {
+      problems.push_back({name + " " + key,
+                          "it went with its CustomResourceDefinition, which is back: apply it "
+                          "again, or its rules go within a minute"});
+    }
+    if (reflector.Nameless()) {
+      problems.push_back({name, "the API server told of one without a name: it is left out"});
     }
   }
 
@@ -99,7 +147,9 @@ struct KubeSource::Kinds {
                       log),
         slices(source, client, kube::kEndpointSlices, api::DecodeEndpointSlice, seed + 4, clock,
                log),
-        nodes(source, client, kube::kNodes, api::DecodeKubeNode, seed + 5, clock, log) {}
+        nodes(source, client, kube::kNodes, api::DecodeKubeNode, seed + 5, clock, log),
+        service_cidrs(source, client, kube::kServiceCidrs, api::DecodeKubeServiceCidr, seed + 6,
+                      clock, log) {}
 
   // Calls `f` with each kind.
   template <typename F>
@@ -110,6 +160,7 @@ struct KubeSource::Kinds {
     f(kube_services);
     f(slices);
     f(nodes);
+    f(service_cidrs);
   }
 
   Kind<api::LvsService> services;
@@ -118,6 +169,7 @@ struct KubeSource::Kinds {
   Kind<api::KubeService> kube_services;
   Kind<api::EndpointSlice> slices;
   Kind<api::KubeNode> nodes;
+  Kind<api::KubeServiceCidr> service_cidrs;
 };
 
 KubeSource::KubeSource(const kube::Client& client, std::map<ObjectId, api::AnyObject> cached,
@@ -135,8 +187,7 @@ KubeSource::~KubeSource() = default;
 
 bool KubeSource::Complete() const {
   bool complete = true;
-  kinds_->ForEach(
-      [&complete](const auto& kind) { complete = complete && kind.reflector.Synced(); });
+  kinds_->ForEach([&complete](const auto& kind) { complete = complete && kind.Complete(); });
   return complete;
 }
 
@@ -148,6 +199,7 @@ Snapshot KubeSource::FromStores() {
   snapshot.kube_services = kinds_->kube_services.Objects(cached_);
   snapshot.endpoint_slices = kinds_->slices.Objects(cached_);
   snapshot.nodes = kinds_->nodes.Objects(cached_);
+  snapshot.service_cidrs = kinds_->service_cidrs.Objects(cached_);
   return snapshot;
 }
 
@@ -168,12 +220,12 @@ SnapshotPtr KubeSource::Get() {
   snapshot.complete = complete;
   snapshot.problems.clear();
   kinds_->ForEach([&snapshot](const auto& kind) { kind.AddProblems(snapshot.problems); });
-  const bool same = snapshot.complete == last_->complete && last_->kubernetes &&
-                    snapshot.services == last_->services && snapshot.groups == last_->groups &&
-                    snapshot.pools == last_->pools &&
-                    snapshot.kube_services == last_->kube_services &&
-                    snapshot.endpoint_slices == last_->endpoint_slices &&
-                    snapshot.nodes == last_->nodes && snapshot.problems == last_->problems;
+  const bool same =
+      snapshot.complete == last_->complete && last_->kubernetes &&
+      snapshot.services == last_->services && snapshot.groups == last_->groups &&
+      snapshot.pools == last_->pools && snapshot.kube_services == last_->kube_services &&
+      snapshot.endpoint_slices == last_->endpoint_slices && snapshot.nodes == last_->nodes &&
+      snapshot.service_cidrs == last_->service_cidrs && snapshot.problems == last_->problems;
   if (!same) last_ = std::make_shared<const Snapshot>(std::move(snapshot));
   return last_;
 }

@@ -39,13 +39,10 @@ class KubeSourceTest : public testing::Test {
  protected:
   void SetUp() override {
     kube::FakeApiServer::Options options;
-    options.resources = {api::kLvsServices,
-                         api::kLvsDirectorGroups,
-                         api::kLvsAddressPools,
-                         kube::kServices,
-                         kube::kEndpointSlices,
-                         kube::kNodes,
-                         kube::kCustomResourceDefinitions};
+    options.resources = {api::kLvsServices,     api::kLvsDirectorGroups,
+                         api::kLvsAddressPools, kube::kServices,
+                         kube::kEndpointSlices, kube::kNodes,
+                         kube::kServiceCidrs,   kube::kCustomResourceDefinitions};
     auto server = kube::FakeApiServer::Start(options);
     ASSERT_TRUE(server.ok()) << Message(server.status());
     server_ = *std::move(server);
@@ -153,6 +150,62 @@ TEST_F(KubeSourceTest, ObjectsThatGoWithTheirDefinitionStay) {
   server_->Remove(api::kLvsServices, {"shop", "web"});
   EXPECT_TRUE(Until([](const Snapshot& s) { return !s.problems.empty(); }));
   EXPECT_TRUE(source_->Get()->services->contains("shop/web"));
+}
+
+// As when a backup is restored, whose objects have no status.
+TEST_F(KubeSourceTest, AServiceThatWentWithItsDefinitionStaysUntilItIsBackAndHasItsVip) {
+  json web = Service("web");
+  web["status"]["addresses"] = {{{"type", "IP"}, {"value", "192.0.2.1"}, {"ipFamily", "IPv4"}}};
+  server_->Put(api::kLvsServices, web);
+  Start();
+  ASSERT_TRUE(Until([](const Snapshot& s) { return s.complete; }));
+  const kube::ObjectName definition{.name = "lvsservices.kube-lvs.io"};
+  server_->Remove(kube::kCustomResourceDefinitions, definition);
+  server_->RemoveResource(api::kLvsServices);
+  ASSERT_TRUE(Until([](const Snapshot& s) { return !s.problems.empty(); }));
+  server_->AddResource(api::kLvsServices);
+  server_->Put(kube::kCustomResourceDefinitions, Definition(api::kLvsServices));
+  ASSERT_TRUE(Until([](const Snapshot& s) {
+    return s.problems.size() == 1 && s.problems[0].where == "LVSService shop/web";
+  }));
+  json bare = Service("web");
+  bare["spec"]["ports"][0]["port"] = 81;
+  server_->Put(api::kLvsServices, bare);
+  server_->Put(api::kLvsServices, Service("new"));
+  ASSERT_TRUE(Until([](const Snapshot& s) { return s.services->contains("shop/new"); }));
+  EXPECT_EQ(source_->Get()->services->at("shop/web")->spec.ports[0].port, 80);
+  bare["status"] = web["status"];
+  server_->Put(api::kLvsServices, bare);
+  EXPECT_TRUE(Until(
+      [](const Snapshot& s) { return s.services->at("shop/web")->spec.ports[0].port == 81; }));
+  EXPECT_TRUE(Until([](const Snapshot& s) { return s.problems.empty(); }));
+  server_->Remove(api::kLvsServices, {"shop", "web"});
+  EXPECT_TRUE(Until([](const Snapshot& s) { return !s.services->contains("shop/web"); }));
+}
+
+TEST_F(KubeSourceTest, NetworksOfServicesAreKnown) {
+  server_->Put(kube::kServiceCidrs,
+               {{"metadata", {{"name", "kubernetes"}}}, {"spec", {{"cidrs", {"10.96.0.0/16"}}}}});
+  Start();
+  ASSERT_TRUE(Until([](const Snapshot& s) { return s.complete; }));
+  EXPECT_EQ(source_->Get()->service_cidrs->at("kubernetes")->cidrs,
+            std::vector<std::string>{"10.96.0.0/16"});
+}
+
+TEST_F(KubeSourceTest, AnApiServerWithoutNetworksOfServicesHoldsUpNothing) {
+  server_->RemoveResource(kube::kServiceCidrs);
+  Start();
+  EXPECT_TRUE(Until([](const Snapshot& s) { return s.complete && s.problems.empty(); }));
+}
+
+TEST_F(KubeSourceTest, NetworksOfServicesThatAreForbiddenAreAProblemThatHoldsUpNothing) {
+  server_->Inject({.type = kube::FaultType::kStatus,
+                   .times = 1000000,
+                   .path_contains = "servicecidrs",
+                   .http_status = 403});
+  Start();
+  EXPECT_TRUE(Until([](const Snapshot& s) { return s.complete && !s.problems.empty(); }));
+  EXPECT_EQ(source_->Get()->problems[0].where, "ServiceCIDR");
 }
 
 TEST_F(KubeSourceTest, ADeletedKindRemovesNothing) {
