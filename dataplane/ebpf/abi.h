@@ -284,7 +284,7 @@ struct klvs_conn {
 	__be16 nat_port;
 	__u16 reserved;
 	__u32 peer; /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
-	__u8 client_mac[6]; /* NAT: where the client's packets came from */
+	__u8 client_mac[6]; /* where the client's packets came from; NAT: the last one */
 	__u16 reserved1;
 	union {
 		__u32 client_ifindex;  /* interface of the client's packets */
@@ -335,7 +335,9 @@ enum klvs_drop_reason {
 	KLVS_DROP_LOCAL_NAT = 15, /* NAT to this very node */
 	KLVS_DROP_REWRITE = 16,	  /* the kernel refused to change the packet */
 	KLVS_DROP_RACE = 17,	  /* another CPU is setting up the same connection */
-	KLVS_DROP_REASONS = 18,	  /* one more than the last */
+	KLVS_DROP_MARTIAN = 18,	  /* from an address that no client has, such as a VIP of ours */
+	KLVS_DROP_LOOP = 19, /* DirectRouting: its real server sent it back to us */
+	KLVS_DROP_REASONS = 20,	  /* one more than the last */
 	KLVS_DROP_SLOTS = 64,
 };
 

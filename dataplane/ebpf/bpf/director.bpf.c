@@ -45,8 +45,13 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (!(real->flags & KLVS_REAL_LOCAL)) {
 		if (!real->ifindex)
 			return drop(KLVS_DROP_NO_ROUTE);
-		if (nat && p->ttl <= 1)
+		if (real->method != KLVS_METHOD_TUNNEL && p->ttl <= 1)
 			return drop(KLVS_DROP_TTL);
+		/* Two directors that are each other's real servers. */
+		if (real->method == KLVS_METHOD_DIRECT_ROUTING &&
+		    !mac_equal(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
+		    mac_equal(real->dst_mac, p->src_mac))
+			return drop(KLVS_DROP_LOOP);
 		if (!p->gso && real->mtu && p->total_length + overhead > real->mtu)
 			return drop(KLVS_DROP_TOO_BIG);
 		/* The outer length has 16 bits, too. */
@@ -82,6 +87,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		outer_header(&outer, p, real);
 		if (encapsulate(ctx, p, &outer))
 			return drop(KLVS_DROP_REWRITE);
+	} else if (age(ctx)) {
+		return drop(KLVS_DROP_REWRITE);
 	}
 	return send_to_real(ctx, p, real);
 }
@@ -134,6 +141,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	__u32 handle = 0;
 	__u64 ctl = 0;
 
+	if (reason == KLVS_DROP_ICMP && source_is_martian(p))
+		return drop(KLVS_DROP_MARTIAN);
 	if (reason == KLVS_DROP_ICMP) {
 		int verdict = echo_answer(ctx, p);
 

@@ -22,3 +22,11 @@ struct packet {
 	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */
 	__u8 reserved;
 };
+
+/* From no host: this network, loopback, multicast, reserved, broadcast. */
+static __always_inline int source_is_martian(const struct packet *p)
+{
+	__u32 first = bpf_ntohl(p->key.src) >> 24;
+
+	return first == 0 || first == 127 || first >= 224;
+}
