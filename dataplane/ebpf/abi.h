@@ -262,7 +262,14 @@ enum klvs_conn_flags {
 	KLVS_CONN_PENDING = 4, /* its reply key is not claimed yet */
 	KLVS_CONN_SNAT = 8,
 	KLVS_CONN_NAT = 16,
+	/* Opened by a packet that proves nothing (UDP, or TCP in mid-stream), and fewer than
+	 * KLVS_SETTLED packets of the client were seen. State, counts and timeout are as ever, but
+	 * it may give way to a new connection. */
+	KLVS_CONN_EMBRYONIC = 32,
 };
+
+/* NAT: an answer counts for all packets of the client but the last. */
+#define KLVS_SETTLED 3
 
 /* `ctl`: generation << 32 | flags << 8 | state. The generation counts the uses of the slot. */
 #define KLVS_CTL_STATE(ctl) ((__u32)(ctl) & 0xff)
@@ -282,7 +289,7 @@ struct klvs_conn {
 	__u32 service;
 	__be32 nat_addr; /* NAT: what the real server sees as client */
 	__be16 nat_port;
-	__u16 reserved;
+	__u16 seen; /* EMBRYONIC: packets of the client */
 	__u32 peer; /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
 	__u8 client_mac[6]; /* where the client's packets came from; NAT: the last one */
 	__u16 reserved1;

@@ -279,7 +279,7 @@ int tc_director(struct __sk_buff *ctx)
 }
 
 struct klvs_sweep {
-	__u64 now;
+	struct conn_survey survey;
 	__u32 first_set;
 	__u32 removed;
 };
@@ -288,7 +288,7 @@ static long sweep_visit(__u32 n, void *data)
 {
 	struct klvs_sweep *sweep = data;
 
-	sweep->removed += conn_clean(1 + sweep->first_set * KLVS_CONN_WAYS + n, sweep->now, 0);
+	sweep->removed += conn_look(1 + sweep->first_set * KLVS_CONN_WAYS + n, &sweep->survey);
 	return 0;
 }
 
@@ -298,7 +298,7 @@ int klvs_sweep(struct __sk_buff *ctx)
 {
 	struct klvs_sweep sweep = {
 		.first_set = ctx->cb[0],
-		.now = bpf_jiffies64(),
+		.survey = {.now = bpf_jiffies64()},
 	};
 	__u32 sets = ctx->cb[1];
 

@@ -168,6 +168,8 @@ __noinline int conn_open(struct packet *p)
 	new.ctl = CTL_LIVE | state;
 	if (nat)
 		new.ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
+	if (p->key.protocol != IPPROTO_TCP || !p->opening)
+		new.ctl |= CTL_EMBRYONIC;
 	if (nat && service->flags & KLVS_SERVICE_SOURCE_NAT)
 		new.ctl |= (__u64)KLVS_CONN_SNAT << 8;
 	new.expires = p->now + state_timeout(settings, state);
