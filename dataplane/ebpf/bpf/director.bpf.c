@@ -15,6 +15,7 @@
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/echo.h"
+#include "dataplane/ebpf/bpf/icmp.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
 #include "dataplane/ebpf/bpf/tunnel.h"
@@ -61,12 +62,25 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		return drop(KLVS_DROP_LOCAL_NAT);
 	}
 
-	conn_step(c, ctl, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event, p->now, settings);
+	if (p->kind == PACKET_WHOLE)
+		conn_step(c, ctl, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event, p->now, settings);
 	count_packet(service, id, p->total_length, 0);
 
 	if (real->flags & KLVS_REAL_LOCAL)
 		return KLVS_UNTOUCHED;
-	if (nat) {
+	if (nat && p->kind == PACKET_ICMP_ERROR) {
+		struct icmp_change change = {
+			.from = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT ? c->nat_addr : 0,
+			.to = real->address,
+			.src = real->address,
+			.dst = c->nat_addr,
+			.sport = real->port,
+			.dport = c->nat_port,
+		};
+
+		if (icmp_translate(ctx, p, &change))
+			return drop(KLVS_DROP_REWRITE);
+	} else if (nat) {
 		struct klvs_conn_key new = {
 			.src = c->nat_addr,
 			.dst = real->address,
@@ -98,11 +112,14 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 {
 	struct klvs_conn_key new;
 	struct conn_place place;
+	__u32 reason = parse_ipv4(ctx, p);
 	struct klvs_conn *c;
 	__u32 handle, generation;
 	__u64 ctl;
 
-	if (parse_ipv4(ctx, p))
+	if (reason == KLVS_DROP_ICMP)
+		reason = icmp_read(ctx, p);
+	if (reason)
 		return KLVS_UNTOUCHED;
 	conn_locate(&place, conn_hash(&p->key, settings), settings);
 	c = conn_find(&p->key, &place, &ctl, &handle);
@@ -121,8 +138,24 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	if (p->ttl <= 1)
 		return drop(KLVS_DROP_TTL);
 
-	conn_step(c, ctl, STATE_OUTPUT, p->event, p->now, settings);
+	if (p->kind == PACKET_WHOLE)
+		conn_step(c, ctl, STATE_OUTPUT, p->event, p->now, settings);
 	count_packet(c->service, c->real, p->total_length, 1);
+	if (p->kind == PACKET_ICMP_ERROR) {
+		/* From the VIP, whoever it is that complains behind it. */
+		struct icmp_change change = {
+			.from = c->key.dst,
+			.to = c->key.src,
+			.src = c->key.src,
+			.dst = c->key.dst,
+			.sport = c->key.sport,
+			.dport = c->key.dport,
+		};
+
+		if (icmp_translate(ctx, p, &change))
+			return drop(KLVS_DROP_REWRITE);
+		return send_to_client(ctx, p, c);
+	}
 	new.src = c->key.dst;
 	new.dst = c->key.src;
 	new.sport = c->key.dport;
@@ -148,6 +181,7 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 
 		if (verdict != KLVS_DROP)
 			return verdict;
+		reason = icmp_read(ctx, p);
 	}
 	if (reason)
 		return drop(reason);
@@ -174,8 +208,11 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		}
 	}
 	if (!c) {
-		int opened = conn_open(p);
+		int opened;
 
+		if (p->kind == PACKET_ICMP_ERROR)
+			return drop(KLVS_DROP_ICMP);
+		opened = conn_open(p);
 		if (opened <= 0)
 			return drop(-opened);
 		c = conn_get(opened);
@@ -256,7 +293,9 @@ static __always_inline int director(klvs_ctx *ctx)
 			return KLVS_UNTOUCHED;
 		key = ip->saddr;
 		address = bpf_map_lookup_elem(&klvs_addresses, &key);
-		if (!address || !(address->flags & KLVS_ADDRESS_NAT_REAL))
+		/* An ICMP error may come from a router in between. */
+		if (!(address && address->flags & KLVS_ADDRESS_NAT_REAL) &&
+		    ip->protocol != IPPROTO_ICMP)
 			return KLVS_UNTOUCHED;
 	}
 	if (!is_for_us(ctx, eth, &p))

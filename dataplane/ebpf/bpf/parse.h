@@ -14,6 +14,7 @@
 #include "dataplane/ebpf/bpf/state.h"
 
 #define IP_FRAGMENT bpf_htons(0x3fff) /* more fragments, or an offset */
+#define IP_FRAGMENT_OFFSET bpf_htons(0x1fff)
 #define IP_DONT_FRAGMENT bpf_htons(0x4000)
 
 /* Makes the first `length` bytes readable, if the packet has them. */
