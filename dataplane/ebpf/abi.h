@@ -336,7 +336,9 @@ enum klvs_drop_reason {
 	KLVS_DROP_TABLE_FULL = 9, /* no way free for a new connection */
 	KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
 	KLVS_DROP_TTL = 11,
-	KLVS_DROP_TOO_BIG = 12, /* Tunnel: 20 more bytes do not fit the MTU */
+	/* Does not fit the way to the real server; Tunnel adds 20 bytes. Counted too when the
+	 * client is told so by ICMP. */
+	KLVS_DROP_TOO_BIG = 12,
 	KLVS_DROP_NO_ROUTE = 13, /* the real server's record names no interface */
 	KLVS_DROP_BAD_REAL = 14, /* a list or connection names no valid record */
 	KLVS_DROP_LOCAL_NAT = 15, /* NAT to this very node */

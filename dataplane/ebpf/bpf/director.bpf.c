@@ -18,6 +18,7 @@
 #include "dataplane/ebpf/bpf/icmp.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
+#include "dataplane/ebpf/bpf/too_big.h"
 #include "dataplane/ebpf/bpf/tunnel.h"
 
 #ifdef KLVS_XDP
@@ -54,7 +55,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		    mac_equal(real->dst_mac, p->src_mac))
 			return drop(KLVS_DROP_LOOP);
 		if (!p->gso && real->mtu && p->total_length + overhead > real->mtu)
-			return drop(KLVS_DROP_TOO_BIG);
+			return too_big(ctx, p, real->mtu - overhead);
 		/* The outer length has 16 bits, too. */
 		if (p->total_length + overhead > 0xffff)
 			return drop(KLVS_DROP_TOO_BIG);

@@ -310,9 +310,10 @@ TEST_P(DropTest, ARealServerWithoutInterfaceIsDroppedByTc) {
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_route", 1}}));
 }
 
-TEST_P(DropTest, APacketAboveTheMtuIsDropped) {
+TEST_P(DropTest, APacketAboveTheMtuThatMayBeCutIsDropped) {
   director_.Add({.reals = {{.address = "10.1.0.2"}}});
   Frame frame = ClientFrame();
+  frame.dont_fragment = false;
   frame.payload = std::string(1460, 'x');
   EXPECT_EQ(director_.Run(frame).verdict, Verdict::kSent);
   frame.payload += 'x';

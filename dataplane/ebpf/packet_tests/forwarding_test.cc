@@ -107,6 +107,7 @@ TEST_P(ForwardingTest, TunnelOfAPacketThatMayBeFragmentedGetsAnId) {
 TEST_P(ForwardingTest, TunnelDropsWhatDoesNotFit) {
   director_.Add({.method = KLVS_METHOD_TUNNEL, .reals = {{.address = "10.1.0.2"}}});
   Frame in = ClientFrame();
+  in.dont_fragment = false;
   in.payload = std::string(1440, 'x');  // 1480 with headers, 1500 in the tunnel
   EXPECT_EQ(director_.Run(in).verdict, Verdict::kSent);
   in.payload += 'x';

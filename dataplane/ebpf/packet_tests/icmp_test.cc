@@ -2,6 +2,7 @@
 // what they quote. Quotes that lie go nowhere.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <functional>
 #include <map>
@@ -301,13 +302,97 @@ TEST_P(IcmpTest, AnErrorOnTheWayFromTheRealServersThatIsNotOursIsUntouched) {
   ExpectUntouched(echo.Build());
 }
 
-TEST_P(IcmpTest, AnErrorAtItsLastHopOrTooBigForTheTunnelIsDropped) {
+// What the director itself says about a packet that does not fit.
+class TooBigTest : public IcmpTest {
+ protected:
+  // A client's packet of `size` bytes.
+  static Frame Big(size_t size, uint8_t protocol = 6) {
+    Frame frame = ClientFrame("10.1.0.1", 2000);
+    frame.protocol = protocol;
+    const size_t headers = protocol == 6 ? 40 : 28;
+    frame.payload = std::string(size - headers, 'x');
+    return frame;
+  }
+  static Frame Expected(const Frame& in, uint16_t mtu) {
+    Frame out;
+    out.dst_mac = in.src_mac;
+    out.src_mac = in.dst_mac;
+    out.src = in.dst;
+    out.dst = in.src;
+    out.protocol = 1;
+    out.tos = 0xc0;
+    out.id = 0;
+    out.payload = IcmpError(3, 4, mtu, in.Build(), 48 - in.ip_options.size());
+    return out;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Stages, TooBigTest, testing::Values(Stage::kXdp, Stage::kTc),
+                         [](const auto& info) { return ToString(info.param); });
+
+TEST_P(TooBigTest, TheClientLearnsWhatFitsTheTunnel) {
+  for (const uint8_t protocol : {6, 17}) {
+    director_.Add({.id = protocol,
+                   .protocol = protocol,
+                   .method = KLVS_METHOD_TUNNEL,
+                   .reals = {{.address = "10.1.0.2"}},
+                   .first_real = protocol});
+    EXPECT_EQ(director_.Run(Big(1480, protocol)).verdict, Verdict::kSent);
+    ASSERT_TRUE(director_.Drops().empty() || protocol == 17);
+    for (const size_t options : {0, 4, 40}) {
+      Frame in = Big(1481, protocol);
+      in.ip_options = Bytes(options, 1);
+      in.padding = options;
+      ExpectSent(director_.Run(in), Expected(in, 1480).Build());
+    }
+  }
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"too_big", 6}}));
+  EXPECT_EQ(director_.RealCounters(6).packets, 1u);
+}
+
+TEST_P(TooBigTest, TheClientLearnsTheMtuOfTheWayWithEveryMethod) {
+  for (const uint8_t method : {KLVS_METHOD_NAT, KLVS_METHOD_DIRECT_ROUTING}) {
+    director_.ExpireAll();
+    director_.Add({.method = method, .reals = {{.address = "10.1.0.2"}}});
+    director_.real(1).mtu = 1400;
+    EXPECT_EQ(director_.Run(Big(1400)).verdict, Verdict::kSent);
+    ExpectSent(director_.Run(Big(1401)), Expected(Big(1401), 1400).Build());
+  }
+}
+
+TEST_P(TooBigTest, NobodyIsToldAnythingAboutWhatMayBeCutOrAWayThatIsNone) {
+  director_.Add({.method = KLVS_METHOD_TUNNEL, .reals = {{.address = "10.1.0.2"}}});
+  Frame in = Big(1481);
+  in.dont_fragment = false;
+  EXPECT_EQ(director_.Run(in).verdict, Verdict::kDropped);
+  director_.real(1).mtu = 87;  // an IPv4 network has an MTU of 68 at least
+  EXPECT_EQ(director_.Run(Big(1481)).verdict, Verdict::kDropped);
+  director_.real(1).mtu = 88;
+  ExpectSent(director_.Run(Big(1481)), Expected(Big(1481), 68).Build());
+}
+
+TEST_P(TooBigTest, AnswersAreLimited) {
+  director_.Add({.method = KLVS_METHOD_TUNNEL, .reals = {{.address = "10.1.0.2"}}});
+  director_.settings().hz = 1 << 30;  // a second lasts
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(sched_getcpu(), &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  int answers = 0;
+  for (int i = 0; i < 200; ++i) answers += director_.Run(Big(1481)).verdict == Verdict::kSent;
+  EXPECT_EQ(answers, 50);
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"too_big", 200}}));
+  director_.settings().hz = 1;  // many seconds pass
+  EXPECT_EQ(director_.Run(Big(1481)).verdict, Verdict::kSent);
+}
+
+TEST_P(IcmpTest, AnErrorTooBigForTheTunnelIsDropped) {
   director_.Add({.method = KLVS_METHOD_TUNNEL, .reals = {{.address = "10.1.0.2"}}});
   director_.Run(Opening(6));
-  director_.real(1).mtu = 20 + 20 + 8 + 28;
-  Frame error = Error(Answer(6));
-  EXPECT_EQ(director_.Run(error).verdict, Verdict::kSent);
-  EXPECT_EQ(director_.Run(Error(Answer(6), "10.9.0.1", 9)).verdict, Verdict::kDropped);
+  director_.real(1).mtu = 20 + 20 + 8 + 20 + 60;
+  EXPECT_EQ(director_.Run(Error(Answer(6), "10.9.0.1", 60)).verdict, Verdict::kSent);
+  // And no error about an error.
+  EXPECT_EQ(director_.Run(Error(Answer(6), "10.9.0.1", 61)).verdict, Verdict::kDropped);
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"too_big", 1}}));
 }
 
