@@ -262,7 +262,14 @@ enum klvs_conn_flags {
 	KLVS_CONN_PENDING = 4, /* its reply key is not claimed yet */
 	KLVS_CONN_SNAT = 8,
 	KLVS_CONN_NAT = 16,
+	/* Opened by a packet that proves nothing (UDP, or TCP in mid-stream), and fewer than
+	 * KLVS_SETTLED packets of the client were seen. State, counts and timeout are as ever, but
+	 * it may give way to a new connection. */
+	KLVS_CONN_EMBRYONIC = 32,
 };
+
+/* NAT: an answer counts for all packets of the client but the last. */
+#define KLVS_SETTLED 3
 
 /* `ctl`: generation << 32 | flags << 8 | state. The generation counts the uses of the slot. */
 #define KLVS_CTL_STATE(ctl) ((__u32)(ctl) & 0xff)
@@ -282,9 +289,9 @@ struct klvs_conn {
 	__u32 service;
 	__be32 nat_addr; /* NAT: what the real server sees as client */
 	__be16 nat_port;
-	__u16 reserved;
+	__u16 seen; /* EMBRYONIC: packets of the client */
 	__u32 peer; /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
-	__u8 client_mac[6]; /* NAT: where the client's packets came from */
+	__u8 client_mac[6]; /* where the client's packets came from; NAT: the last one */
 	__u16 reserved1;
 	union {
 		__u32 client_ifindex;  /* interface of the client's packets */
@@ -321,7 +328,7 @@ enum klvs_drop_reason {
 	KLVS_DROP_SHORT = 1,	  /* ends within a header, or before its total length */
 	KLVS_DROP_BAD_HEADER = 2, /* version, header or total length make no sense */
 	KLVS_DROP_FRAGMENT = 3,
-	KLVS_DROP_ICMP = 4, /* other than an echo request, which is answered */
+	KLVS_DROP_ICMP = 4, /* neither an echo request nor an error about a known connection */
 	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP */
 	KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */
 	KLVS_DROP_NO_CONNECTION = 7, /* TCP without SYN, and no connection known */
@@ -329,13 +336,17 @@ enum klvs_drop_reason {
 	KLVS_DROP_TABLE_FULL = 9, /* no way free for a new connection */
 	KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
 	KLVS_DROP_TTL = 11,
-	KLVS_DROP_TOO_BIG = 12, /* Tunnel: 20 more bytes do not fit the MTU */
+	/* Does not fit the way to the real server; Tunnel adds 20 bytes. Counted too when the
+	 * client is told so by ICMP. */
+	KLVS_DROP_TOO_BIG = 12,
 	KLVS_DROP_NO_ROUTE = 13, /* the real server's record names no interface */
 	KLVS_DROP_BAD_REAL = 14, /* a list or connection names no valid record */
 	KLVS_DROP_LOCAL_NAT = 15, /* NAT to this very node */
 	KLVS_DROP_REWRITE = 16,	  /* the kernel refused to change the packet */
 	KLVS_DROP_RACE = 17,	  /* another CPU is setting up the same connection */
-	KLVS_DROP_REASONS = 18,	  /* one more than the last */
+	KLVS_DROP_MARTIAN = 18,	  /* from an address that no client has, such as a VIP of ours */
+	KLVS_DROP_LOOP = 19, /* DirectRouting: its real server sent it back to us */
+	KLVS_DROP_REASONS = 20,	  /* one more than the last */
 	KLVS_DROP_SLOTS = 64,
 };
 

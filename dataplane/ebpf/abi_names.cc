@@ -6,9 +6,10 @@ namespace kube_lvs::ebpf {
 namespace {
 
 constexpr std::array<const char*, KLVS_DROP_REASONS> kDropReasons = {
-    "unknown",    "short",         "bad_header",     "fragment",   "icmp",           "protocol",
-    "no_service", "no_connection", "no_real_server", "table_full", "no_source_port", "ttl",
-    "too_big",    "no_route",      "bad_real",       "local_nat",  "rewrite",        "race",
+    "unknown",        "short",      "bad_header",    "fragment",       "icmp",
+    "protocol",       "no_service", "no_connection", "no_real_server", "table_full",
+    "no_source_port", "ttl",        "too_big",       "no_route",       "bad_real",
+    "local_nat",      "rewrite",    "race",          "martian",        "loop",
 };
 static_assert(kDropReasons.back() != nullptr, "every reason has a name");
 

@@ -15,11 +15,6 @@
 #define CONN_EXISTS -1
 #define CONN_FULL -2
 
-#define CTL_LIVE ((__u64)KLVS_CONN_LIVE << 8)
-#define CTL_REPLY ((__u64)KLVS_CONN_REPLY << 8)
-#define CTL_PENDING ((__u64)KLVS_CONN_PENDING << 8)
-#define CTL_GENERATION_ONE (1ULL << 32)
-
 /* Where a key may be. */
 struct conn_place {
 	__u32 set[2];
@@ -212,16 +207,36 @@ __noinline int conn_remove(__u32 handle, __u64 ctl)
 	return 1;
 }
 
-/*
- * Takes out what is dead at `handle`; with `replace`, also what may give way to a new connection.
- * Returns 1 if it did.
- */
-__noinline int conn_clean(__u32 handle, __u64 now, __u32 replace)
-{
-	struct klvs_conn *c = conn_get(handle);
-	__u64 ctl;
+#define CONN_EMBRYONIC_RANK (1ULL << 63)
 
-	if (!c)
+/* What a walk over some ways finds. */
+struct conn_survey {
+	__u64 now;
+	__u64 rank; /* the least */
+	__u64 ctl;
+	__u32 handle; /* of that one; 0: none may give way */
+	__u32 reserved;
+};
+
+/* One that may give way: what is over before what is embryonic, then the longest silent. */
+static __always_inline void conn_note(struct conn_survey *survey, __u32 handle, __u64 ctl,
+				      __u64 rank)
+{
+	if (survey->handle && rank >= survey->rank)
+		return;
+	survey->handle = handle;
+	survey->ctl = ctl;
+	survey->rank = rank;
+}
+
+/* Takes out what is dead at `handle`, and returns 1 if it did; else takes note of what is there. */
+__noinline int conn_look(__u32 handle, struct conn_survey *survey)
+{
+	struct klvs_settings *settings = settings_get();
+	struct klvs_conn *c = conn_get(handle);
+	__u64 ctl, seen;
+
+	if (!c || !survey || !settings)
 		return 0;
 	ctl = READ_ONCE(c->ctl);
 	if (!(ctl & CTL_LIVE))
@@ -238,11 +253,16 @@ __noinline int conn_clean(__u32 handle, __u64 now, __u32 replace)
 		}
 		handle = peer;
 	}
-	if (now > c->expires)
+	if (survey->now > c->expires)
 		return conn_remove(handle, ctl);
+	seen = c->expires - state_timeout(settings, KLVS_CTL_STATE(ctl));
 	/* What another CPU is setting up is not touched: it still writes to the entry. */
-	if (replace && state_is_replaceable(KLVS_CTL_STATE(ctl)) && !(ctl & CTL_PENDING))
-		return conn_remove(handle, ctl);
+	if (ctl & CTL_PENDING)
+		return 0;
+	if (ctl_is_over(ctl))
+		conn_note(survey, handle, ctl, seen);
+	else if (ctl_is_embryonic(ctl))
+		conn_note(survey, handle, ctl, seen | CONN_EMBRYONIC_RANK);
 	return 0;
 }
 
@@ -282,6 +302,7 @@ static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct
 	c->service = new->service;
 	c->nat_addr = new->nat_addr;
 	c->nat_port = new->nat_port;
+	c->seen = 0;
 	c->peer = new->peer;
 	mac_copy(c->client_mac, new->client_mac);
 	c->client_ifindex = new->client_ifindex;
@@ -335,39 +356,52 @@ __noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second,
 }
 
 /*
- * conn_try_insert, after taking out what has expired in the key's sets, and if they are still
- * full, one entry that is half open or over.
+ * conn_try_insert, after taking out what has expired in the key's sets. If they are full, one that
+ * is over gives way, or else one that is embryonic: the one longest silent, so that under a flood a
+ * new client has the time of a whole set's replacement to go on.
  */
 __noinline int conn_insert(struct klvs_conn *new, __u64 now)
 {
 	struct klvs_settings *settings = settings_get();
+	struct conn_survey survey = {.now = now};
 	struct conn_place place;
-	__u32 i;
 	int result;
+	__u32 i;
 
 	if (!new || !settings)
 		return CONN_FULL;
 	conn_locate(&place, conn_hash(&new->key, settings), settings);
-	for (i = 0; i < KLVS_CONN_WAYS; i++)
-		conn_clean(conn_handle(place.set[0], i), now, 0);
+	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++) {
+		__u32 index = place.set[i / KLVS_CONN_WAYS];
+		struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
+
+		/* Saves the cache lines of what is not there. */
+		if (set && set->tags[i & (KLVS_CONN_WAYS - 1)])
+			conn_look(conn_handle(index, i & (KLVS_CONN_WAYS - 1)), &survey);
+	}
 	result = conn_try_insert(new, place.set[0], place.set[1], place.tag);
 	if (result != CONN_FULL)
 		return result;
-	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++) {
-		__u32 set = i < KLVS_CONN_WAYS ? place.set[1] : place.set[0];
-
-		if (conn_clean(conn_handle(set, i & (KLVS_CONN_WAYS - 1)), now, 0))
-			break;
-	}
-	if (i == 2 * KLVS_CONN_WAYS) {
-		for (i = 0; i < 2 * KLVS_CONN_WAYS; i++) {
-			__u32 set = i < KLVS_CONN_WAYS ? place.set[0] : place.set[1];
-
-			if (conn_clean(conn_handle(set, i & (KLVS_CONN_WAYS - 1)), now, 1))
-				break;
-		}
-	}
+	conn_remove(survey.handle, survey.ctl);
 	return conn_try_insert(new, place.set[0], place.set[1], place.tag);
+}
+
+/* A packet of an embryonic connection: its control word from now on. */
+static __noinline __u64 conn_settle(struct klvs_conn *c, __u64 ctl, __u32 direction)
+{
+	__u32 seen = c->seen;
+
+	if (direction == STATE_OUTPUT)
+		seen = KLVS_SETTLED - 1;
+	else
+		seen += 1;
+	if (seen < KLVS_SETTLED) {
+		WRITE_ONCE(c->seen, seen);
+		return ctl;
+	}
+	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_EMBRYONIC) == ctl)
+		ctl &= ~CTL_EMBRYONIC;
+	return ctl;
 }
 
 /* A packet was seen: the state that follows, and a new life. */
@@ -377,6 +411,8 @@ static __always_inline void conn_step(struct klvs_conn *c, __u64 ctl, __u32 dire
 	__u32 state = KLVS_CTL_STATE(ctl), next = state_next(state, direction, event);
 	__u64 expires;
 
+	if (ctl & CTL_EMBRYONIC)
+		ctl = conn_settle(c, ctl, direction);
 	if (next != state &&
 	    __sync_val_compare_and_swap(&c->ctl, ctl, (ctl & ~0xffULL) | next) == ctl &&
 	    state_is_active(state) != state_is_active(next)) {

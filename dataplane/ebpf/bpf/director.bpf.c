@@ -15,8 +15,10 @@
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/echo.h"
+#include "dataplane/ebpf/bpf/icmp.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
+#include "dataplane/ebpf/bpf/too_big.h"
 #include "dataplane/ebpf/bpf/tunnel.h"
 
 #ifdef KLVS_XDP
@@ -45,10 +47,15 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (!(real->flags & KLVS_REAL_LOCAL)) {
 		if (!real->ifindex)
 			return drop(KLVS_DROP_NO_ROUTE);
-		if (nat && p->ttl <= 1)
+		if (real->method != KLVS_METHOD_TUNNEL && p->ttl <= 1)
 			return drop(KLVS_DROP_TTL);
+		/* Two directors that are each other's real servers. */
+		if (real->method == KLVS_METHOD_DIRECT_ROUTING &&
+		    !mac_equal(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
+		    mac_equal(real->dst_mac, p->src_mac))
+			return drop(KLVS_DROP_LOOP);
 		if (!p->gso && real->mtu && p->total_length + overhead > real->mtu)
-			return drop(KLVS_DROP_TOO_BIG);
+			return too_big(ctx, p, real->mtu - overhead);
 		/* The outer length has 16 bits, too. */
 		if (p->total_length + overhead > 0xffff)
 			return drop(KLVS_DROP_TOO_BIG);
@@ -56,12 +63,25 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		return drop(KLVS_DROP_LOCAL_NAT);
 	}
 
-	conn_step(c, ctl, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event, p->now, settings);
+	if (p->kind == PACKET_WHOLE)
+		conn_step(c, ctl, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event, p->now, settings);
 	count_packet(service, id, p->total_length, 0);
 
 	if (real->flags & KLVS_REAL_LOCAL)
 		return KLVS_UNTOUCHED;
-	if (nat) {
+	if (nat && p->kind == PACKET_ICMP_ERROR) {
+		struct icmp_change change = {
+			.from = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT ? c->nat_addr : 0,
+			.to = real->address,
+			.src = real->address,
+			.dst = c->nat_addr,
+			.sport = real->port,
+			.dport = c->nat_port,
+		};
+
+		if (icmp_translate(ctx, p, &change))
+			return drop(KLVS_DROP_REWRITE);
+	} else if (nat) {
 		struct klvs_conn_key new = {
 			.src = c->nat_addr,
 			.dst = real->address,
@@ -82,6 +102,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		outer_header(&outer, p, real);
 		if (encapsulate(ctx, p, &outer))
 			return drop(KLVS_DROP_REWRITE);
+	} else if (age(ctx)) {
+		return drop(KLVS_DROP_REWRITE);
 	}
 	return send_to_real(ctx, p, real);
 }
@@ -91,11 +113,14 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 {
 	struct klvs_conn_key new;
 	struct conn_place place;
+	__u32 reason = parse_ipv4(ctx, p);
 	struct klvs_conn *c;
 	__u32 handle, generation;
 	__u64 ctl;
 
-	if (parse_ipv4(ctx, p))
+	if (reason == KLVS_DROP_ICMP)
+		reason = icmp_read(ctx, p);
+	if (reason)
 		return KLVS_UNTOUCHED;
 	conn_locate(&place, conn_hash(&p->key, settings), settings);
 	c = conn_find(&p->key, &place, &ctl, &handle);
@@ -114,8 +139,24 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	if (p->ttl <= 1)
 		return drop(KLVS_DROP_TTL);
 
-	conn_step(c, ctl, STATE_OUTPUT, p->event, p->now, settings);
+	if (p->kind == PACKET_WHOLE)
+		conn_step(c, ctl, STATE_OUTPUT, p->event, p->now, settings);
 	count_packet(c->service, c->real, p->total_length, 1);
+	if (p->kind == PACKET_ICMP_ERROR) {
+		/* From the VIP, whoever it is that complains behind it. */
+		struct icmp_change change = {
+			.from = c->key.dst,
+			.to = c->key.src,
+			.src = c->key.src,
+			.dst = c->key.dst,
+			.sport = c->key.sport,
+			.dport = c->key.dport,
+		};
+
+		if (icmp_translate(ctx, p, &change))
+			return drop(KLVS_DROP_REWRITE);
+		return send_to_client(ctx, p, c);
+	}
 	new.src = c->key.dst;
 	new.dst = c->key.src;
 	new.sport = c->key.dport;
@@ -134,11 +175,14 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	__u32 handle = 0;
 	__u64 ctl = 0;
 
+	if (reason == KLVS_DROP_ICMP && source_is_martian(p))
+		return drop(KLVS_DROP_MARTIAN);
 	if (reason == KLVS_DROP_ICMP) {
 		int verdict = echo_answer(ctx, p);
 
 		if (verdict != KLVS_DROP)
 			return verdict;
+		reason = icmp_read(ctx, p);
 	}
 	if (reason)
 		return drop(reason);
@@ -165,8 +209,11 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		}
 	}
 	if (!c) {
-		int opened = conn_open(p);
+		int opened;
 
+		if (p->kind == PACKET_ICMP_ERROR)
+			return drop(KLVS_DROP_ICMP);
+		opened = conn_open(p);
 		if (opened <= 0)
 			return drop(-opened);
 		c = conn_get(opened);
@@ -247,7 +294,9 @@ static __always_inline int director(klvs_ctx *ctx)
 			return KLVS_UNTOUCHED;
 		key = ip->saddr;
 		address = bpf_map_lookup_elem(&klvs_addresses, &key);
-		if (!address || !(address->flags & KLVS_ADDRESS_NAT_REAL))
+		/* An ICMP error may come from a router in between. */
+		if (!(address && address->flags & KLVS_ADDRESS_NAT_REAL) &&
+		    ip->protocol != IPPROTO_ICMP)
 			return KLVS_UNTOUCHED;
 	}
 	if (!is_for_us(ctx, eth, &p))
@@ -270,7 +319,7 @@ int tc_director(struct __sk_buff *ctx)
 }
 
 struct klvs_sweep {
-	__u64 now;
+	struct conn_survey survey;
 	__u32 first_set;
 	__u32 removed;
 };
@@ -279,7 +328,7 @@ static long sweep_visit(__u32 n, void *data)
 {
 	struct klvs_sweep *sweep = data;
 
-	sweep->removed += conn_clean(1 + sweep->first_set * KLVS_CONN_WAYS + n, sweep->now, 0);
+	sweep->removed += conn_look(1 + sweep->first_set * KLVS_CONN_WAYS + n, &sweep->survey);
 	return 0;
 }
 
@@ -289,7 +338,7 @@ int klvs_sweep(struct __sk_buff *ctx)
 {
 	struct klvs_sweep sweep = {
 		.first_set = ctx->cb[0],
-		.now = bpf_jiffies64(),
+		.survey = {.now = bpf_jiffies64()},
 	};
 	__u32 sets = ctx->cb[1];
 

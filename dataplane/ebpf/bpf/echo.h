@@ -3,9 +3,9 @@
 #pragma once
 
 #include "dataplane/ebpf/bpf/csum.h"
+#include "dataplane/ebpf/bpf/icmp.h"
 #include "dataplane/ebpf/bpf/parse.h"
 
-#define ICMP_HEADER 8
 #define ICMP_ECHO_REQUEST bpf_htons(0x0800) /* type and code */
 #define ICMP_ECHO_REPLY bpf_htons(0)
 

@@ -115,6 +115,22 @@ struct {
 	__type(value, struct klvs_counters);
 } klvs_real_counters SEC(".maps");
 
+/* ICMP that the programs make up themselves: the kernel's limits, of each CPU. */
+#define KLVS_ANSWERS_PER_SECOND 1000
+#define KLVS_ANSWERS_AT_ONCE 50
+
+struct klvs_answer_budget {
+	__u64 since; /* jiffies */
+	__u64 left;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct klvs_answer_budget);
+} klvs_answer_budget SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, KLVS_DROP_SLOTS);

@@ -21,6 +21,15 @@ static __always_inline struct klvs_service *service_find(const struct packet *p)
 	return bpf_map_lookup_elem(&klvs_services, &key);
 }
 
+/* Whether a packet says that it comes from us: such a one would be answered to us, and on. */
+static __always_inline int source_is_ours(const struct packet *p)
+{
+	__be32 source = p->key.src;
+	struct klvs_address *address = bpf_map_lookup_elem(&klvs_addresses, &source);
+
+	return address && address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT);
+}
+
 /* The real server that a service's scheduler chooses; 0 if none is available. */
 __noinline int schedule(struct packet *p)
 {
@@ -135,6 +144,8 @@ __noinline int conn_open(struct packet *p)
 	/* A hash scheduler chooses for a packet in mid-stream what another director chose. */
 	if (!p->opening && (service->scheduler != KLVS_SCHEDULER_MH || p->event == EVENT_RST))
 		return -KLVS_DROP_NO_CONNECTION;
+	if (source_is_martian(p) || source_is_ours(p))
+		return -KLVS_DROP_MARTIAN;
 	new.service = service->id;
 	new.real = schedule(p);
 	if (!new.real)
@@ -142,6 +153,8 @@ __noinline int conn_open(struct packet *p)
 	real = bpf_map_lookup_elem(&klvs_reals, &new.real);
 	if (!real || (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) != KLVS_REAL_VALID)
 		return -KLVS_DROP_BAD_REAL;
+	if (p->key.src == real->source)
+		return -KLVS_DROP_MARTIAN;
 	nat = real->method == KLVS_METHOD_NAT;
 	if (nat && real->flags & KLVS_REAL_LOCAL)
 		return -KLVS_DROP_LOCAL_NAT;
@@ -155,6 +168,8 @@ __noinline int conn_open(struct packet *p)
 	new.ctl = CTL_LIVE | state;
 	if (nat)
 		new.ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
+	if (p->key.protocol != IPPROTO_TCP || !p->opening)
+		new.ctl |= CTL_EMBRYONIC;
 	if (nat && service->flags & KLVS_SERVICE_SOURCE_NAT)
 		new.ctl |= (__u64)KLVS_CONN_SNAT << 8;
 	new.expires = p->now + state_timeout(settings, state);

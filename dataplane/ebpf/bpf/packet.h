@@ -4,14 +4,20 @@
 
 #include "dataplane/ebpf/bpf/defs.h"
 
+/* What a packet says about its connection. */
+enum {
+	PACKET_WHOLE = 0,
+	PACKET_ICMP_ERROR = 1, /* no event; `key` is of the answer to what it quotes */
+};
+
 struct packet {
-	struct klvs_conn_key key; /* as in the packet */
+	struct klvs_conn_key key; /* as in the packet, or see `kind` */
 	__u64 now;		  /* jiffies */
 	__u64 hash;
 	__u32 ifindex;
 	__u32 vip_id;
 	__u16 total_length; /* of the IP packet */
-	__u16 l4;	    /* offset of the TCP or UDP header from the Ethernet header */
+	__u16 l4;	    /* offset of the TCP, UDP or ICMP header in the frame */
 	__be16 fragment;    /* word of flags and fragment offset */
 	__u8 tos;
 	__u8 ttl;
@@ -20,5 +26,13 @@ struct packet {
 	__u8 src_mac[6];
 	__u8 own_mac[6];
 	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */
-	__u8 reserved;
+	__u8 kind; /* PACKET_* */
 };
+
+/* From no host: this network, loopback, multicast, reserved, broadcast. */
+static __always_inline int source_is_martian(const struct packet *p)
+{
+	__u32 first = bpf_ntohl(p->key.src) >> 24;
+
+	return first == 0 || first == 127 || first >= 224;
+}

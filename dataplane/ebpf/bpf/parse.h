@@ -9,10 +9,12 @@
 #include <linux/tcp.h>
 #include <linux/udp.h>
 
+#include "dataplane/ebpf/bpf/csum.h"
 #include "dataplane/ebpf/bpf/packet.h"
 #include "dataplane/ebpf/bpf/state.h"
 
 #define IP_FRAGMENT bpf_htons(0x3fff) /* more fragments, or an offset */
+#define IP_FRAGMENT_OFFSET bpf_htons(0x1fff)
 #define IP_DONT_FRAGMENT bpf_htons(0x4000)
 
 /* Makes the first `length` bytes readable, if the packet has them. */
@@ -22,6 +24,21 @@ static __always_inline void parse_pull(klvs_ctx *ctx, __u32 length)
 	if ((void *)(long)ctx->data + length > (void *)(long)ctx->data_end && length <= ctx->len)
 		bpf_skb_pull_data(ctx, length);
 #endif
+}
+
+/* One hop fewer, checksum to match. 0 if done. */
+static __always_inline int age(klvs_ctx *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + ETH_HEADER;
+	__be16 *hop;
+
+	if ((void *)(ip + 1) > end)
+		return -1;
+	hop = (__be16 *)&ip->ttl;
+	ip->check = csum_apply(ip->check, csum_change16(0, *hop, *hop - bpf_htons(0x100)));
+	ip->ttl--;
+	return 0;
 }
 
 static __always_inline __u32 tcp_event(const struct tcphdr *tcp)

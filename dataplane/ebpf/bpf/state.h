@@ -11,6 +11,12 @@ static __always_inline struct klvs_settings *settings_get(void)
 	return bpf_map_lookup_elem(&klvs_settings, &zero);
 }
 
+#define CTL_LIVE ((__u64)KLVS_CONN_LIVE << 8)
+#define CTL_REPLY ((__u64)KLVS_CONN_REPLY << 8)
+#define CTL_PENDING ((__u64)KLVS_CONN_PENDING << 8)
+#define CTL_EMBRYONIC ((__u64)KLVS_CONN_EMBRYONIC << 8)
+#define CTL_GENERATION_ONE (1ULL << 32)
+
 /* Which way a packet goes, and whether we see both ways. */
 enum { STATE_INPUT = 0, STATE_OUTPUT = 1, STATE_INPUT_ONLY = 2 };
 
@@ -81,14 +87,20 @@ static __always_inline int state_is_active(__u32 state)
 	return active >> (state & 15) & 1;
 }
 
-/* May give way to a new connection: half open, or over. */
-static __always_inline int state_is_replaceable(__u32 state)
+/* Not yet, or not for sure, a conversation of two. */
+static __always_inline int ctl_is_embryonic(__u64 ctl)
 {
-	const __u32 replaceable = 1 << KLVS_NONE | 1 << KLVS_SYN_SENT | 1 << KLVS_SYN_RECV |
-				  1 << KLVS_SYNACK | 1 << KLVS_TIME_WAIT | 1 << KLVS_CLOSE |
-				  1 << KLVS_LAST_ACK;
+	const __u32 half_open = 1 << KLVS_NONE | 1 << KLVS_SYN_SENT | 1 << KLVS_SYN_RECV |
+				1 << KLVS_SYNACK;
 
-	return replaceable >> (state & 15) & 1;
+	return ctl & CTL_EMBRYONIC || half_open >> (ctl & 15) & 1;
+}
+
+static __always_inline int ctl_is_over(__u64 ctl)
+{
+	const __u32 over = 1 << KLVS_TIME_WAIT | 1 << KLVS_CLOSE | 1 << KLVS_LAST_ACK;
+
+	return over >> (ctl & 15) & 1;
 }
 
 static __always_inline void real_conns_add(__u32 real, __u32 state, __u32 count)

@@ -3,7 +3,9 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -269,13 +271,105 @@ TEST_P(SmallTableTest, EstablishedConnectionsAreNeverEvicted) {
   EXPECT_EQ(director_.real_conns(1).active, 8u);
 }
 
-TEST_P(SmallTableTest, HalfOpenConnectionsGiveWay) {
+TEST_P(SmallTableTest, HalfOpenConnectionsGiveWayTheOldestFirst) {
   director_.Add({.reals = {{.address = "10.1.0.2"}}});
-  Fill(kSyn);
-  for (int i = 8; i < 50; ++i) EXPECT_EQ(director_.Run(Client(i)).verdict, Verdict::kSent);
-  EXPECT_EQ(director_.Entries().size(), 8u);
+  for (int i = 0; i < 50; ++i) {
+    ASSERT_EQ(director_.Run(Client(i)).verdict, Verdict::kSent);
+    // The last eight are there: the one that is longest silent gave way.
+    std::set<int> numbers;
+    for (klvs_conn* c : director_.Entries()) {
+      numbers.insert(ntohs(c->key.sport) - 40000);
+      c->expires -= 1;  // a tick passes
+    }
+    std::set<int> expected;
+    for (int n = std::max(0, i - 7); n <= i; ++n) expected.insert(n);
+    EXPECT_EQ(numbers, expected);
+  }
   EXPECT_EQ(director_.real_conns(1).active, 8u);
   EXPECT_EQ(director_.ServiceCounters(1).connections, 50u);
+}
+
+TEST_P(SmallTableTest, WhatIsOverGivesWayBeforeWhatIsHalfOpen) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  for (int i = 0; i < 5; ++i) {
+    director_.Run(Client(i));
+    director_.Run(Client(i, kAck));
+  }
+  for (int i = 5; i < 8; ++i) director_.Run(Client(i));
+  director_.Run(Client(2, kRst));
+  for (klvs_conn* c : director_.Entries()) {
+    if (ntohs(c->key.sport) == 40005) c->expires -= 1;  // silent for longer than the one closed
+  }
+  EXPECT_EQ(director_.Run(Client(8)).verdict, Verdict::kSent);
+  std::set<int> numbers;
+  for (const klvs_conn* c : director_.Entries()) numbers.insert(ntohs(c->key.sport) - 40000);
+  EXPECT_EQ(numbers, (std::set<int>{0, 1, 3, 4, 5, 6, 7, 8}));
+}
+
+// UDP that nobody answered, or that is of one packet, is what a flood of forged sources leaves.
+TEST_P(SmallTableTest, UdpOfOnePacketGivesWayAndUdpOfThreeDoesNot) {
+  director_.Add({.protocol = 17, .reals = {{.address = "10.1.0.2"}}});
+  const auto udp = [this](int number) {
+    Frame frame = Client(number);
+    frame.protocol = 17;
+    return director_.Run(frame).verdict;
+  };
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(udp(100), Verdict::kSent);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(udp(101), Verdict::kSent);
+  for (int i = 0; i < 50; ++i) EXPECT_EQ(udp(i), Verdict::kSent);
+  std::set<int> numbers;
+  for (const klvs_conn* c : director_.Entries()) numbers.insert(ntohs(c->key.sport) - 40000);
+  EXPECT_EQ(numbers.size(), 8u);
+  EXPECT_TRUE(numbers.contains(100));
+  EXPECT_FALSE(numbers.contains(101));
+  EXPECT_EQ(director_.real_conns(1).inactive, 8u);
+  EXPECT_TRUE(director_.Drops().empty());
+
+  // Those that go on fill the set, and are never evicted.
+  director_.ExpireAll();
+  for (int i = 0; i < 24; ++i) EXPECT_EQ(udp(i / 3), Verdict::kSent);
+  EXPECT_EQ(udp(50), Verdict::kDropped);
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"table_full", 1}}));
+  EXPECT_EQ(director_.Entries().size(), 8u);
+}
+
+TEST_P(SmallTableTest, NatOfUdpSettlesWithThePacketAfterAnAnswer) {
+  director_.Add({.protocol = 17, .method = KLVS_METHOD_NAT, .reals = {{.address = "10.1.0.2"}}});
+  director_.settings().flags = KLVS_SETTING_PLAIN_NAT;
+  director_.SetAddress("10.1.0.2", KLVS_ADDRESS_NAT_REAL);
+  Frame frame = Client(0);
+  frame.protocol = 17;
+  Frame answer = ClientFrame("10.1.0.2", 80, "10.1.0.1", 40000);
+  answer.protocol = 17;
+  const auto embryonic = [this] {
+    return (KLVS_CTL_FLAGS(director_.Connection().ctl) & KLVS_CONN_EMBRYONIC) != 0;
+  };
+  director_.Run(frame);
+  EXPECT_TRUE(embryonic());
+  for (int i = 0; i < 3; ++i) director_.Run(answer);
+  EXPECT_TRUE(embryonic()) << "a forged question is answered, too";
+  director_.Run(frame);
+  EXPECT_FALSE(embryonic());
+  // The slot's next user begins anew.
+  director_.ExpireAll();
+  director_.Run(frame);
+  EXPECT_TRUE(embryonic());
+  EXPECT_EQ(director_.Connection().seen, 1);
+}
+
+// With mh a packet in mid-stream opens a connection, and may be forged as well.
+TEST_P(SmallTableTest, TcpTakenOverInMidStreamGivesWayUntilItGoesOn) {
+  director_.Add({.scheduler = KLVS_SCHEDULER_MH, .reals = {{.address = "10.1.0.2"}}});
+  for (TableCell& cell : director_.tables().first(4093)) cell.real = 1;
+  for (int i = 0; i < 3; ++i) director_.Run(Client(100, kAck));
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(director_.Run(Client(i, kAck)).verdict, Verdict::kSent);
+  }
+  EXPECT_EQ(director_.Entries().size(), 8u);
+  EXPECT_EQ(director_.real_conns(1).active, 8u);
+  const uint64_t packets = director_.RealCounters(1).connections;
+  director_.Run(Client(100, kAck));
+  EXPECT_EQ(director_.RealCounters(1).connections, packets) << "the settled one was evicted";
 }
 
 TEST_P(SmallTableTest, ANewConnectionSweepsOutWhatHasExpired) {
@@ -293,6 +387,7 @@ TEST_P(SmallTableTest, AReplyKeyLivesAndDiesWithItsConnection) {
   for (int i = 0; i < 4; ++i) {
     ASSERT_EQ(director_.Run(Client(i)).verdict, Verdict::kSent);
     ASSERT_EQ(director_.Run(Client(i, kAck)).verdict, Verdict::kSent);
+    ASSERT_EQ(director_.Entries().size(), i + 1u);
   }
   EXPECT_EQ(director_.Entries(true).size(), 4u);
   EXPECT_EQ(director_.Run(Client(4)).verdict, Verdict::kDropped);
@@ -312,6 +407,39 @@ TEST_P(SmallTableTest, AReplyKeyWithoutConnectionIsSweptOut) {
   EXPECT_EQ(director_.Entries(true).size(), 1u);
   EXPECT_EQ(director_.Entries(true)[0]->peer_generation,
             KLVS_CTL_GENERATION(director_.Connection().ctl));
+}
+
+// A flood of UDP from forged sources, one packet each.
+TEST(BigTable, AUdpFloodLeavesEstablishedConnectionsAlone) {
+  Director director(Stage::kTc, 64, 8);
+  director.Add({.reals = {{.address = "10.1.0.2"}}});
+  director.Add({.id = 2, .protocol = 17, .reals = {{.address = "10.1.0.3"}}, .first_real = 2});
+  const int held = 64;
+  for (int i = 0; i < held; ++i) {
+    Frame frame = ClientFrame("10.1.0.1", 1024 + i);
+    director.Run(frame);
+    frame.flags = kAck;
+    director.Run(frame);
+  }
+  for (int i = 0; i < 4000; ++i) {
+    Frame frame = ClientFrame("10.2.0.1", 1024 + i);
+    frame.src += i % 251;
+    frame.protocol = 17;
+    ASSERT_EQ(director.Run(frame).verdict, Verdict::kSent);
+  }
+  EXPECT_EQ(director.real_conns(1).active, static_cast<uint32_t>(held));
+  EXPECT_EQ(director.Entries().size(), held + director.real_conns(2).inactive);
+  for (int i = 0; i < held; ++i) {
+    Frame frame = ClientFrame("10.1.0.1", 1024 + i);
+    frame.flags = kAck;
+    EXPECT_EQ(director.Run(frame).verdict, Verdict::kSent);
+  }
+  // A new client is served in the middle of it.
+  Frame frame = ClientFrame("10.1.0.1", 60000);
+  EXPECT_EQ(director.Run(frame).verdict, Verdict::kSent);
+  frame.flags = kAck;
+  EXPECT_EQ(director.Run(frame).verdict, Verdict::kSent);
+  EXPECT_TRUE(director.Drops().empty());
 }
 
 // Both sets of every key do their part.

@@ -224,6 +224,75 @@ TEST_P(DropTest, NatStopsAPacketAtItsLastHop) {
   }
 }
 
+TEST_P(DropTest, DirectRoutingStopsAPacketAtItsLastHop) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  director_.Run(ClientFrame());
+  Frame frame = ClientFrame();
+  for (const int ttl : {0, 1}) {
+    frame.ttl = ttl;
+    ExpectDropped(frame, KLVS_DROP_TTL);
+  }
+}
+
+TEST_P(DropTest, AMartianSourceOpensNoConnection) {
+  for (const uint8_t protocol : {6, 17}) {
+    director_.Add({.id = protocol,
+                   .protocol = protocol,
+                   .reals = {{.address = "10.1.0.2"}},
+                   .first_real = protocol});
+  }
+  director_.Add(
+      {.id = 3, .port = 81, .scheduler = KLVS_SCHEDULER_MH, .reals = {}, .first_real = 3});
+  director_.SetAddress("10.9.0.2", KLVS_ADDRESS_VIP);
+  director_.SetAddress("10.1.0.250", KLVS_ADDRESS_SNAT);
+  const uint64_t cursor = director_.state(6).cursor;
+  for (const char* source : {"0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.255",  // nobody's
+                             "224.0.0.1", "239.255.255.250", "240.0.0.1",  // groups, reserved
+                             "255.255.255.255", "10.9.0.1", "10.9.0.2", "10.1.0.250"}) {  // ours
+    SCOPED_TRACE(source);
+    Frame frame = ClientFrame(source, 80);
+    ExpectDropped(frame, KLVS_DROP_MARTIAN);
+    frame.protocol = 17;
+    ExpectDropped(frame, KLVS_DROP_MARTIAN);
+    frame = ClientFrame(source, 80, "10.9.0.1", 81);  // in mid-stream
+    frame.flags = kAck;
+    ExpectDropped(frame, KLVS_DROP_MARTIAN);
+  }
+  EXPECT_EQ(director_.state(6).cursor, cursor) << "a martian took somebody's turn";
+  // The source address of a tunnel, which klvs_addresses need not have.
+  ExpectDropped(ClientFrame("10.1.0.254"), KLVS_DROP_MARTIAN);
+  for (const char* source : {"1.0.0.1", "126.0.0.1", "128.0.0.1", "223.255.255.254"}) {
+    EXPECT_EQ(director_.Run(ClientFrame(source)).verdict, Verdict::kSent) << source;
+  }
+}
+
+TEST_P(DropTest, AMartianIsNotPingedBack) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  for (const char* source : {"127.0.0.1", "224.0.0.1", "255.255.255.255"}) {
+    Frame echo = ClientFrame(source);
+    echo.protocol = 1;
+    echo.payload = std::string("\x08\0\xf7\xff\0\0\0\0", 8);
+    ExpectDropped(echo, KLVS_DROP_MARTIAN);
+  }
+}
+
+// Two directors that are each other's real servers would hand it to and fro.
+TEST_P(DropTest, WhatARealServerSendsBackIsDropped) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  EXPECT_EQ(director_.Run(ClientFrame()).verdict, Verdict::kSent);
+  Frame back = ClientFrame();
+  back.src_mac = kRealMac;
+  ExpectDropped(back, KLVS_DROP_LOOP);
+  // A client's other router is none.
+  back.src_mac = {2, 0, 0, 0, 0, 0xe};
+  EXPECT_EQ(director_.Run(back).verdict, Verdict::kSent);
+  // A real server's own connection may be its own.
+  Frame own = ClientFrame("10.1.0.2");
+  own.src_mac = kRealMac;
+  EXPECT_EQ(director_.Run(own).verdict, Verdict::kSent);
+  EXPECT_EQ(director_.Run(own).verdict, Verdict::kSent);
+}
+
 TEST_P(DropTest, NatToThisNodeIsDropped) {
   director_.Add({.method = KLVS_METHOD_NAT,
                  .reals = {{.address = "10.1.0.2", .flags = KLVS_REAL_VALID | KLVS_REAL_LOCAL}}});
@@ -241,9 +310,10 @@ TEST_P(DropTest, ARealServerWithoutInterfaceIsDroppedByTc) {
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_route", 1}}));
 }
 
-TEST_P(DropTest, APacketAboveTheMtuIsDropped) {
+TEST_P(DropTest, APacketAboveTheMtuThatMayBeCutIsDropped) {
   director_.Add({.reals = {{.address = "10.1.0.2"}}});
   Frame frame = ClientFrame();
+  frame.dont_fragment = false;
   frame.payload = std::string(1460, 'x');
   EXPECT_EQ(director_.Run(frame).verdict, Verdict::kSent);
   frame.payload += 'x';

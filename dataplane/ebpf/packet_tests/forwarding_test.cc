@@ -32,10 +32,12 @@ class ForwardingTest : public testing::TestWithParam<Stage> {
 INSTANTIATE_TEST_SUITE_P(Stages, ForwardingTest, testing::Values(Stage::kXdp, Stage::kTc),
                          [](const auto& info) { return ToString(info.param); });
 
-TEST_P(ForwardingTest, DirectRoutingChangesTheLinkAddressesOnly) {
+TEST_P(ForwardingTest, DirectRoutingChangesTheLinkAddressesAndCountsAHop) {
   director_.Add({.reals = {{.address = "10.1.0.2"}}});
   const Frame in = ClientFrame();
-  ExpectSent(director_.Run(in), Linked(in, kRealMac).Build());
+  Frame expected = Linked(in, kRealMac);
+  expected.ttl = 63;
+  ExpectSent(director_.Run(in), expected.Build());
 
   const klvs_conn& c = director_.Connection();
   EXPECT_EQ(c.key.src, htonl(Ip("10.1.0.1")));
@@ -66,7 +68,9 @@ TEST_P(ForwardingTest, PacketsOfAConnectionStayWithItsRealServer) {
   Frame in = ClientFrame();
   director_.Run(in);
   in.flags = kAck;
-  for (int i = 0; i < 3; ++i) ExpectSent(director_.Run(in), Linked(in, kRealMac).Build());
+  Frame expected = Linked(in, kRealMac);
+  expected.ttl = 63;
+  for (int i = 0; i < 3; ++i) ExpectSent(director_.Run(in), expected.Build());
   EXPECT_EQ(director_.Connection().real, 1u);
   EXPECT_EQ(director_.RealCounters(1).packets, 4u);
   EXPECT_EQ(director_.RealCounters(1).connections, 1u);
@@ -103,6 +107,7 @@ TEST_P(ForwardingTest, TunnelOfAPacketThatMayBeFragmentedGetsAnId) {
 TEST_P(ForwardingTest, TunnelDropsWhatDoesNotFit) {
   director_.Add({.method = KLVS_METHOD_TUNNEL, .reals = {{.address = "10.1.0.2"}}});
   Frame in = ClientFrame();
+  in.dont_fragment = false;
   in.payload = std::string(1440, 'x');  // 1480 with headers, 1500 in the tunnel
   EXPECT_EQ(director_.Run(in).verdict, Verdict::kSent);
   in.payload += 'x';

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -115,6 +116,17 @@ Bytes Frame::Build() const {
   Append(out, transport);
   out.resize(out.size() + padding);
   return out;
+}
+
+std::string IcmpError(uint8_t type, uint8_t code, uint32_t rest, const Bytes& about,
+                      size_t quoted) {
+  const size_t header = (about[14] & 15) * 4, all = about[16] << 8 | about[17];
+  Bytes out = {type, code, 0, 0};
+  Put32(out, rest);
+  const auto packet = about.begin() + 14;
+  out.insert(out.end(), packet, packet + std::min(header + quoted, all));
+  Set16(out, 2, Checksum(out.data(), out.size()));
+  return std::string(out.begin(), out.end());
 }
 
 Bytes Encapsulate(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t id) {

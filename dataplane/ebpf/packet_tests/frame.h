@@ -40,6 +40,11 @@ struct Frame {
   Bytes Build() const;
 };
 
+// The payload of an ICMP error about a packet: quotes its IP header and `quoted` bytes behind it,
+// all of it when it has fewer.
+std::string IcmpError(uint8_t type, uint8_t code, uint32_t rest, const Bytes& about,
+                      size_t quoted = 8);
+
 // The frame with an IPIP header between Ethernet and IP: `tos`, don't-fragment and lengths from
 // the inner one, ttl 64, id as given.
 Bytes Encapsulate(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t id = 0);
