@@ -1,94 +1,14 @@
 #include "node-agent/peers/message.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
-#include <array>
-#include <cstring>
-
 #include "base/status.h"
+#include "node-agent/peers/frame.h"
 
 namespace kube_lvs {
 namespace {
 
-constexpr uint32_t kMagic = 0x4b4c5653;  // "KLVS"
 constexpr uint8_t kVersion = 1;
-constexpr uint8_t kReady = 1, kStopping = 2, kTagged = 4;
-constexpr size_t kTagBytes = 32;
+constexpr uint8_t kReady = 1, kStopping = 2;
 constexpr size_t kMaxNameBytes = 253;  // of a DNS subdomain, which names of objects are
-
-using Tag = std::array<uint8_t, kTagBytes>;
-
-Tag TagOf(std::span<const uint8_t> bytes, std::string_view key) {
-  Tag tag = {};
-  unsigned int length = kTagBytes;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), bytes.data(), bytes.size(),
-       tag.data(), &length);
-  return tag;
-}
-
-class Writer {
- public:
-  void Number(uint64_t value, size_t size) {
-    for (size_t i = size; i-- > 0;) bytes_.push_back(static_cast<uint8_t>(value >> (8 * i)));
-  }
-  void Text(const std::string& text) {
-    Number(text.size(), 1);
-    bytes_.insert(bytes_.end(), text.begin(), text.end());
-  }
-  void Address(const IpAddress& ip) {
-    Number(static_cast<uint8_t>(ip.family), 1);
-    bytes_.insert(bytes_.end(), ip.bytes.begin(), ip.bytes.begin() + ip.Size());
-  }
-  std::vector<uint8_t>& bytes() { return bytes_; }
-
- private:
-  std::vector<uint8_t> bytes_;
-};
-
-// Reads past the end give zeros and make Ok() false.
-class Reader {
- public:
-  explicit Reader(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-  uint64_t Number(size_t size) {
-    uint64_t value = 0;
-    for (const uint8_t byte : Take(size)) value = value << 8 | byte;
-    return value;
-  }
-  std::string Text() {
-    const auto text = Take(Number(1));
-    return std::string(text.begin(), text.end());
-  }
-  IpAddress Address() {
-    IpAddress ip;
-    const uint64_t family = Number(1);
-    if (family != 4 && family != 6) {
-      ok_ = false;
-      return ip;
-    }
-    ip.family = static_cast<Family>(family);
-    const auto bytes = Take(ip.Size());
-    std::copy(bytes.begin(), bytes.end(), ip.bytes.begin());
-    return ip;
-  }
-  bool Ok() const { return ok_; }
-  bool AtEnd() const { return bytes_.empty(); }
-
- private:
-  std::span<const uint8_t> Take(size_t size) {
-    if (size > bytes_.size()) {
-      ok_ = false;
-      bytes_ = {};
-      return {};
-    }
-    const auto taken = bytes_.first(size);
-    bytes_ = bytes_.subspan(size);
-    return taken;
-  }
-  std::span<const uint8_t> bytes_;
-  bool ok_ = true;
-};
 
 }  // namespace
 
@@ -100,12 +20,7 @@ absl::StatusOr<std::vector<uint8_t>> EncodeHeartbeat(const Heartbeat& heartbeat,
   if (heartbeat.claims.size() > kMaxClaimsPerHeartbeat) {
     return absl::InvalidArgumentError("a heartbeat carries at most 48 claims");
   }
-  Writer out;
-  out.Number(kMagic, 4);
-  out.Number(kVersion, 1);
-  out.Number((heartbeat.ready ? kReady : 0) | (heartbeat.stopping ? kStopping : 0) |
-                 (key.empty() ? 0 : kTagged),
-             1);
+  Writer out(kVersion, (heartbeat.ready ? kReady : 0) | (heartbeat.stopping ? kStopping : 0), key);
   out.Text(heartbeat.group);
   out.Text(heartbeat.node);
   out.Number(static_cast<uint64_t>(heartbeat.epoch), 8);
@@ -115,41 +30,14 @@ absl::StatusOr<std::vector<uint8_t>> EncodeHeartbeat(const Heartbeat& heartbeat,
   out.Number(heartbeat.first_claim, 4);
   out.Number(heartbeat.claims.size(), 1);
   for (const IpAddress& vip : heartbeat.claims) out.Address(vip);
-  if (!key.empty()) {
-    const Tag tag = TagOf(out.bytes(), key);
-    out.bytes().insert(out.bytes().end(), tag.begin(), tag.end());
-  }
-  return std::move(out.bytes());
+  return std::move(out).Finish();
 }
 
 absl::StatusOr<Heartbeat> DecodeHeartbeat(std::span<const uint8_t> bytes, std::string_view key) {
-  if (bytes.size() > kMaxHeartbeatBytes) return absl::InvalidArgumentError("too long");
-  if (bytes.size() < 6) return absl::InvalidArgumentError("too short");
-  Reader head(bytes);
-  if (head.Number(4) != kMagic) return absl::InvalidArgumentError("not a heartbeat");
-  if (head.Number(1) != kVersion) return absl::InvalidArgumentError("another version");
-  const uint8_t flags = static_cast<uint8_t>(head.Number(1));
-  if ((flags & ~(kReady | kStopping | kTagged)) != 0) {
-    return absl::InvalidArgumentError("unknown flags");
-  }
-  const bool tagged = (flags & kTagged) != 0;
-  if (tagged != !key.empty()) {
-    return absl::UnauthenticatedError(tagged ? "the sender has a key, this agent has none"
-                                             : "the sender has no key");
-  }
-  if (tagged) {
-    if (bytes.size() < 6 + kTagBytes) return absl::InvalidArgumentError("too short");
-    const auto body = bytes.first(bytes.size() - kTagBytes);
-    const Tag tag = TagOf(body, key);
-    if (CRYPTO_memcmp(tag.data(), bytes.data() + body.size(), kTagBytes) != 0) {
-      return absl::UnauthenticatedError("another key");
-    }
-    bytes = body;
-  }
-  Reader in(bytes.subspan(6));
+  KUBE_LVS_ASSIGN_OR_RETURN(Reader in, Reader::Open(bytes, kVersion, kReady | kStopping, key));
   Heartbeat heartbeat;
-  heartbeat.ready = (flags & kReady) != 0;
-  heartbeat.stopping = (flags & kStopping) != 0;
+  heartbeat.ready = (in.flags() & kReady) != 0;
+  heartbeat.stopping = (in.flags() & kStopping) != 0;
   heartbeat.group = in.Text();
   heartbeat.node = in.Text();
   heartbeat.epoch = static_cast<int64_t>(in.Number(8));
@@ -160,8 +48,7 @@ absl::StatusOr<Heartbeat> DecodeHeartbeat(std::span<const uint8_t> bytes, std::s
   const uint64_t count = in.Number(1);
   if (count > kMaxClaimsPerHeartbeat) return absl::InvalidArgumentError("too many claims");
   for (uint64_t i = 0; i < count && in.Ok(); ++i) heartbeat.claims.push_back(in.Address());
-  if (!in.Ok()) return absl::InvalidArgumentError("truncated");
-  if (!in.AtEnd()) return absl::InvalidArgumentError("bytes after its end");
+  KUBE_LVS_RETURN_IF_ERROR(in.End());
   return heartbeat;
 }
 

@@ -31,7 +31,6 @@ struct Heartbeat {
   bool operator==(const Heartbeat&) const = default;
 };
 
-inline constexpr size_t kMaxHeartbeatBytes = 1400;  // one datagram on any Ethernet
 inline constexpr size_t kMaxClaimsPerHeartbeat = 48;
 
 // Big-endian, ended by HMAC-SHA256 over all before it when `key` is not empty. More claims than fit

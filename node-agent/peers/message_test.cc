@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/status.h"
+#include "node-agent/peers/frame.h"
 
 namespace kube_lvs {
 namespace {
@@ -39,7 +40,7 @@ TEST(Message, TheLargestOneFitsADatagram) {
   heartbeat.claims.assign(kMaxClaimsPerHeartbeat, *IpAddress::Parse("2001:db8::1"));
   const auto bytes = EncodeHeartbeat(heartbeat, "k");
   ASSERT_TRUE(bytes.ok());
-  EXPECT_LE(bytes->size(), kMaxHeartbeatBytes);
+  EXPECT_LE(bytes->size(), kMaxMessageBytes);
   EXPECT_TRUE(DecodeHeartbeat(*bytes, "k").ok());
   heartbeat.claims.push_back(heartbeat.claims.front());
   EXPECT_FALSE(EncodeHeartbeat(heartbeat, "k").ok());
@@ -70,7 +71,7 @@ TEST(Message, EveryShorterOrLongerOneIsRefused) {
   std::vector<uint8_t> longer = *bytes;
   longer.push_back(0);
   EXPECT_FALSE(DecodeHeartbeat(longer, "").ok());
-  longer.resize(kMaxHeartbeatBytes + 1);
+  longer.resize(kMaxMessageBytes + 1);
   EXPECT_FALSE(DecodeHeartbeat(longer, "").ok());
 }
 
