@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "dataplane/plan/diff.h"
 #include "kube/api/validate.h"
+#include "node-agent/desired/held_setups.h"
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/vips.h"
 
@@ -15,6 +16,8 @@ namespace {
 // Netlink tells of our own changes too, and of much else: at most so often a look.
 constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(5);
+// A new real server is set up in less: until then it is no problem that it is not used.
+constexpr Duration kSetupPatience = std::chrono::seconds(1);
 
 std::set<IpAddress> AnsweredVips(const State& state) {
   std::set<IpAddress> vips;
@@ -174,6 +177,7 @@ PassReport Agent::Pass() {
   linger_clock_ = std::move(lingering.clock);
   if (lingering.next_check) next_pass_ = std::min(next_pass_, *lingering.next_check);
   const LeftOut left_out = LeaveOut(actual, target, report);
+  target = HoldBack(std::move(target), actual.state, role, desired, report, begin);
 
   Stats stats;
   if (SomeoneLeaves(target, actual.state)) {
@@ -241,12 +245,14 @@ PassReport Agent::Pass() {
     }
   }
   ReportFailures(drained.desired, report);
-  report.in_sync =
+  PublishSetups(desired.setups, now_there, actual, report, begin);
+  const bool settled =
       report.snapshot->complete && left_out.services + left_out.items == 0 &&
       backoff_.failures().empty() &&
       std::ranges::none_of(report.results, [](const StepResult& r) { return !r.status.ok(); });
+  report.in_sync = settled && report.held_back.empty();
   settled_target_.reset();
-  if (report.in_sync) settled_target_ = std::move(drained.desired);
+  if (settled) settled_target_ = std::move(drained.desired);
 
   // A node whose items fail would attract traffic that it cannot handle.
   // Nor one that programs none of its group's services: a fellow director may be able to.
@@ -294,6 +300,66 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
     return !status.ok();
   });
   return {services - target.services.size(), items - target.items.size()};
+}
+
+State Agent::HoldBack(State target, const State& actual, const Role& role, const Desired& desired,
+                      PassReport& report, TimePoint now) {
+  if (setup_peers_ == nullptr) return target;
+  own_setups_ = HeldSetupsOf(desired.setups, actual.items, *facts_, [this](const NodeItem& item) {
+    const auto failure = backoff_.failures().find(item);
+    return failure == backoff_.failures().end() ? "" : Message(failure->second.why);
+  });
+  const AdmissionInput input = {OwnAddresses(*facts_), own_setups_, desired.agents,
+                                setup_peers_->Heard(), setup_peers_->Port()};
+  Admission admission = Admit(std::move(target), actual, input, admission_clock_, now);
+  admission_clock_ = std::move(admission.clock);
+  if (admission.next_check) next_pass_ = std::min(next_pass_, *admission.next_check);
+  const auto self = std::ranges::find(role.peers.members, facts_->node_name, &PeerMember::node);
+  setup_peers_->Ask(
+      self != role.peers.members.end() ? self->address : facts_->node_address.value_or(IpAddress{}),
+      admission.ask);
+  std::map<std::string, std::pair<ServiceOrigin, std::vector<HeldBack>>> late;  // by object
+  for (const HeldBack& held : admission.held_back) {
+    const TimePoint patient_until = held.since + kSetupPatience;
+    if (now < patient_until) {
+      report.held_back_lately = true;
+      next_pass_ = std::min(next_pass_, patient_until);
+      continue;
+    }
+    const auto origin = report.origins.find(held.service);
+    if (origin == report.origins.end()) continue;
+    auto& [of, all] = late[origin->second.name_space + "/" + origin->second.name];
+    of = origin->second;
+    const auto same = [&held](const HeldBack& other) {
+      return other.real.ip == held.real.ip && other.why == held.why;
+    };
+    if (std::ranges::none_of(all, same)) all.push_back(held);
+  }
+  for (const auto& [name, service] : late) {
+    const ServiceOrigin& of = service.first;
+    report.service_problems.push_back({of.name_space, of.name, of.uid, of.generation,
+                                       kRealServerNotReady, Describe(service.second)});
+  }
+  report.held_back = std::move(admission.held_back);
+  return KeepHeld(std::move(admission.desired), actual, admission.hold);
+}
+
+void Agent::PublishSetups(const NeededSetups& needed, const State& there, const Actual& actual,
+                          const PassReport& report, TimePoint now) {
+  if (setup_peers_ == nullptr) return;
+  HeldSetups held = HeldSetupsOf(needed, there.items, *facts_, [&](const NodeItem& item) {
+    const auto failure = backoff_.failures().find(item);
+    if (failure != backoff_.failures().end()) return Message(failure->second.why);
+    const absl::Status status = CanTake(AddItem{item}, backends_, actual);
+    return status.ok() ? std::string() : Message(status);
+  });
+  // Those on this node that this very pass has set up.
+  const bool news = std::ranges::any_of(held, [this](const auto& entry) {
+    const auto before = own_setups_.find(entry.first);
+    return entry.second.state.ready && before != own_setups_.end() && !before->second.state.ready;
+  });
+  if (news && !report.held_back.empty()) next_pass_ = now;
+  setup_peers_->Publish(std::move(held));
 }
 
 void Agent::ReportFailures(const State& target, PassReport& report) {

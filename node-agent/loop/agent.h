@@ -13,12 +13,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dataplane/plan/drain.h"
+#include "node-agent/desired/admission.h"
 #include "node-agent/desired/desired.h"
 #include "node-agent/facts/reader.h"
 #include "node-agent/loop/backoff.h"
 #include "node-agent/loop/machine.h"
 #include "node-agent/loop/wakeup.h"
 #include "node-agent/peers/peers.h"
+#include "node-agent/peers/setup_peers.h"
 #include "node-agent/sources/source.h"
 
 namespace kube_lvs {
@@ -37,7 +39,9 @@ struct PassReport {
   std::map<ServiceKey, ServiceOrigin> origins;
   std::vector<ServiceProblem> service_problems;
   std::map<std::string, std::string> node_problems;  // check -> message
-  std::vector<std::string> readable;                 // backends, by name
+  std::vector<HeldBack> held_back;                   // real servers that are not set up yet
+  bool held_back_lately = false;      // some of them for so short that it is no problem
+  std::vector<std::string> readable;  // backends, by name
   std::vector<StepResult> results;
   size_t drift_repaired = 0;  // steps that only put back what somebody else had changed
   Duration plan_time{}, apply_time{};
@@ -63,6 +67,8 @@ class Agent {
   // when WakeReason::kWays says so, before each pass, and every few seconds.
   void SetRefresh(std::function<absl::Status()> refresh) { refresh_ = std::move(refresh); }
   void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
+  // Without it every real server counts as set up, and nobody is told about this node.
+  void SetSetupPeers(SetupPeers& peers) { setup_peers_ = &peers; }
   void AddObserver(OnPass observer) { observers_.push_back(std::move(observer)); }
   Wakeup& wakeup() { return wakeup_; }
 
@@ -84,6 +90,11 @@ class Agent {
     size_t services = 0, items = 0;
   };
   LeftOut LeaveOut(const Actual& actual, State& target, PassReport& report);
+  // Takes out of `target` the real servers that must not get requests yet.
+  State HoldBack(State target, const State& actual, const Role& role, const Desired& desired,
+                 PassReport& report, TimePoint now);
+  void PublishSetups(const NeededSetups& needed, const State& there, const Actual& actual,
+                     const PassReport& report, TimePoint now);
   void ReportFailures(const State& target, PassReport& report);
   void LogResults(const PassReport& report);
 
@@ -97,6 +108,7 @@ class Agent {
   RenewClaims renew_claims_;
   std::function<absl::Status()> refresh_;
   TimePoint next_refresh_{};
+  SetupPeers* setup_peers_ = nullptr;
   std::vector<OnPass> observers_;
   Wakeup wakeup_;
 
@@ -108,6 +120,8 @@ class Agent {
   Backoff backoff_;
   DrainClock drain_clock_;
   LingerClock linger_clock_;
+  AdmissionClock admission_clock_;
+  HeldSetups own_setups_;                // as this pass found them
   std::optional<State> settled_target_;  // of the last pass, if it ended in sync: to tell drift
   std::map<std::string, std::string> logged_problems_;
   TimePoint next_pass_{};

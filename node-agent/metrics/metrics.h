@@ -44,6 +44,7 @@ class Metrics {
   std::map<ServiceKey, ServiceOrigin> origins_;  // guarded by mu_
   std::set<IpAddress> answers_;                  // guarded by mu_
   std::map<std::string, PeerState> states_;      // guarded by mu_
+  std::map<ServiceKey, size_t> held_back_;       // real servers, guarded by mu_
   TimePoint last_pass_;                          // guarded by mu_
 };
 
