@@ -38,9 +38,9 @@ What it works with:
 
 How it talks:
   --metrics-address ADDRESS:PORT   /metrics and /healthz; "off" for none      0.0.0.0:9474
-  --peer-port PORT                 heartbeats of directors, UDP               8849
-  --peer-key-file FILE             a secret that all directors share; without it their addresses
-                                   are all that vouches for them
+  --peer-port PORT                 between agents, UDP                        8849
+  --peer-key-file FILE             a secret that all agents share; without it directors'
+                                   addresses are all that vouches for them
   --log-level debug|info|warn|error
 )";
 

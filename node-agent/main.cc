@@ -283,6 +283,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   options.desired.auto_dataplane = flags.dataplane;
   Agent agent(*source.source, *facts, backends->All(), peers, clock, log, options);
   wakeup = &agent.wakeup();
+  agent.SetSetupPeers(peers);
   agent.SetRefresh([&backends] { return backends->Refresh(); });
   agent.SetRenewClaims(
       [&backends](std::optional<Duration> lifetime) { return backends->RenewClaims(lifetime); });

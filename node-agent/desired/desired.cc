@@ -276,6 +276,9 @@ void Computation::AddAsRealServer(const api::LvsService& service,
       }
       out_.state.items.merge(RealServerItems(real.method, vip, real.at.ip, directors,
                                              service.spec.mss_clamp, in_.facts));
+      // Requests arrive without the clamp, too.
+      out_.setups[{vip, real.method}].merge(
+          RealServerItems(real.method, vip, real.at.ip, directors, false, in_.facts));
     }
   }
 }
@@ -325,6 +328,12 @@ Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const R
   const bool no_groups = snapshot.kubernetes && !snapshot.services->empty() &&
                          (snapshot.groups->empty() || snapshot.pools->empty());
   desired.hold.all = !snapshot.complete || no_groups;
+  desired.agents = around.node_addresses;
+  for (const auto& [name, group] : *snapshot.groups) {
+    for (const api::GroupMember& member : group->status.members) {
+      if (const auto ip = IpAddress::Parse(member.address); ip.ok()) desired.agents.insert(*ip);
+    }
+  }
   return desired;
 }
 

@@ -15,6 +15,7 @@
 #include "dataplane/model/state.h"
 #include "dataplane/plan/drain.h"
 #include "kube/api/validate.h"
+#include "node-agent/desired/held_setups.h"
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/linger.h"
 #include "node-agent/desired/role.h"
@@ -53,6 +54,8 @@ struct Desired {
   Owners origins;
   DrainTimeouts drain;
   LingerTimes linger;
+  NeededSetups setups;         // of this node as a real server
+  std::set<IpAddress> agents;  // addresses of all machines that run an agent
 };
 
 // `claims`: the VIPs to answer for now, by the election.

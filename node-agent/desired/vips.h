@@ -15,6 +15,7 @@ namespace kube_lvs {
 inline constexpr char kNotPermitted[] = "NotPermitted";
 inline constexpr char kAddressConflict[] = "AddressConflict";
 inline constexpr char kPrerequisiteMissing[] = "PrerequisiteMissing";
+inline constexpr char kRealServerNotReady[] = "RealServerNotReady";
 
 struct VipsOfService {
   std::vector<IpAddress> vips;  // to program

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "dataplane/plan/diff.h"
 #include "kube/api/validate.h"
+#include "node-agent/desired/held_setups.h"
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/touched.h"
 #include "node-agent/desired/vips.h"
@@ -20,6 +21,8 @@ constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(5);
 // From so many on a look at everything costs no more.
 constexpr size_t kMostTouched = 1000;
+// A new real server is set up in less: until then it is no problem that it is not used.
+constexpr Duration kSetupPatience = std::chrono::seconds(1);
 
 std::set<IpAddress> AnsweredVips(const State& state) {
   std::set<IpAddress> vips;
@@ -27,6 +30,21 @@ std::set<IpAddress> AnsweredVips(const State& state) {
     if (const auto* answer = std::get_if<AnsweredVip>(&item)) vips.insert(answer->vip);
   }
   return vips;
+}
+
+// Whether a real server that its node must be set up for is to get its first connections.
+bool NeedsAdmission(const ServiceTable& wanted, const ServiceTable& actual) {
+  for (const auto& [key, service] : wanted) {
+    const auto there = actual.find(key);
+    for (const RealServer& real : service.reals) {
+      if (real.method == ForwardingMethod::kNat) continue;
+      if (there == actual.end()) return true;
+      const auto& reals = there->second.reals;
+      const auto same = std::ranges::find(reals, real.at, &RealServer::at);
+      if (same == reals.end() || (same->weight == 0 && real.weight != 0)) return true;
+    }
+  }
+  return false;
 }
 
 // Whether a TCP real server is about to leave: only then do connections matter.
@@ -212,6 +230,7 @@ PassReport Agent::Pass() {
   if (lingering.next_check) next_pass_ = std::min(next_pass_, *lingering.next_check);
   const bool has_rules = !target.services.empty();
   const LeftOut left_out = LeaveOut(actual, target, report);
+  target = HoldBack(std::move(target), actual.state, role, desired, report, begin);
 
   Stats stats;
   const bool look = begin >= next_look_at_replies_;
@@ -280,10 +299,12 @@ PassReport Agent::Pass() {
     }
   }
   ReportFailures(drained.desired, report);
-  report.in_sync =
+  PublishSetups(desired.setups, now_there, actual, report, begin);
+  const bool settled =
       report.snapshot->complete && left_out.services + left_out.items == 0 &&
       backoff_.failures().empty() &&
       std::ranges::none_of(report.results, [](const StepResult& r) { return !r.status.ok(); });
+  report.in_sync = settled && report.held_back.empty();
   // A node without its programs would attract traffic that it cannot handle, and so would one that
   // shall program none of its group's services: a fellow director may be able to.
   Readiness readiness;
@@ -302,7 +323,7 @@ PassReport Agent::Pass() {
     next_pass_ = begin;  // the claims may be others now
   }
   settled_.reset();
-  if (report.in_sync && !desired.hold.all) {
+  if (settled && !desired.hold.all) {
     settled_ = {.target = std::move(drained.desired),
                 .role = role,
                 .around = FindSurroundings(*report.snapshot, *facts_),
@@ -329,7 +350,7 @@ std::set<std::string> Agent::DrainingServices() const {
 }
 
 std::optional<PassReport> Agent::TouchedPass() {
-  if (!settled_.has_value()) return std::nullopt;
+  if (!settled_.has_value() || !settled_->report.in_sync) return std::nullopt;
   const TimePoint begin = clock_.Now();
   const SnapshotPtr snapshot = source_.Get();
   const Snapshot& before = *settled_->report.snapshot;
@@ -344,7 +365,7 @@ std::optional<PassReport> Agent::TouchedPass() {
   std::set<ServiceKey> keys;
   for (const auto& [key, service] : rules->services) keys.insert(key);
   const absl::StatusOr<ServiceReading> reading = ReadSome(backends_, keys);
-  if (!reading.ok()) return std::nullopt;
+  if (!reading.ok() || NeedsAdmission(rules->services, reading->services)) return std::nullopt;
 
   const State actual{.services = reading->services, .items = {}};
   Drained drained = Drain({.services = rules->services, .items = {}}, actual, reading->stats,
@@ -417,6 +438,66 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
     return !status.ok();
   });
   return {services - target.services.size(), items - target.items.size(), std::move(vips)};
+}
+
+State Agent::HoldBack(State target, const State& actual, const Role& role, const Desired& desired,
+                      PassReport& report, TimePoint now) {
+  if (setup_peers_ == nullptr) return target;
+  own_setups_ = HeldSetupsOf(desired.setups, actual.items, *facts_, [this](const NodeItem& item) {
+    const auto failure = backoff_.failures().find(item);
+    return failure == backoff_.failures().end() ? "" : Message(failure->second.why);
+  });
+  const AdmissionInput input = {OwnAddresses(*facts_), own_setups_, desired.agents,
+                                setup_peers_->Heard(), setup_peers_->Port()};
+  Admission admission = Admit(std::move(target), actual, input, admission_clock_, now);
+  admission_clock_ = std::move(admission.clock);
+  if (admission.next_check) next_pass_ = std::min(next_pass_, *admission.next_check);
+  const auto self = std::ranges::find(role.peers.members, facts_->node_name, &PeerMember::node);
+  setup_peers_->Ask(
+      self != role.peers.members.end() ? self->address : facts_->node_address.value_or(IpAddress{}),
+      admission.ask);
+  std::map<std::string, std::pair<ServiceOrigin, std::vector<HeldBack>>> late;  // by object
+  for (const HeldBack& held : admission.held_back) {
+    const TimePoint patient_until = held.since + kSetupPatience;
+    if (now < patient_until) {
+      report.held_back_lately = true;
+      next_pass_ = std::min(next_pass_, patient_until);
+      continue;
+    }
+    const auto origin = report.origins->find(held.service);
+    if (origin == report.origins->end()) continue;
+    auto& [of, all] = late[origin->second.name_space + "/" + origin->second.name];
+    of = origin->second;
+    const auto same = [&held](const HeldBack& other) {
+      return other.real.ip == held.real.ip && other.why == held.why;
+    };
+    if (std::ranges::none_of(all, same)) all.push_back(held);
+  }
+  for (const auto& [name, service] : late) {
+    const ServiceOrigin& of = service.first;
+    report.service_problems.push_back({of.name_space, of.name, of.uid, of.generation,
+                                       kRealServerNotReady, Describe(service.second)});
+  }
+  report.held_back = std::move(admission.held_back);
+  return KeepHeld(std::move(admission.desired), actual, admission.hold);
+}
+
+void Agent::PublishSetups(const NeededSetups& needed, const State& there, const Actual& actual,
+                          const PassReport& report, TimePoint now) {
+  if (setup_peers_ == nullptr) return;
+  HeldSetups held = HeldSetupsOf(needed, there.items, *facts_, [&](const NodeItem& item) {
+    const auto failure = backoff_.failures().find(item);
+    if (failure != backoff_.failures().end()) return Message(failure->second.why);
+    const absl::Status status = CanTake(AddItem{item}, backends_, actual);
+    return status.ok() ? std::string() : Message(status);
+  });
+  // Those on this node that this very pass has set up.
+  const bool news = std::ranges::any_of(held, [this](const auto& entry) {
+    const auto before = own_setups_.find(entry.first);
+    return entry.second.state.ready && before != own_setups_.end() && !before->second.state.ready;
+  });
+  if (news && !report.held_back.empty()) next_pass_ = now;
+  setup_peers_->Publish(std::move(held));
 }
 
 void Agent::ReportFailures(const State& target, PassReport& report) {

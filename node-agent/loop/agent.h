@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "dataplane/plan/drain.h"
+#include "node-agent/desired/admission.h"
 #include "node-agent/desired/desired.h"
 #include "node-agent/desired/role.h"
 #include "node-agent/facts/reader.h"
@@ -22,6 +23,7 @@
 #include "node-agent/loop/machine.h"
 #include "node-agent/loop/wakeup.h"
 #include "node-agent/peers/peers.h"
+#include "node-agent/peers/setup_peers.h"
 #include "node-agent/sources/source.h"
 
 namespace kube_lvs {
@@ -40,7 +42,9 @@ struct PassReport {
   std::shared_ptr<const Owners> origins = std::make_shared<const Owners>();  // never null
   std::vector<ServiceProblem> service_problems;
   std::map<std::string, absl::Status> node_problems;  // by check
-  std::vector<std::string> readable;                  // backends, by name
+  std::vector<HeldBack> held_back;                    // real servers that are not set up yet
+  bool held_back_lately = false;      // some of them for so short that it is no problem
+  std::vector<std::string> readable;  // backends, by name
   std::vector<StepResult> results;
   size_t drift_repaired = 0;  // steps that only put back what somebody else had changed
   Duration plan_time{}, apply_time{};
@@ -70,6 +74,8 @@ class Agent {
   void SetRunOutClaims(std::function<std::set<IpAddress>()> run_out) {
     run_out_claims_ = std::move(run_out);
   }
+  // Without it every real server counts as set up, and nobody is told about this node.
+  void SetSetupPeers(SetupPeers& peers) { setup_peers_ = &peers; }
   void AddObserver(OnPass observer) { observers_.push_back(std::move(observer)); }
   Wakeup& wakeup() { return wakeup_; }
 
@@ -98,6 +104,11 @@ class Agent {
     std::set<IpAddress> vips;  // of those services
   };
   LeftOut LeaveOut(const Actual& actual, State& target, PassReport& report);
+  // Takes out of `target` the real servers that must not get requests yet.
+  State HoldBack(State target, const State& actual, const Role& role, const Desired& desired,
+                 PassReport& report, TimePoint now);
+  void PublishSetups(const NeededSetups& needed, const State& there, const Actual& actual,
+                     const PassReport& report, TimePoint now);
   void ReportFailures(const State& target, PassReport& report);
   std::set<std::string> DrainingServices() const;
   void LogResults(const PassReport& report);
@@ -113,6 +124,7 @@ class Agent {
   std::function<absl::Status()> refresh_;
   std::function<std::set<IpAddress>()> run_out_claims_;
   TimePoint next_refresh_{};
+  SetupPeers* setup_peers_ = nullptr;
   std::vector<OnPass> observers_;
   Wakeup wakeup_;
 
@@ -127,7 +139,7 @@ class Agent {
   DrainClock drain_clock_;
   LingerClock linger_clock_;
   TimePoint next_drain_check_ = TimePoint::max();
-  // What the last pass went by, if it ended in sync: to tell drift, and what a change touches.
+  // What the last pass went by, if it left nothing to do: to tell drift, and what a change touches.
   struct Settled {
     State target;
     Role role;
@@ -137,6 +149,8 @@ class Agent {
   std::optional<Settled> settled_;
   std::optional<std::string> without_replies_;  // as of the last look, which reads all counters
   TimePoint next_look_at_replies_{};
+  AdmissionClock admission_clock_;
+  HeldSetups own_setups_;  // as this pass found them
   std::map<std::string, std::string> logged_problems_;
   TimePoint next_pass_{};
 };

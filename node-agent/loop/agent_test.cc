@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "dataplane/model/testing/fake_backend.h"
 #include "dataplane/plan/text.h"
+#include "node-agent/desired/vips.h"
 #include "node-agent/sources/objects.h"
 
 namespace kube_lvs {
@@ -64,17 +65,36 @@ class FixedPeers final : public Peers {
   bool ready = false;
 };
 
+// Real servers' agents say what the test says.
+class FixedSetupPeers final : public SetupPeers {
+ public:
+  void Publish(HeldSetups held) override { published = std::move(held); }
+  void Ask(const IpAddress& director, const std::set<SetupQuestion>& questions) override {
+    asker = director;
+    asked = questions;
+  }
+  Answers Heard() override { return heard; }
+  uint16_t Port() const override { return 8849; }
+
+  HeldSetups published;
+  IpAddress asker;
+  std::set<SetupQuestion> asked;
+  Answers heard;
+};
+
 class FixedSource final : public DesiredSource {
  public:
   SnapshotPtr Get() override {
     auto snapshot = std::make_shared<Snapshot>(SnapshotOf(objects));
     snapshot->complete = complete;
+    snapshot->nodes = std::make_shared<const ObjectMap<api::KubeNode>>(nodes);
     return snapshot;
   }
   absl::Status Run(std::stop_token, std::function<void()>) override { return absl::OkStatus(); }
 
   void Put(const api::AnyObject& object) { objects.insert_or_assign(IdOf(object), object); }
   std::map<ObjectId, api::AnyObject> objects;
+  ObjectMap<api::KubeNode> nodes;
   bool complete = true;
 };
 
@@ -114,6 +134,22 @@ class AgentTest : public testing::Test {
     peers_ = std::make_unique<FixedPeers>();
     agent_ = std::make_unique<Agent>(source_, facts_, std::vector<Backend*>{&ebpf_, &ipvs_, &host_},
                                      *peers_, clock_, log_, AgentOptions{});
+    agent_->SetSetupPeers(setup_peers_);
+  }
+  // What the agent at `real_server` answers about VIP 192.0.2.200 by DirectRouting.
+  void Answer(const std::string& real_server, const SetupState& state) {
+    setup_peers_.heard.replies[About(real_server)] = {state, clock_.Now()};
+    setup_peers_.heard.agents.insert(Ip(real_server));
+  }
+  SetupQuestion About(const std::string& real_server) {
+    return {Ip(real_server), {Ip("192.0.2.200"), ForwardingMethod::kDirectRouting}};
+  }
+  std::vector<std::string> RealServers() {
+    std::vector<std::string> ips;
+    for (const auto& [key, service] : ebpf_.state().services) {
+      for (const RealServer& real : service.reals) ips.push_back(real.at.ip.ToString());
+    }
+    return ips;
   }
   State Node() {
     State all = ebpf_.state();
@@ -136,6 +172,7 @@ class AgentTest : public testing::Test {
   FakeClock clock_;
   NoLog log_;
   std::unique_ptr<FixedPeers> peers_;
+  FixedSetupPeers setup_peers_;
   std::unique_ptr<Agent> agent_;
 };
 
@@ -360,6 +397,139 @@ TEST_F(AgentTest, ARealServerThatLeavesKeepsItsVipWhileDirectorsDrainIt) {
   source_.objects.erase(IdOf(service));
   agent_->Pass();
   EXPECT_EQ(Node(), State{});
+}
+
+using Ips = std::vector<std::string>;
+
+TEST_F(AgentTest, ANewRealServerGetsNoRequestsBeforeItsAgentSaysThatItIsReady) {
+  api::LvsService service = Service("web", "192.0.2.200", {"192.0.2.11", "192.0.2.12"});
+  service.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(service);
+  Answer("192.0.2.11", {true, ""});
+  Answer("192.0.2.12", {false, "/proc/sys is read-only"});
+  PassReport report = agent_->Pass();
+  EXPECT_EQ(RealServers(), Ips{"192.0.2.11"});
+  EXPECT_EQ(setup_peers_.asked,
+            (std::set<SetupQuestion>{About("192.0.2.11"), About("192.0.2.12")}));
+  EXPECT_EQ(setup_peers_.asker, Ip("192.0.2.1"));
+  report = agent_->Pass();
+  // For a moment that is no problem; nor is it in sync.
+  EXPECT_FALSE(report.in_sync);
+  EXPECT_TRUE(report.held_back_lately);
+  EXPECT_TRUE(report.service_problems.empty());
+  EXPECT_EQ(agent_->NextPass(), clock_.Now() + std::chrono::seconds(1));
+  clock_.Advance(std::chrono::seconds(1));
+  Answer("192.0.2.12", {false, "/proc/sys is read-only"});
+  report = agent_->Pass();
+  EXPECT_EQ(RealServers(), Ips{"192.0.2.11"});
+  EXPECT_EQ(setup_peers_.asked, std::set<SetupQuestion>{About("192.0.2.12")});
+  EXPECT_FALSE(report.held_back_lately);
+  ASSERT_EQ(report.service_problems.size(), 1u);
+  EXPECT_EQ(report.service_problems[0].reason, kRealServerNotReady);
+  EXPECT_EQ(report.service_problems[0].message,
+            "192.0.2.12 gets no requests yet: not set up for 192.0.2.200 by DirectRouting: "
+            "/proc/sys is read-only");
+  Answer("192.0.2.12", {true, ""});
+  report = agent_->Pass();
+  EXPECT_EQ(RealServers(), (Ips{"192.0.2.11", "192.0.2.12"}));
+  EXPECT_TRUE(report.in_sync);
+  EXPECT_TRUE(report.service_problems.empty());
+}
+
+TEST_F(AgentTest, ARestartedDirectorDoesNotMindSilentRealServers) {
+  api::LvsService service = Service("web", "192.0.2.200", {"192.0.2.11", "192.0.2.12"});
+  service.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(service);
+  Answer("192.0.2.11", {true, ""});
+  Answer("192.0.2.12", {true, ""});
+  agent_->Pass();
+  ASSERT_EQ(RealServers(), (Ips{"192.0.2.11", "192.0.2.12"}));
+  const size_t before = Steps();
+  setup_peers_.heard = {};
+  Restart();
+  for (int i = 0; i < 3; ++i) {
+    const PassReport report = agent_->Pass();
+    EXPECT_TRUE(report.in_sync);
+    EXPECT_TRUE(setup_peers_.asked.empty());
+    clock_.Advance(std::chrono::seconds(30));
+  }
+  EXPECT_EQ(Steps(), before);
+}
+
+TEST_F(AgentTest, AnUnknownRealServerThatIsSilentIsUsedAfterASecondAndANodeIsNot) {
+  api::LvsService service = Service("web", "192.0.2.200", {"192.0.2.11", "192.0.2.12"});
+  service.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(service);
+  api::KubeNode node;
+  node.meta.name = "r2";
+  node.internal_addresses = {"192.0.2.12"};
+  source_.nodes["r2"] = std::make_shared<const api::KubeNode>(node);
+  agent_->Pass();
+  EXPECT_EQ(RealServers(), Ips{});
+  for (int i = 0; i < 40; ++i) {
+    clock_.Advance(std::chrono::seconds(1));
+    const PassReport report = agent_->Pass();
+    EXPECT_EQ(RealServers(), Ips{"192.0.2.11"});
+    ASSERT_EQ(report.service_problems.size(), 1u);
+    EXPECT_NE(report.service_problems[0].message.find("UDP port 8849"), std::string::npos);
+  }
+}
+
+TEST_F(AgentTest, ADirectorThatIsARealServerIsUsedOnceItsOwnSetUpIsThere) {
+  api::LvsService service = Service("web", "192.0.2.200", {"192.0.2.2"});
+  service.spec.method = ForwardingMethod::kDirectRouting;
+  source_.Put(service);
+  facts_.facts.interfaces["eth0"].addresses.push_back({Ip("192.0.2.2"), 24});
+  host_.SetFault([](const std::string& call) {
+    return call.find("arp_ignore") == std::string::npos ? absl::OkStatus()
+                                                        : absl::PermissionDeniedError("read-only");
+  });
+  agent_->Pass();
+  EXPECT_EQ(RealServers(), Ips{});
+  EXPECT_TRUE(setup_peers_.asked.empty());
+  const SetupState own = setup_peers_.published.at(About("192.0.2.2").setup).state;
+  EXPECT_FALSE(own.ready);
+  EXPECT_NE(own.why_not.find("read-only"), std::string::npos);
+  host_.SetFault(nullptr);
+  clock_.Advance(std::chrono::seconds(31));
+  agent_->Pass();
+  EXPECT_TRUE(setup_peers_.published.at(About("192.0.2.2").setup).state.ready);
+  EXPECT_EQ(agent_->NextPass(), clock_.Now());
+  const PassReport report = agent_->Pass();
+  EXPECT_EQ(RealServers(), Ips{"192.0.2.2"});
+  EXPECT_TRUE(report.in_sync);
+}
+
+TEST_F(AgentTest, ARealServerSaysReadyOnlyAfterItHasReadBackItsSetUp) {
+  api::LvsService service = Service("web", "192.0.2.200", {"192.0.2.1"});
+  service.spec.method = ForwardingMethod::kTunnel;
+  source_.Put(service);
+  api::LvsDirectorGroup group;
+  group.meta.name = "default";
+  group.status.members = {{"other", "192.0.2.9"}};
+  group.spec.static_allowed_ranges = {"0.0.0.0/0"};
+  source_.Put(group);
+  const VipSetup setup = {Ip("192.0.2.200"), ForwardingMethod::kTunnel};
+  ebpf_.SetFault([](const std::string& call) {
+    return call.find("192.0.2.9") == std::string::npos ? absl::OkStatus()
+                                                       : absl::UnavailableError("no room");
+  });
+  agent_->Pass();
+  SetupState answer = StateFor(setup_peers_.published, setup, Ip("192.0.2.9"));
+  EXPECT_FALSE(answer.ready);
+  EXPECT_NE(answer.why_not.find("no room"), std::string::npos) << answer.why_not;
+  ebpf_.SetFault(nullptr);
+  clock_.Advance(std::chrono::seconds(31));
+  agent_->Pass();
+  EXPECT_TRUE(StateFor(setup_peers_.published, setup, Ip("192.0.2.9")).ready);
+  EXPECT_FALSE(StateFor(setup_peers_.published, setup, Ip("192.0.2.8")).ready);
+  // Somebody takes it away: the next answer says so.
+  host_.state().items.erase(SilentVip{Ip("192.0.2.200")});
+  host_.SetFault([](const std::string& call) {
+    return call == "read" ? absl::OkStatus() : absl::UnavailableError("busy");
+  });
+  agent_->Pass();
+  EXPECT_FALSE(StateFor(setup_peers_.published, setup, Ip("192.0.2.9")).ready);
 }
 
 TEST_F(AgentTest, WithoutProgramsOnTheUplinkItIsNotReadyAndAnswersForNothing) {

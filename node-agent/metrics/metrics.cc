@@ -150,6 +150,8 @@ void Metrics::OnPass(const PassReport& report) {
   origins_ = report.origins;
   answers_ = report.answers;
   states_ = report.peers;
+  held_back_.clear();
+  for (const HeldBack& held : report.held_back) ++held_back_[held.service];
   last_pass_ = clock_.Now();
 }
 
@@ -173,11 +175,13 @@ std::string Metrics::Text() {
   std::shared_ptr<const Owners> origins;
   std::set<IpAddress> answers;
   std::map<std::string, PeerState> states;
+  std::map<ServiceKey, size_t> held_back;
   {
     const std::lock_guard<std::mutex> lock(mu_);
     origins = origins_;
     answers = answers_;
     states = states_;
+    held_back = held_back_;
   }
 
   std::vector<MetricFamily> families = own_->registry.Collect();
@@ -229,6 +233,13 @@ std::string Metrics::Text() {
                       ? 0
                       : static_cast<double>(stats.reals.size() - kMaxRealServerSeries));
   omitted.MoveTo(families);
+  FamilyBuilder waiting("kube_lvs_real_servers_waiting",
+                        "Real servers that get no requests because they are not set up yet.",
+                        MetricType::Gauge);
+  for (const auto& [key, count] : held_back) {
+    waiting.Add(LabelsOf(key, *origins), static_cast<double>(count));
+  }
+  waiting.MoveTo(families);
   FamilyBuilder drops("kube_lvs_drops_total", "Packets dropped, by reason.", MetricType::Counter);
   for (const auto& [reason, count] : stats.drops) {
     drops.Add({{"reason", reason}}, static_cast<double>(count));
@@ -246,7 +257,7 @@ std::string Metrics::Text() {
   peers.MoveTo(families);
   if (peers_) {
     const PeerCounters c = peers_();
-    FamilyBuilder heartbeats("kube_lvs_heartbeats_total", "Messages between directors.",
+    FamilyBuilder heartbeats("kube_lvs_heartbeats_total", "Messages between agents.",
                              MetricType::Counter);
     const std::pair<const char*, uint64_t> results[] = {
         {"sent", c.sent},         {"received", c.received},

@@ -72,6 +72,19 @@ TEST_F(MetricsTest, TriedStepsAreCountedByKindAndResult) {
   Has("kube_lvs_drift_repaired_total 2");
 }
 
+TEST_F(MetricsTest, RealServersThatWaitAreCountedByService) {
+  PassReport report = EmptyReport();
+  report.origins = std::make_shared<const Owners>(Owners{{Key(), {"shop", "web", "uid", 1}}});
+  for (const char* real : {"10.0.0.1:80", "10.0.0.2:80"}) {
+    report.held_back.push_back({Key(), *Endpoint::Parse(real), "not set up", {}});
+  }
+  metrics_.OnPass(report);
+  Has("kube_lvs_real_servers_waiting{dataplane=\"eBPF\",namespace=\"shop\",port=\"80\",protocol="
+      "\"tcp\",service=\"web\",vip=\"192.0.2.1\"} 2");
+  metrics_.OnPass(EmptyReport());
+  EXPECT_EQ(metrics_.Text().find("kube_lvs_real_servers_waiting{"), std::string::npos);
+}
+
 TEST_F(MetricsTest, ABackendThatCannotBeReadIsSaidSo) {
   ebpf_.SetFault([](const std::string&) { return absl::UnavailableError("busy"); });
   Has("kube_lvs_backend_readable{backend=\"eBPF\"} 0");

@@ -1,18 +1,19 @@
 #include "node-agent/peers/link.h"
 
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <random>
+#include <utility>
 
 #include "base/status.h"
-#include "base/unique_fd.h"
+#include "node-agent/peers/frame.h"
+#include "node-agent/peers/setup_message.h"
 
 namespace kube_lvs {
 namespace {
@@ -21,37 +22,10 @@ namespace {
 constexpr int kMostDatagramsAtOnce = 256;
 constexpr int kFarewells = 3;
 
-union SocketAddress {
-  sockaddr any;
-  sockaddr_in v4;
-  sockaddr_in6 v6;
-};
-
-socklen_t Fill(SocketAddress& address, const IpAddress& ip, uint16_t port) {
-  std::memset(&address, 0, sizeof(address));
-  if (ip.IsV4()) {
-    address.v4.sin_family = AF_INET;
-    address.v4.sin_port = htons(port);
-    std::memcpy(&address.v4.sin_addr, ip.bytes.data(), 4);
-    return sizeof(address.v4);
-  }
-  address.v6.sin6_family = AF_INET6;
-  address.v6.sin6_port = htons(port);
-  std::memcpy(&address.v6.sin6_addr, ip.bytes.data(), 16);
-  return sizeof(address.v6);
-}
-
-UniqueFd OpenSocket(const IpAddress& ip, uint16_t port) {
-  UniqueFd fd(socket(ip.IsV4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.ok()) return fd;
-  if (!ip.IsV4()) {
-    const int only = 1;
-    if (setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) != 0) return {};
-  }
-  SocketAddress address;
-  const socklen_t length = Fill(address, ip, port);
-  if (bind(fd.get(), &address.any, length) != 0) return {};
-  return fd;
+// Half of the range, so that those which follow it stay in order.
+uint64_t UnguessableNonce() {
+  std::random_device random;
+  return (uint64_t{random()} << 32 | random()) >> 1;
 }
 
 }  // namespace
@@ -67,7 +41,8 @@ PeerLink::PeerLink(PeerLinkOptions options, std::unique_ptr<Prober> prober, cons
       election_(options_.node,
                 static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                           clock.Wall().time_since_epoch())
-                                          .count())) {}
+                                          .count())),
+      questions_(UnguessableNonce()) {}
 
 void PeerLink::Adopt(const std::set<IpAddress>& vips) {
   const std::lock_guard<std::mutex> lock(mu_);
@@ -96,6 +71,28 @@ std::set<IpAddress> PeerLink::Claims() {
 std::map<std::string, PeerState> PeerLink::States() {
   const std::lock_guard<std::mutex> lock(mu_);
   return active_ ? election_.Peers(clock_.Now()) : std::map<std::string, PeerState>();
+}
+
+void PeerLink::Publish(HeldSetups held) {
+  auto fresh = std::make_shared<const HeldSetups>(std::move(held));
+  const std::lock_guard<std::mutex> lock(mu_);
+  held_ = std::move(fresh);
+}
+
+void PeerLink::Ask(const IpAddress& director, const std::set<SetupQuestion>& questions) {
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    const TimePoint now = clock_.Now();
+    questions_.Ask(director, questions, now);
+    if (questions_.Next() > now) return;
+  }
+  const uint64_t one = 1;
+  if (write(wake_.get(), &one, sizeof(one)) < 0) return;  // a full counter wakes as well
+}
+
+PeerLink::Answers PeerLink::Heard() {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return {questions_.Replies(), questions_.agents()};
 }
 
 PeerCounters PeerLink::Counters() const {
@@ -137,23 +134,29 @@ absl::Status PeerLink::Loop(std::stop_token stop, const std::function<bool()>& d
   const bool on_v4 = !options_.bind.has_value() || options_.bind->IsV4();
   IpAddress any_v6;
   any_v6.family = Family::kIpv6;
-  const UniqueFd v4 =
-      on_v4 ? OpenSocket(options_.bind.value_or(IpAddress{}), options_.port) : UniqueFd();
-  if (on_v4 && !v4.ok()) {
-    return absl::UnavailableError("cannot listen on UDP port " + std::to_string(options_.port) +
-                                  " for other directors (--peer-port): " + strerror(errno));
+  v4_ = UdpSocket();  // of a run that failed
+  v6_ = UdpSocket();
+  if (on_v4) {
+    absl::StatusOr<UdpSocket> v4 =
+        UdpSocket::Open(options_.bind.value_or(IpAddress{}), options_.port);
+    if (!v4.ok()) {
+      return absl::UnavailableError("cannot listen on UDP port " + std::to_string(options_.port) +
+                                    " for other agents (--peer-port): " + Message(v4.status()));
+    }
+    v4_ = *std::move(v4);
   }
-  // A node without IPv6 is fine.
-  const UniqueFd v6 = !on_v4 || !options_.bind.has_value()
-                          ? OpenSocket(on_v4 ? any_v6 : *options_.bind, options_.port)
-                          : UniqueFd();
+  if (!on_v4 || !options_.bind.has_value()) {
+    // A node without IPv6 is fine.
+    absl::StatusOr<UdpSocket> v6 = UdpSocket::Open(on_v4 ? any_v6 : *options_.bind, options_.port);
+    if (v6.ok()) v6_ = *std::move(v6);
+  }
   const std::stop_callback on_stop(stop, [this] { Wake(); });
   TimePoint next_tick = clock_.Now();
   while (!stop.stop_requested()) {
-    SendFarewell(v4.get(), v6.get());
+    SendFarewell();
     const TimePoint now = clock_.Now();
     if (now >= next_tick) {
-      Tick(v4.get(), v6.get());
+      Tick();
       Duration interval;
       {
         const std::lock_guard<std::mutex> lock(mu_);
@@ -161,23 +164,28 @@ absl::Status PeerLink::Loop(std::stop_token stop, const std::function<bool()>& d
       }
       next_tick = std::max(next_tick + interval, now + interval / 2);
     }
+    AskAgents();
     TellIfChanged();
     if (done()) break;
-    pollfd fds[] = {{v4.get(), POLLIN, 0},
-                    {v6.get(), POLLIN, 0},
+    TimePoint next = next_tick;
+    {
+      const std::lock_guard<std::mutex> lock(mu_);
+      next = std::min(next, questions_.Next());
+    }
+    pollfd fds[] = {{v4_.fd(), POLLIN, 0},
+                    {v6_.fd(), POLLIN, 0},
                     {wake_.get(), POLLIN, 0},
                     {prober_ ? prober_->Fd(Family::kIpv4) : -1, POLLIN, 0},
                     {prober_ ? prober_->Fd(Family::kIpv6) : -1, POLLIN, 0}};
-    const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next_tick - clock_.Now());
+    const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next - clock_.Now());
     if (poll(fds, std::size(fds), static_cast<int>(std::max<int64_t>(wait.count(), 0))) < 0 &&
         errno != EINTR) {
-      return absl::UnavailableError(std::string("waiting for heartbeats: ") + strerror(errno));
+      return absl::UnavailableError(std::string("waiting for other agents: ") + strerror(errno));
     }
-    if (fds[0].revents != 0) Receive(v4.get(), Family::kIpv4);
-    if (fds[1].revents != 0) Receive(v6.get(), Family::kIpv6);
-    if (uint64_t count = 0; fds[2].revents != 0) {
-      if (read(wake_.get(), &count, sizeof(count)) < 0) continue;  // nothing there any more
-    }
+    if (fds[0].revents != 0) Receive(v4_);
+    if (fds[1].revents != 0) Receive(v6_);
+    uint64_t woken = 0;
+    if (fds[2].revents != 0 && read(wake_.get(), &woken, sizeof(woken)) < 0) continue;
     if (prober_) {
       while (const auto from = prober_->NextAnswer()) {
         const std::lock_guard<std::mutex> lock(mu_);
@@ -189,84 +197,129 @@ absl::Status PeerLink::Loop(std::stop_token stop, const std::function<bool()>& d
     const std::lock_guard<std::mutex> lock(mu_);
     election_.Stop();
   }
-  SendFarewell(v4.get(), v6.get());
-  for (int i = 0; i < kFarewells; ++i) Tick(v4.get(), v6.get());
+  SendFarewell();
+  for (int i = 0; i < kFarewells; ++i) Tick();
   return absl::OkStatus();
 }
 
-void PeerLink::Receive(int fd, Family family) {
-  std::array<uint8_t, kMaxHeartbeatBytes + 1> buffer;
+void PeerLink::Receive(UdpSocket& socket) {
+  std::array<uint8_t, kMaxMessageBytes + 1> buffer;
   for (int i = 0; i < kMostDatagramsAtOnce; ++i) {
-    SocketAddress from;
-    socklen_t length = sizeof(from);
-    const ssize_t size =
-        recvfrom(fd, buffer.data(), buffer.size(), MSG_DONTWAIT, &from.any, &length);
-    if (size < 0) {
-      if (errno == ECONNREFUSED || errno == EHOSTUNREACH) continue;  // of something we sent
-      return;
+    const auto datagram = socket.Receive(buffer);
+    if (!datagram.has_value()) return;
+    {
+      const std::lock_guard<std::mutex> lock(mu_);
+      ++counters_.received;
     }
-    IpAddress sender;
-    sender.family = family;
-    std::memcpy(sender.bytes.data(),
-                family == Family::kIpv4 ? static_cast<const void*>(&from.v4.sin_addr)
-                                        : static_cast<const void*>(&from.v6.sin6_addr),
-                sender.Size());
-    const auto heartbeat =
-        DecodeHeartbeat(std::span(buffer).first(static_cast<size_t>(size)), options_.key);
-    const std::lock_guard<std::mutex> lock(mu_);
-    ++counters_.received;
-    if (!heartbeat.ok()) {
-      ++(absl::IsUnauthenticated(heartbeat.status()) ? counters_.unauthenticated
-                                                     : counters_.garbage);
-      continue;
-    }
-    // Without a key the address is all that vouches for the sender.
-    const auto& members = election_.group().members;
-    const bool vouched =
-        !options_.key.empty() || std::any_of(members.begin(), members.end(), [&](const auto& m) {
-          return m.node == heartbeat->node && m.address == sender;
-        });
-    if (!vouched) {
-      ++counters_.strangers;
-      continue;
-    }
-    switch (election_.OnHeartbeat(*heartbeat, clock_.Now())) {
-      case Election::Verdict::kAccepted:
+    const auto bytes = std::span<const uint8_t>(buffer).first(datagram->size);
+    switch (KindOf(bytes).value_or(0)) {
+      case kSetupQueryKind:
+        OnSetupQuery(bytes, *datagram);
         break;
-      case Election::Verdict::kNotAMember:
-        ++counters_.strangers;
+      case kSetupAnswerKind:
+        OnSetupAnswer(bytes);
         break;
-      case Election::Verdict::kReplayed:
-        ++counters_.replayed;
-        break;
+      default:
+        OnHeartbeat(bytes, datagram->from);
     }
   }
 }
 
-void PeerLink::Tick(int v4, int v6) {
+void PeerLink::Refuse(const absl::Status& status) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  ++(absl::IsUnauthenticated(status) ? counters_.unauthenticated : counters_.garbage);
+}
+
+void PeerLink::OnHeartbeat(std::span<const uint8_t> bytes, const IpAddress& from) {
+  const auto heartbeat = DecodeHeartbeat(bytes, options_.key);
+  if (!heartbeat.ok()) return Refuse(heartbeat.status());
+  const std::lock_guard<std::mutex> lock(mu_);
+  // Without a key the address is all that vouches for the sender.
+  const auto& members = election_.group().members;
+  const bool vouched =
+      !options_.key.empty() || std::any_of(members.begin(), members.end(), [&](const auto& m) {
+        return m.node == heartbeat->node && m.address == from;
+      });
+  if (!vouched) {
+    ++counters_.strangers;
+    return;
+  }
+  switch (election_.OnHeartbeat(*heartbeat, clock_.Now())) {
+    case Election::Verdict::kAccepted:
+      break;
+    case Election::Verdict::kNotAMember:
+      ++counters_.strangers;
+      break;
+    case Election::Verdict::kReplayed:
+      ++counters_.replayed;
+      break;
+  }
+}
+
+void PeerLink::OnSetupQuery(std::span<const uint8_t> bytes, const UdpSocket::Datagram& datagram) {
+  const auto query = DecodeSetupQuery(bytes, options_.key);
+  if (!query.ok()) return Refuse(query.status());
+  std::shared_ptr<const HeldSetups> held;
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    held = held_;
+  }
+  SetupAnswer answer = {query->nonce, {}};
+  for (const VipSetup& setup : query->setups) {
+    answer.entries.push_back({setup, held == nullptr
+                                         ? SetupState{false, "its agent has only just started"}
+                                         : StateFor(*held, setup, query->director)});
+  }
+  const auto out = EncodeSetupAnswer(answer, options_.key);
+  if (!out.ok()) {
+    log_.Log(Level::kError, "cannot make an answer", {{"error", Message(out.status())}});
+    return;
+  }
+  SocketFor(datagram.from).Send(*out, datagram.from, datagram.from_port, datagram.to);
+  const std::lock_guard<std::mutex> lock(mu_);
+  ++counters_.sent;
+}
+
+void PeerLink::OnSetupAnswer(std::span<const uint8_t> bytes) {
+  const auto answer = DecodeSetupAnswer(bytes, options_.key);
+  if (!answer.ok()) return Refuse(answer.status());
+  const std::lock_guard<std::mutex> lock(mu_);
+  switch (questions_.OnAnswer(*answer, clock_.Now())) {
+    case SetupQuestions::Verdict::kNews:
+      news_ = true;
+      break;
+    case SetupQuestions::Verdict::kAsBefore:
+      break;
+    case SetupQuestions::Verdict::kNotAsked:
+      ++counters_.replayed;
+      break;
+  }
+}
+
+void PeerLink::Tick() {
   Election::Due due;
   {
     const std::lock_guard<std::mutex> lock(mu_);
     if (!active_) return;
     due = election_.Tick(clock_.Now());
   }
-  Send(v4, v6, due);
+  Send(due);
   if (prober_) {
     for (const PeerMember& peer : due.probe) prober_->Probe(peer.address);
   }
 }
 
-void PeerLink::SendFarewell(int v4, int v6) {
+void PeerLink::SendFarewell() {
   std::optional<Election::Due> farewell;
   {
     const std::lock_guard<std::mutex> lock(mu_);
     farewell.swap(farewell_);
   }
   if (!farewell.has_value()) return;
-  for (int i = 0; i < kFarewells; ++i) Send(v4, v6, *farewell);
+  for (int i = 0; i < kFarewells; ++i) Send(*farewell);
 }
 
-void PeerLink::Send(int v4, int v6, const Election::Due& due) {
+void PeerLink::Send(const Election::Due& due) {
   {
     const std::lock_guard<std::mutex> lock(mu_);
     counters_.sent += due.to.size();
@@ -276,15 +329,28 @@ void PeerLink::Send(int v4, int v6, const Election::Due& due) {
     log_.Log(Level::kError, "cannot make a heartbeat", {{"error", Message(bytes.status())}});
     return;
   }
-  for (const PeerMember& peer : due.to) Send(peer.address.IsV4() ? v4 : v6, peer.address, *bytes);
+  for (const PeerMember& peer : due.to) {
+    SocketFor(peer.address).Send(*bytes, peer.address, options_.port);
+  }
 }
 
-void PeerLink::Send(int fd, const IpAddress& to, const std::vector<uint8_t>& bytes) {
-  if (fd < 0) return;
-  SocketAddress address;
-  socklen_t length = Fill(address, to, options_.port);
-  // One that cannot be sent is as good as lost, which the peers' patience covers.
-  if (sendto(fd, bytes.data(), bytes.size(), MSG_DONTWAIT, &address.any, length) < 0) return;
+void PeerLink::AskAgents() {
+  std::vector<SetupQuestions::Due> due;
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    const TimePoint now = clock_.Now();
+    if (now < questions_.Next()) return;
+    due = questions_.Tick(now);
+    counters_.sent += due.size();
+  }
+  for (const auto& [to, query] : due) {
+    const auto bytes = EncodeSetupQuery(query, options_.key);
+    if (!bytes.ok()) {
+      log_.Log(Level::kError, "cannot make a query", {{"error", Message(bytes.status())}});
+      continue;
+    }
+    SocketFor(to).Send(*bytes, to, options_.port);
+  }
 }
 
 void PeerLink::TellIfChanged() {
@@ -305,9 +371,13 @@ void PeerLink::TellIfChanged() {
         "peer", {{"node", node}, {"state", ToString(state)}});
   }
   logged_ = std::move(states);
-  if (claims == told_) return;
-  log_.Log(Level::kInfo, "claims changed", {{"vips", std::to_string(claims.size())}});
-  told_ = std::move(claims);
+  const bool news = std::exchange(news_, false);
+  if (claims != told_) {
+    log_.Log(Level::kInfo, "claims changed", {{"vips", std::to_string(claims.size())}});
+    told_ = std::move(claims);
+  } else if (!news) {
+    return;
+  }
   changed_();
 }
 

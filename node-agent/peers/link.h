@@ -1,4 +1,5 @@
-// The election's wire: heartbeats over UDP, probes, and a clock that ticks. One thread.
+// The agents' wire: heartbeats of the election and questions to real servers over UDP, probes, and
+// a clock that ticks. One thread.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <stop_token>
 #include <string>
 
@@ -18,13 +20,17 @@
 #include "node-agent/peers/election.h"
 #include "node-agent/peers/peers.h"
 #include "node-agent/peers/probe.h"
+#include "node-agent/peers/setup_peers.h"
+#include "node-agent/peers/setup_questions.h"
+#include "node-agent/peers/udp.h"
 
 namespace kube_lvs {
 
 struct PeerLinkOptions {
   std::string node;
   uint16_t port = 8849;
-  std::string key;                // empty: heartbeats are believed by their sender's address
+  // Empty: heartbeats are believed by their sender's address, answers by their nonce.
+  std::string key;
   std::optional<IpAddress> bind;  // hear on this address only
 };
 
@@ -34,10 +40,10 @@ struct PeerCounters {
 };
 
 // Everything but Run is thread-safe.
-class PeerLink final : public Peers {
+class PeerLink final : public Peers, public SetupPeers {
  public:
-  // `changed` is called, in Run's thread, when Claims changed. `prober` may be null: then a silent
-  // agent is taken for a dead node.
+  // `changed` is called, in Run's thread, when Claims changed or a real server's agent said
+  // something new. `prober` may be null: then a silent agent is taken for a dead node.
   PeerLink(PeerLinkOptions options, std::unique_ptr<Prober> prober, const Clock& clock, Logger& log,
            std::function<void()> changed);
 
@@ -46,6 +52,10 @@ class PeerLink final : public Peers {
               const Readiness& readiness) override;
   std::set<IpAddress> Claims() override;
   std::map<std::string, PeerState> States() override;
+  void Publish(HeldSetups held) override;
+  void Ask(const IpAddress& director, const std::set<SetupQuestion>& questions) override;
+  Answers Heard() override;
+  uint16_t Port() const override { return options_.port; }
   PeerCounters Counters() const;
 
   // Until `stop`; then tells the peers that it stops as planned, and returns OK. kUnavailable: the
@@ -58,11 +68,16 @@ class PeerLink final : public Peers {
 
  private:
   absl::Status Loop(std::stop_token stop, const std::function<bool()>& done);
-  void Receive(int fd, Family family);
-  void Tick(int v4, int v6);
-  void SendFarewell(int v4, int v6);
-  void Send(int v4, int v6, const Election::Due& due);
-  void Send(int fd, const IpAddress& to, const std::vector<uint8_t>& bytes);
+  UdpSocket& SocketFor(const IpAddress& peer) { return peer.IsV4() ? v4_ : v6_; }
+  void Receive(UdpSocket& socket);
+  void OnHeartbeat(std::span<const uint8_t> bytes, const IpAddress& from);
+  void OnSetupQuery(std::span<const uint8_t> bytes, const UdpSocket::Datagram& datagram);
+  void OnSetupAnswer(std::span<const uint8_t> bytes);
+  void Refuse(const absl::Status& status);  // counts a message that cannot be read
+  void Tick();
+  void SendFarewell();
+  void Send(const Election::Due& due);
+  void AskAgents();
   void TellIfChanged();
   void Wake();
 
@@ -71,14 +86,17 @@ class PeerLink final : public Peers {
   const Clock& clock_;
   Logger& log_;
   const std::function<void()> changed_;
-
   const UniqueFd wake_;  // an eventfd: Run looks at once
+  UdpSocket v4_, v6_;    // only used by Run
+  bool news_ = false;    // of real servers, not told yet; only used by Run
 
   mutable std::mutex mu_;
-  Election election_;                      // guarded by mu_
-  bool active_ = false;                    // guarded by mu_: we are in a group
-  std::optional<Election::Due> farewell_;  // guarded by mu_: to the group that we left
-  PeerCounters counters_;                  // guarded by mu_
+  Election election_;                       // guarded by mu_
+  bool active_ = false;                     // guarded by mu_: we are in a group
+  std::optional<Election::Due> farewell_;   // guarded by mu_: to the group that we left
+  SetupQuestions questions_;                // guarded by mu_
+  std::shared_ptr<const HeldSetups> held_;  // guarded by mu_; null before the first Publish
+  PeerCounters counters_;                   // guarded by mu_
   std::set<IpAddress> told_;  // the claims at the last call of changed_; only used by Run
   std::map<std::string, PeerState> logged_;  // only used by Run
 };

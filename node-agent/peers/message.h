@@ -38,7 +38,6 @@ struct Heartbeat {
   bool operator==(const Heartbeat&) const = default;
 };
 
-inline constexpr size_t kMaxHeartbeatBytes = 1400;  // one datagram on any Ethernet
 inline constexpr size_t kMaxClaimsPerHeartbeat = 32;
 inline constexpr size_t kMaxUnablePerHeartbeat = 15;
 

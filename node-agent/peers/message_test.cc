@@ -5,6 +5,7 @@
 #include <random>
 
 #include "base/status.h"
+#include "node-agent/peers/frame.h"
 
 namespace kube_lvs {
 namespace {
@@ -42,7 +43,7 @@ TEST(Message, TheLargestOneFitsADatagram) {
   heartbeat.unable.vips.assign(kMaxUnablePerHeartbeat, *IpAddress::Parse("2001:db8::2"));
   const auto bytes = EncodeHeartbeat(heartbeat, "k");
   ASSERT_TRUE(bytes.ok());
-  EXPECT_LE(bytes->size(), kMaxHeartbeatBytes);
+  EXPECT_LE(bytes->size(), kMaxMessageBytes);
   EXPECT_TRUE(DecodeHeartbeat(*bytes, "k").ok());
   Heartbeat larger = heartbeat;
   larger.claims.vips.push_back(larger.claims.vips.front());
@@ -85,7 +86,7 @@ TEST(Message, EveryShorterOrLongerOneIsRefused) {
   std::vector<uint8_t> longer = *bytes;
   longer.push_back(0);
   EXPECT_FALSE(DecodeHeartbeat(longer, "").ok());
-  longer.resize(kMaxHeartbeatBytes + 1);
+  longer.resize(kMaxMessageBytes + 1);
   EXPECT_FALSE(DecodeHeartbeat(longer, "").ok());
 }
 

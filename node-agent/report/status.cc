@@ -123,7 +123,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
   for (const ServiceProblem& problem : report.service_problems) programmed.erase(problem.uid);
   status.services_programmed = static_cast<int32_t>(programmed.size());
   // Services that fail are named above; everything else up to this version is programmed.
-  const bool tried_all = report.snapshot->complete &&
+  const bool tried_all = report.snapshot->complete && !report.held_back_lately &&
                          std::ranges::none_of(report.results, [&report](const StepResult& result) {
                            if (result.status.ok()) return false;
                            const ServiceKey* key = KeyOf(result.step);
