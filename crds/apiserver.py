@@ -16,6 +16,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -52,7 +53,8 @@ class ApiServer:
         for tool in ("clusterbox", "helm"):
             if not os.access(os.path.join(bin_dir(), tool), os.X_OK):
                 raise SystemExit(f"no {tool} in {bin_dir()}: e2e/cluster/build.sh {tool}")
-        self.dir = tempfile.mkdtemp(prefix="kube-lvs-api-")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # through __exit__
+        self.dir = tempfile.mkdtemp(prefix="kube-lvs-api-", dir=os.environ.get("TEST_TMPDIR"))
         self.processes = []
         try:
             self._start()
