@@ -327,7 +327,7 @@ KLVS_ASSERT_SIZE(struct klvs_counters, 40);
 enum klvs_drop_reason {
 	KLVS_DROP_SHORT = 1,	  /* ends within a header, or before its total length */
 	KLVS_DROP_BAD_HEADER = 2, /* version, header or total length make no sense */
-	KLVS_DROP_FRAGMENT = 3,
+	KLVS_DROP_FRAGMENT = 3, /* of ICMP, or a later one whose first was not seen */
 	KLVS_DROP_ICMP = 4, /* neither an echo request nor an error about a known connection */
 	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP */
 	KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */

@@ -15,6 +15,7 @@
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/echo.h"
+#include "dataplane/ebpf/bpf/fragment.h"
 #include "dataplane/ebpf/bpf/icmp.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
@@ -26,6 +27,11 @@
 #else
 #include "dataplane/ebpf/bpf/send_tc.h"
 #endif
+
+static __always_inline int is_first_fragment(const struct packet *p)
+{
+	return p->fragment & IP_MORE_FRAGMENTS && p->kind == PACKET_WHOLE;
+}
 
 /* Forwards a client's packet of connection `c`, whose control word was `ctl`. */
 static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_conn *c, __u64 ctl,
@@ -120,20 +126,32 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 
 	if (reason == KLVS_DROP_ICMP)
 		reason = icmp_read(ctx, p);
-	if (reason)
-		return KLVS_UNTOUCHED;
-	conn_locate(&place, conn_hash(&p->key, settings), settings);
-	c = conn_find(&p->key, &place, &ctl, &handle);
-	if (!c || !(ctl & CTL_REPLY))
-		return KLVS_UNTOUCHED;
-	generation = c->peer_generation;
-	c = conn_get(c->peer);
-	if (!c)
-		return KLVS_UNTOUCHED;
-	ctl = READ_ONCE(c->ctl);
+	if (reason == KLVS_DROP_FRAGMENT) {
+		handle = fragment_find(ctx, p);
+		c = conn_get(handle);
+		if (!c)
+			return KLVS_UNTOUCHED;
+		ctl = READ_ONCE(c->ctl);
+		generation = ctl >> 32;
+	} else {
+		if (reason)
+			return KLVS_UNTOUCHED;
+		conn_locate(&place, conn_hash(&p->key, settings), settings);
+		c = conn_find(&p->key, &place, &ctl, &handle);
+		if (!c || !(ctl & CTL_REPLY))
+			return KLVS_UNTOUCHED;
+		generation = c->peer_generation;
+		handle = c->peer;
+		c = conn_get(handle);
+		if (!c)
+			return KLVS_UNTOUCHED;
+		ctl = READ_ONCE(c->ctl);
+	}
 	if (!(ctl & CTL_LIVE) || ctl & CTL_PENDING || ctl >> 32 != generation ||
 	    p->now > c->expires)
 		return KLVS_UNTOUCHED;
+	if (is_first_fragment(p))
+		fragment_learn(ctx, p, handle, generation);
 	if (!may_send_to_client(p, c))
 		return KLVS_UNTOUCHED;
 	if (p->ttl <= 1)
@@ -184,6 +202,14 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			return verdict;
 		reason = icmp_read(ctx, p);
 	}
+	if (reason == KLVS_DROP_FRAGMENT) {
+		handle = fragment_find(ctx, p);
+		c = conn_get(handle);
+		if (!c)
+			return drop(reason);
+		ctl = READ_ONCE(c->ctl);
+		goto known;
+	}
 	if (reason)
 		return drop(reason);
 	p->hash = conn_hash(&p->key, settings);
@@ -216,7 +242,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		opened = conn_open(p);
 		if (opened <= 0)
 			return drop(-opened);
-		c = conn_get(opened);
+		handle = opened;
+		c = conn_get(handle);
 		if (!c)
 			return drop(KLVS_DROP_TABLE_FULL);
 		ctl = READ_ONCE(c->ctl);
@@ -228,6 +255,9 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		}
 		count_connection(c->service, c->real);
 	}
+known:
+	if (is_first_fragment(p))
+		fragment_learn(ctx, p, handle, ctl >> 32);
 	return forward(ctx, p, c, ctl, settings);
 }
 

@@ -115,6 +115,28 @@ struct {
 	__type(value, struct klvs_counters);
 } klvs_real_counters SEC(".maps");
 
+/* What later fragments go by. Least recently used ones give way when it is full. */
+struct klvs_fragment_key {
+	__be32 src;
+	__be32 dst;
+	__be16 id;
+	__u8 protocol;
+	__u8 reserved;
+};
+
+struct klvs_fragment {
+	__u32 conn; /* handle */
+	__u32 generation;
+	__u64 until; /* jiffies */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct klvs_fragment_key);
+	__type(value, struct klvs_fragment);
+} klvs_fragments SEC(".maps");
+
 /* ICMP that the programs make up themselves: the kernel's limits, of each CPU. */
 #define KLVS_ANSWERS_PER_SECOND 1000
 #define KLVS_ANSWERS_AT_ONCE 50

@@ -8,6 +8,7 @@
 enum {
 	PACKET_WHOLE = 0,
 	PACKET_ICMP_ERROR = 1, /* no event; `key` is of the answer to what it quotes */
+	PACKET_LATER_FRAGMENT = 2, /* neither ports nor event */
 };
 
 struct packet {

@@ -13,7 +13,7 @@
 #include "dataplane/ebpf/bpf/packet.h"
 #include "dataplane/ebpf/bpf/state.h"
 
-#define IP_FRAGMENT bpf_htons(0x3fff) /* more fragments, or an offset */
+#define IP_MORE_FRAGMENTS bpf_htons(0x2000)
 #define IP_FRAGMENT_OFFSET bpf_htons(0x1fff)
 #define IP_DONT_FRAGMENT bpf_htons(0x4000)
 
@@ -56,7 +56,8 @@ static __always_inline __u32 tcp_event(const struct tcphdr *tcp)
 
 /*
  * Fills `p` from an IPv4 packet whose first ETH_HEADER + IP_HEADER bytes are readable. Returns 0,
- * or the reason for which nothing can be done with it.
+ * or the reason for which nothing can be done with it by itself. KLVS_DROP_FRAGMENT is a later
+ * fragment, or any of ICMP.
  */
 static __always_inline __u32 parse_ipv4(klvs_ctx *ctx, struct packet *p)
 {
@@ -87,7 +88,7 @@ static __always_inline __u32 parse_ipv4(klvs_ctx *ctx, struct packet *p)
 	p->l4 = ETH_HEADER + header;
 	payload = length - header;
 
-	if (ip->frag_off & IP_FRAGMENT)
+	if (ip->frag_off & IP_FRAGMENT_OFFSET)
 		return KLVS_DROP_FRAGMENT;
 	if (ip->protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp;
@@ -119,7 +120,8 @@ static __always_inline __u32 parse_ipv4(klvs_ctx *ctx, struct packet *p)
 		udp = data + ETH_HEADER + (header & 63);
 		if ((void *)(udp + 1) > end)
 			return KLVS_DROP_SHORT;
-		if (bpf_ntohs(udp->len) < UDP_HEADER || bpf_ntohs(udp->len) > payload)
+		if (bpf_ntohs(udp->len) < UDP_HEADER ||
+		    (bpf_ntohs(udp->len) > payload && !(p->fragment & IP_MORE_FRAGMENTS)))
 			return KLVS_DROP_BAD_HEADER;
 		p->key.sport = udp->source;
 		p->key.dport = udp->dest;
@@ -127,5 +129,7 @@ static __always_inline __u32 parse_ipv4(klvs_ctx *ctx, struct packet *p)
 		p->opening = 1;
 		return 0;
 	}
-	return ip->protocol == IPPROTO_ICMP ? KLVS_DROP_ICMP : KLVS_DROP_PROTOCOL;
+	if (ip->protocol != IPPROTO_ICMP)
+		return KLVS_DROP_PROTOCOL;
+	return ip->frag_off & IP_MORE_FRAGMENTS ? KLVS_DROP_FRAGMENT : KLVS_DROP_ICMP;
 }

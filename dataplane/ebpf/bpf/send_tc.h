@@ -41,8 +41,11 @@ static __always_inline int rewrite_address(klvs_ctx *ctx, const struct packet *p
 {
 	if (from == to)
 		return 0;
-	if (bpf_l4_csum_replace(ctx, check, from, to, flags | BPF_F_PSEUDO_HDR | sizeof(to)) ||
-	    bpf_l3_csum_replace(ctx, ETH_HEADER + 10, from, to, sizeof(to)) ||
+	/* The first fragment's checksum is that of the whole. */
+	if (p->kind != PACKET_LATER_FRAGMENT &&
+	    bpf_l4_csum_replace(ctx, check, from, to, flags | BPF_F_PSEUDO_HDR | sizeof(to)))
+		return -1;
+	if (bpf_l3_csum_replace(ctx, ETH_HEADER + 10, from, to, sizeof(to)) ||
 	    bpf_skb_store_bytes(ctx, ETH_HEADER + offset, &to, sizeof(to), 0))
 		return -1;
 	return 0;
@@ -51,7 +54,7 @@ static __always_inline int rewrite_address(klvs_ctx *ctx, const struct packet *p
 static __always_inline int rewrite_port(klvs_ctx *ctx, const struct packet *p, __u32 check,
 					__u64 flags, __u32 offset, __be16 from, __be16 to)
 {
-	if (from == to)
+	if (from == to || p->kind == PACKET_LATER_FRAGMENT)
 		return 0;
 	if (bpf_l4_csum_replace(ctx, check, from, to, flags | sizeof(to)) ||
 	    bpf_skb_store_bytes(ctx, p->l4 + offset, &to, sizeof(to), 0))

@@ -57,7 +57,9 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 	ports = csum_change16(addresses, p->key.sport, new->sport);
 	ports = csum_change16(ports, p->key.dport, new->dport);
 
-	if (p->key.protocol == IPPROTO_TCP) {
+	if (p->kind == PACKET_LATER_FRAGMENT) {
+		/* The first one's checksum is that of the whole. */
+	} else if (p->key.protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = data + (p->l4 & 127);
 
 		if ((void *)(tcp + 1) > end)

@@ -127,18 +127,21 @@ TEST_P(DropTest, ABadHeaderIsDropped) {
   ExpectDropped(bytes, KLVS_DROP_BAD_HEADER);
 }
 
-TEST_P(DropTest, FragmentsIcmpAndOtherProtocolsToAVipAreDropped) {
+TEST_P(DropTest, LoneFragmentsIcmpAndOtherProtocolsToAVipAreDropped) {
   director_.Add({.reals = {{.address = "10.1.0.2"}}});
   Frame frame = ClientFrame();
   frame.dont_fragment = false;
-  frame.more_fragments = true;
-  ExpectDropped(frame, KLVS_DROP_FRAGMENT);
-  frame.more_fragments = false;
   frame.fragment_offset = 185;
+  ExpectDropped(frame, KLVS_DROP_FRAGMENT);
+  frame.more_fragments = true;
   ExpectDropped(frame, KLVS_DROP_FRAGMENT);
   frame = ClientFrame();
   frame.protocol = 1;
   ExpectDropped(frame, KLVS_DROP_ICMP);
+  frame.more_fragments = true;
+  frame.payload = std::string("\x08\0\xf7\xff\0\0\0\0", 8);  // a ping, not the whole of it
+  ExpectDropped(frame, KLVS_DROP_FRAGMENT);
+  frame.more_fragments = false;
   for (const int protocol : {0, 4, 47, 50, 132, 255}) {
     frame.protocol = protocol;
     ExpectDropped(frame, KLVS_DROP_PROTOCOL);

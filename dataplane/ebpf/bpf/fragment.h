@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Fragments: the first of a packet has the ports, and leaves a note for the later ones, which have
+ * none. A later one that comes before its first finds nothing. Notes are few, and the oldest give
+ * way; none of them changes where a connection goes.
+ */
+#pragma once
+
+#include "dataplane/ebpf/bpf/conn.h"
+#include "dataplane/ebpf/bpf/icmp.h"
+
+#define FRAGMENT_SECONDS 30 /* the kernel's time to put a packet together */
+
+static __always_inline int fragment_key(klvs_ctx *ctx, const struct packet *p,
+					struct klvs_fragment_key *key)
+{
+	key->src = p->key.src;
+	key->dst = p->key.dst;
+	key->protocol = p->key.protocol;
+	return packet_load(ctx, ETH_HEADER + 4, &key->id, sizeof(key->id));
+}
+
+/* `p` is a first fragment, of connection `handle` in `generation`. */
+__noinline int fragment_learn(klvs_ctx *ctx, struct packet *p, __u32 handle, __u32 generation)
+{
+	struct klvs_settings *settings = settings_get();
+	struct klvs_fragment_key key = {};
+	struct klvs_fragment note = {.conn = handle, .generation = generation};
+
+	if (!p || !settings || fragment_key(ctx, p, &key))
+		return 0;
+	note.until = p->now + (__u64)FRAGMENT_SECONDS * settings->hz;
+	return bpf_map_update_elem(&klvs_fragments, &key, &note, BPF_ANY);
+}
+
+/* The handle of the connection of `p`, a later fragment; 0 if its first was not seen. */
+__noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
+{
+	struct klvs_fragment_key key = {};
+	struct klvs_fragment *note;
+	struct klvs_conn *c;
+	__u64 ctl;
+
+	if (!p || fragment_key(ctx, p, &key))
+		return 0;
+	note = bpf_map_lookup_elem(&klvs_fragments, &key);
+	if (!note || p->now > note->until)
+		return 0;
+	c = conn_get(note->conn);
+	if (!c)
+		return 0;
+	ctl = READ_ONCE(c->ctl);
+	if (!(ctl & CTL_LIVE) || ctl >> 32 != note->generation || p->now > c->expires)
+		return 0;
+	p->kind = PACKET_LATER_FRAGMENT;
+	return note->conn;
+}
