@@ -48,11 +48,10 @@ finish() {
     e2e/bare/down || true
     [ -z "$cluster" ] || [ -n "$context" ] || e2e/cluster/down || true
   fi
-  [ "$status" != 0 ] || rm -rf "$KUBE_LVS_LOGS"
+  end_steps "$status"
   exit "$status"
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
 
 # Each of these runs as a step, whose status is looked at: there `set -e` ends nothing, so they say `|| return` themselves.
 

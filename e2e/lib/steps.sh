@@ -6,6 +6,14 @@ KUBE_LVS_LOGS=$(mktemp -d "${TMPDIR:-/tmp}/kube-lvs-logs.XXXXXX")
 # shellcheck disable=SC2034
 BAZEL_FLAGS=(--disk_cache="$KUBE_LVS_CACHE/bazel" --noshow_progress --color=no --curses=no)
 
+# Logs are kept for who has to find out why something failed.
+end_steps() { # STATUS
+  [ "$1" != 0 ] && [ "$1" -lt 128 ] || rm -rf "$KUBE_LVS_LOGS"
+}
+trap 'end_steps $?' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 PASSED=0
 FAILED=0
 REPORT=()
@@ -13,7 +21,6 @@ STARTED=$SECONDS
 
 show_help() { # SCRIPT: its leading comment
   awk 'NR == 1 { next } /^#/ { sub(/^# ?/, ""); print; next } { exit }' "$1"
-  rm -rf "$KUBE_LVS_LOGS"
   exit 0
 }
 
@@ -45,7 +52,9 @@ step() {
 summary() {
   printf '\n%s\n' '-- summary'
   printf '%s\n' "${REPORT[@]}"
-  printf '%-54s %5d s   logs: %s\n' total $((SECONDS - STARTED)) "$KUBE_LVS_LOGS"
+  local logs=
+  [ "$FAILED" = 0 ] || logs="   logs: $KUBE_LVS_LOGS"
+  printf '%-54s %5d s%s\n' total $((SECONDS - STARTED)) "$logs"
   printf '%d passed, %d failed\n' "$PASSED" "$FAILED"
   [ "$FAILED" = 0 ] || exit 1
   exit 0
