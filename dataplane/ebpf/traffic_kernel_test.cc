@@ -166,21 +166,59 @@ class TrafficTest : public testing::TestWithParam<Case> {
     }
   }
 
-  // Tunnel: the real servers take off the outer header by our programs, too.
-  void SetUpDecapsulation() {
+  // Tunnel: the real servers take off the outer header by our programs, too, and with `clamp` have
+  // clients send what fits.
+  void SetUpDecapsulation(bool clamp = true) {
     if (Method() != ForwardingMethod::kTunnel) return;
     for (Namespace* host : {&real1_, &real2_}) {
       of_reals_.push_back(Open(*host, "real"));
       Apply(*host, of_reals_.back(),
-            {AddItem{Attachment{"eth0"}}, AddItem{TunnelPeer{Ip("10.0.0.1"), Ip(kVip)}},
-             AddItem{MssClamp{Ip(kVip), 1440}}});
+            {AddItem{Attachment{"eth0"}}, AddItem{TunnelPeer{Ip("10.0.0.1"), Ip(kVip)}}});
+      if (clamp) Apply(*host, of_reals_.back(), {AddItem{MssClamp{Ip(kVip), 1440}}});
     }
   }
 
+  // The director with one service and both real servers.
+  ServiceKey SetUpService(Protocol protocol = Protocol::kTcp) {
+    dataplane_ = Open(director_, "director");
+    const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(kVip), 80}, protocol};
+    ServiceConfig config;
+    config.scheduler = "rr";
+    config.source_nat = SourceNat();
+    std::vector<Step> steps = {AddItem{Attachment{"eth0"}}, AddService{key, config}};
+    for (const char* ip : {"10.0.0.11", "10.0.0.12"}) {
+      RealServer real;
+      real.at = {Ip(ip), RealPort()};
+      real.method = Method();
+      steps.push_back(AddReal{key, real});
+    }
+    steps.push_back(AddItem{AnsweredVip{Dataplane::kEbpf, Ip(kVip), "eth0"}});
+    Apply(director_, dataplane_, steps);
+    if (Xdp()) {
+      WaitForNeighbours();
+      // Nobody else does the work.
+      director_.Sh("tc filter del dev eth0 ingress");
+    }
+    return key;
+  }
+
+  // Drops of the director, without zeros.
+  std::map<std::string, uint64_t> Drops() {
+    const auto stats = director_.In([&] { return dataplane_.backend->ReadStats(); });
+    EXPECT_TRUE(stats.ok());
+    std::map<std::string, uint64_t> out;
+    if (!stats.ok()) return out;
+    for (const auto& [reason, count] : stats->drops) {
+      if (count != 0) out[reason] = count;
+    }
+    return out;
+  }
+
   // One connection from the client: sends `request`, returns the answer, "" when there is none.
-  std::string Ask(const std::string& request) {
+  std::string Ask(const std::string& request) { return Ask(request, client_); }
+  static std::string Ask(const std::string& request, const Namespace& from) {
     const UniqueFd connection =
-        client_.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+        from.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
     const timeval limit{.tv_sec = 3, .tv_usec = 0};
     setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
@@ -246,28 +284,13 @@ TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
   const Server one(real1_, "real1", RealPort());
   const Server two(real2_, "real2", RealPort());
   SetUpDecapsulation();
-  dataplane_ = Open(director_, "director");
-  const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(kVip), 80}, Protocol::kTcp};
-  ServiceConfig config;
-  config.scheduler = "rr";
-  config.source_nat = SourceNat();
-  std::vector<Step> steps = {AddItem{Attachment{"eth0"}}, AddService{key, config}};
-  for (const char* ip : {"10.0.0.11", "10.0.0.12"}) {
-    RealServer real;
-    real.at = {Ip(ip), RealPort()};
-    real.method = Method();
-    steps.push_back(AddReal{key, real});
-  }
-  steps.push_back(AddItem{AnsweredVip{Dataplane::kEbpf, Ip(kVip), "eth0"}});
-  Apply(director_, dataplane_, steps);
-
-  const auto reports = director_.In([&] { return dataplane_.backend->Attachments(); });
-  ASSERT_TRUE(reports.ok() && reports->size() == 1);
-  EXPECT_EQ((*reports)[0].xdp, Xdp()) << ToString((*reports)[0]);
+  const ServiceKey key = SetUpService();
   if (Xdp()) {
-    WaitForNeighbours();
-    // Nobody else does the work.
-    director_.Sh("tc filter del dev eth0 ingress");
+    EXPECT_NE(director_.In([] { return XdpProgramId("eth0"); }), 0U);
+  } else {
+    const auto reports = director_.In([&] { return dataplane_.backend->Attachments(); });
+    ASSERT_TRUE(reports.ok() && reports->size() == 1);
+    EXPECT_FALSE((*reports)[0].xdp) << ToString((*reports)[0]);
   }
 
   const std::string sees = SourceNat() ? "10.0.0.1" : "172.16.0.2";
@@ -352,6 +375,100 @@ TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {
   const ssize_t got = recv(held.get(), buffer.data(), buffer.size(), 0);
   ASSERT_GT(got, 0);
   EXPECT_EQ(std::string(buffer.data(), 5), "real1");
+}
+
+// A network of smaller MTU between the client and the VIP. Its router's "fragmentation needed" must
+// reach the real server, whose answer is too large for it.
+TEST_P(TrafficTest, ARealServerLearnsOfTheClientsSmallerMtu) {
+  const Server one(real1_, "real1", RealPort());
+  const Server two(real2_, "real2", RealPort());
+  SetUpDecapsulation();
+  Namespace far;
+  Wire(far, "eth0", client_, "eth1");
+  far.Sh(
+      "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; ip addr add 10.77.0.2/24 dev eth0; "
+      "ip route add default via 10.77.0.1 mtu 1300 advmss 1460");
+  client_.Sh(
+      "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.eth1.rp_filter=0; "
+      "ip addr add 10.77.0.1/24 dev eth1; ip link set eth1 mtu 1300");
+  director_.Sh("ip route add 10.77.0.0/24 via 172.16.0.2");
+  if (Method() != ForwardingMethod::kNat) {
+    for (Namespace* real : {&real1_, &real2_}) {
+      real->Sh("ip route add 10.77.0.0/24 via 172.16.0.2 dev eth0 onlink");
+    }
+  }
+  if (Xdp()) far.Sh("ethtool -K eth0 tx off >/dev/null");
+  SetUpService();
+  const std::string request = std::string(60000, 'x') + "\n";
+  for (int i = 0; i < 2; ++i) {
+    const std::string answer = Ask(request, far);
+    EXPECT_EQ(answer.substr(0, 4), "real");
+    EXPECT_EQ(answer.size(), request.size() + answer.find('\n') + 1) << "connection " << i;
+  }
+  EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
+}
+
+// Nobody clamps the MSS, and the client's packets do not fit the tunnel until it is told so.
+TEST_P(TrafficTest, AClientLearnsWhatFitsTheTunnel) {
+  if (Method() != ForwardingMethod::kTunnel) return;  // the others add nothing to a packet
+  const Server one(real1_, "real1", RealPort());
+  const Server two(real2_, "real2", RealPort());
+  SetUpDecapsulation(false);
+  // Packets of a bundle are made to fit; these come one by one.
+  client_.Sh("ethtool -K eth0 tso off gso off >/dev/null");
+  SetUpService();
+  const std::string request = std::string(60000, 'x') + "\n";
+  const std::string answer = Ask(request);
+  EXPECT_EQ(answer.substr(answer.find('\n') + 1), request);
+  const auto drops = Drops();
+  EXPECT_TRUE(drops.size() == 1 && drops.contains("too_big"));
+}
+
+// Datagrams in pieces, both ways.
+TEST_P(TrafficTest, ALargeDatagramAndItsAnswerPass) {
+  SetUpDecapsulation();
+  // The pieces must fit the tunnel: nobody cuts them again.
+  client_.Sh("ip route change 192.0.2.0/24 dev eth0 mtu 1400");
+  std::vector<UniqueFd> servers;
+  for (Namespace* real : {&real1_, &real2_}) {
+    servers.push_back(
+        real->In([] { return UniqueFd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); }));
+    const sockaddr_in at =
+        SocketAddress(Method() == ForwardingMethod::kNat ? "0.0.0.0" : kVip, RealPort());
+    ASSERT_EQ(bind(servers.back().get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
+  }
+  const ServiceKey key = SetUpService(Protocol::kUdp);
+  const UniqueFd client =
+      client_.In([] { return UniqueFd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
+  const timeval limit{.tv_sec = 3, .tv_usec = 0};
+  setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  const sockaddr_in to = SocketAddress(kVip, 80);
+  ASSERT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  std::array<char, 9000> buffer;
+  for (int i = 0; i < 3; ++i) {
+    const std::string question(7000 + i, static_cast<char>('a' + i));
+    ASSERT_EQ(send(client.get(), question.data(), question.size(), 0),
+              static_cast<ssize_t>(question.size()));
+    std::array<pollfd, 2> ready = {pollfd{servers[0].get(), POLLIN, 0},
+                                   pollfd{servers[1].get(), POLLIN, 0}};
+    ASSERT_EQ(poll(ready.data(), ready.size(), 3000), 1) << "datagram " << i;
+    const int server = ready[0].revents != 0 ? ready[0].fd : ready[1].fd;
+    sockaddr_in from{};
+    socklen_t size = sizeof from;
+    ssize_t got = recvfrom(server, buffer.data(), buffer.size(), 0,
+                           reinterpret_cast<sockaddr*>(&from), &size);
+    ASSERT_EQ(std::string(buffer.data(), static_cast<size_t>(got)), question);
+    ASSERT_EQ(sendto(server, buffer.data(), static_cast<size_t>(got), 0,
+                     reinterpret_cast<const sockaddr*>(&from), size),
+              got);
+    got = recv(client.get(), buffer.data(), buffer.size(), 0);
+    ASSERT_EQ(got, static_cast<ssize_t>(question.size())) << "answer " << i;
+    EXPECT_EQ(std::string(buffer.data(), static_cast<size_t>(got)), question);
+  }
+  const auto stats = director_.In([&] { return dataplane_.backend->ReadStats(); });
+  ASSERT_TRUE(stats.ok());
+  EXPECT_EQ(stats->services.at(key).connections, 1U);
+  EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, TrafficTest,
