@@ -3,6 +3,7 @@
 #include <cstdlib>
 
 #include "dataplane/ipvs/codec.h"
+#include "dataplane/ipvs/settings_codec.h"
 
 using kube_lvs::Family;
 using namespace kube_lvs::ipvs;  // NOLINT

@@ -11,6 +11,8 @@
 
 #include "base/status.h"
 #include "dataplane/ipvs/errors.h"
+#include "dataplane/ipvs/message.h"
+#include "dataplane/ipvs/statistics.h"
 
 namespace kube_lvs::ipvs {
 namespace {
@@ -133,20 +135,25 @@ bool IsHost(uint16_t family, const std::array<uint8_t, 16>& a) {
   return !multicast && !broadcast && !(a[0] == 0 && a[1] == 0 && a[2] == 0 && a[3] == 0);
 }
 
-void PutCounters(AttributeWriter& out, uint16_t narrow, uint16_t wide, const Counters& counters) {
-  size_t nest = out.Begin(narrow);
-  out.PutNumber<uint32_t>(IPVS_STATS_ATTR_CONNS, static_cast<uint32_t>(counters.connections));
-  out.PutNumber<uint32_t>(IPVS_STATS_ATTR_INPKTS, static_cast<uint32_t>(counters.packets));
-  out.PutNumber<uint32_t>(IPVS_STATS_ATTR_OUTPKTS, 0);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_INBYTES, counters.bytes);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_OUTBYTES, 0);
-  out.End(nest);
-  nest = out.Begin(wide);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_CONNS, counters.connections);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_INPKTS, counters.packets);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_OUTPKTS, 0);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_INBYTES, counters.bytes);
-  out.PutNumber<uint64_t>(IPVS_STATS_ATTR_OUTBYTES, 0);
+void PutStatistics(AttributeWriter& out, uint16_t type, bool wide, const Statistics& s) {
+  const size_t nest = out.Begin(type);
+  const auto put = [&](uint16_t attribute, uint64_t number, bool always_wide = false) {
+    if (wide || always_wide) {
+      out.PutNumber<uint64_t>(attribute, number);
+    } else {
+      out.PutNumber<uint32_t>(attribute, static_cast<uint32_t>(number));
+    }
+  };
+  put(IPVS_STATS_ATTR_CONNS, s.counters.connections);
+  put(IPVS_STATS_ATTR_INPKTS, s.counters.packets);
+  put(IPVS_STATS_ATTR_OUTPKTS, s.counters.reply_packets);
+  put(IPVS_STATS_ATTR_INBYTES, s.counters.bytes, true);
+  put(IPVS_STATS_ATTR_OUTBYTES, s.counters.reply_bytes, true);
+  put(IPVS_STATS_ATTR_CPS, s.rates.connections);
+  put(IPVS_STATS_ATTR_INPPS, s.rates.packets);
+  put(IPVS_STATS_ATTR_OUTPPS, s.rates.reply_packets);
+  put(IPVS_STATS_ATTR_INBPS, s.rates.bytes);
+  put(IPVS_STATS_ATTR_OUTBPS, s.rates.reply_bytes);
   out.End(nest);
 }
 
@@ -334,7 +341,8 @@ Bytes FakeKernel::Encode(const Key& key, const Service& service) {
   out.Put(IPVS_SVC_ATTR_FLAGS, flags);
   out.PutNumber<uint32_t>(IPVS_SVC_ATTR_TIMEOUT, service.timeout);
   out.PutNumber<uint32_t>(IPVS_SVC_ATTR_NETMASK, service.netmask);
-  PutCounters(out, IPVS_SVC_ATTR_STATS, IPVS_SVC_ATTR_STATS64, service.counters);
+  PutStatistics(out, IPVS_SVC_ATTR_STATS, false, {service.counters, {}});
+  PutStatistics(out, IPVS_SVC_ATTR_STATS64, true, {service.counters, {}});
   out.End(nest);
   return message;
 }
@@ -356,7 +364,8 @@ Bytes FakeKernel::Encode(const Real& real) {
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_INACT_CONNS, real.inactive);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_PERSIST_CONNS, 0);
   out.PutNumber<uint16_t>(IPVS_DEST_ATTR_ADDR_FAMILY, real.family);
-  PutCounters(out, IPVS_DEST_ATTR_STATS, IPVS_DEST_ATTR_STATS64, real.counters);
+  PutStatistics(out, IPVS_DEST_ATTR_STATS, false, {real.counters, {}});
+  PutStatistics(out, IPVS_DEST_ATTR_STATS64, true, {real.counters, {}});
   out.End(nest);
   return message;
 }
