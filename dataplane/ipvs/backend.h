@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -25,7 +26,11 @@ namespace kube_lvs::ipvs {
 // addition otherwise.
 //
 // Steps of one service are applied one after another; of different services, side by side in
-// batches. Of the real servers that come with their service, each is tried.
+// batches. Of the real servers that come with their service, each is tried, all in one batch.
+//
+// A kernel that knows no tunnel but IPIP takes a real server with another for one with IPIP, and
+// says nothing: the first such one is read back. Where the kernel is like that, it is removed again
+// and refused (kFailedPrecondition), as are those that follow.
 class IpvsBackend final : public Backend {
  public:
   // Borrows both.
@@ -45,8 +50,14 @@ class IpvsBackend final : public Backend {
  private:
   class Batch;
 
+  absl::StatusOr<std::vector<RealEntry>> RealsOf(const ServiceKey& key);
+  // Of a real server that was just sent.
+  absl::Status ConfirmTunnel(const ServiceKey& key, const RealServer& real);
+
   Channel& channel_;
   Journal& journal_;
+  // Whether the kernel knows other tunnels than IPIP; nullopt until it told a real server.
+  std::optional<bool> tells_tunnels_;
 };
 
 }  // namespace kube_lvs::ipvs

@@ -8,6 +8,7 @@ class Fake final : public Kernel {
  public:
   Channel& channel() override { return kernel_; }
   uint64_t changes_sent() const override { return kernel_.changes_sent(); }
+  std::string Interface() override { return "eth0"; }
 
  private:
   FakeKernel kernel_;

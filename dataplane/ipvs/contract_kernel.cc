@@ -8,6 +8,7 @@
 #include "base/unique_fd.h"
 #include "dataplane/ipvs/contract_suite.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "e2e/vm/lab.h"
 #include "gtest/gtest.h"
 
 namespace kube_lvs::ipvs {
@@ -28,6 +29,12 @@ class Real final : public Kernel {
   }
   Channel& channel() override { return channel_; }
   uint64_t changes_sent() const override { return channel_.changes_sent(); }
+  std::string Interface() override {
+    vm::Run(
+        "ip link add name d0 type dummy && ip addr add 10.44.0.1/24 dev d0 && "
+        "ip addr add fd44::1/64 dev d0 nodad && ip link set d0 up");
+    return "d0";
+  }
 
  private:
   NetlinkChannel channel_;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "dataplane/ipvs/channel.h"
 
@@ -15,6 +16,8 @@ class Kernel {
   virtual ~Kernel() = default;
   virtual Channel& channel() = 0;
   virtual uint64_t changes_sent() const = 0;
+  // The name of an interface that is up, with an MTU of 1500 and an address of each IP family.
+  virtual std::string Interface() = 0;
 };
 
 std::unique_ptr<Kernel> MakeKernel();
