@@ -287,7 +287,10 @@ class IpvsBackend::Batch {
         !backend_.tells_tunnels_.value_or(true)) {
       return NoSuchTunnel(request.real->tunnel);
     }
-    if (request.config) return EncodeService(request.command, key, *request.config);
+    if (request.config) {
+      KUBE_LVS_RETURN_IF_ERROR(backend_.check_(request.config->scheduler));
+      return EncodeService(request.command, key, *request.config);
+    }
     if (request.command == Command::kRemoveReal) return EncodeRemoveReal(key, request.real->at);
     if (request.real) return EncodeReal(request.command, key, *request.real);
     return EncodeKey(request.command, key);

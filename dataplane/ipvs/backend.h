@@ -6,11 +6,13 @@
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/journal.h"
+#include "dataplane/ipvs/schedulers.h"
 #include "dataplane/model/backend.h"
 
 namespace kube_lvs::ipvs {
@@ -34,7 +36,8 @@ namespace kube_lvs::ipvs {
 class IpvsBackend final : public Backend {
  public:
   // Borrows both.
-  IpvsBackend(Channel& channel, Journal& journal) : channel_(channel), journal_(journal) {}
+  IpvsBackend(Channel& channel, Journal& journal, SchedulerCheck check = CheckSchedulerOfThisNode)
+      : channel_(channel), journal_(journal), check_(std::move(check)) {}
 
   std::string Name() const override { return "IPVS"; }
   bool Takes(const Step& step) const override;
@@ -56,6 +59,7 @@ class IpvsBackend final : public Backend {
 
   Channel& channel_;
   Journal& journal_;
+  const SchedulerCheck check_;
   // Whether the kernel knows other tunnels than IPIP; nullopt until it told a real server.
   std::optional<bool> tells_tunnels_;
 };

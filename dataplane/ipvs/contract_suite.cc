@@ -335,7 +335,8 @@ TEST_F(ContractTest, EveryNetmaskOfPersistenceComesBack) {
   ASSERT_EQ(Add(four, config), 0);
   ASSERT_EQ(Add(six, config), 0);
   for (int length = 0; length <= 128; ++length) {
-    config.persistence = Persistence{.timeout_seconds = 31 * 24 * 3600, .prefix_length = length, .engine = ""};
+    config.persistence =
+        Persistence{.timeout_seconds = 31 * 24 * 3600, .prefix_length = length, .engine = ""};
     if (length <= 32) {
       ASSERT_EQ(Set(four, config), 0) << length;
       EXPECT_EQ(Get(four)->config, config) << length;
@@ -388,8 +389,7 @@ TEST_F(ContractTest, OnlyTunnelsLeadToTheOtherFamily) {
   ASSERT_EQ(Add(four, Config("rr")), 0);
   ASSERT_EQ(Add(six, Config("rr")), 0);
   const auto tunnel_as = [](const ServiceKey& key, const char* at, uint32_t method) {
-    const Bytes good =
-        *EncodeReal(Command::kNewReal, key, Real(at, 1, ForwardingMethod::kTunnel));
+    const Bytes good = *EncodeReal(Command::kNewReal, key, Real(at, 1, ForwardingMethod::kTunnel));
     return With(good, IPVS_DEST_ATTR_FWD_METHOD, method);
   };
   for (const uint32_t method : {IP_VS_CONN_F_MASQ, IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_LOCALNODE}) {
@@ -445,8 +445,8 @@ TEST_F(ContractTest, TimeoutsAreSetOneByOne) {
   EXPECT_EQ(Send(EncodeTimeouts(most)), 0);
   EXPECT_EQ(*ReadTimeouts(channel()), most);
   const Bytes good = *EncodeTimeouts({.tcp_seconds = 5, .tcp_fin_seconds = 5, .udp_seconds = 5});
-  for (const uint16_t timeout : {IPVS_CMD_ATTR_TIMEOUT_TCP, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN,
-                                 IPVS_CMD_ATTR_TIMEOUT_UDP}) {
+  for (const uint16_t timeout :
+       {IPVS_CMD_ATTR_TIMEOUT_TCP, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, IPVS_CMD_ATTR_TIMEOUT_UDP}) {
     EXPECT_EQ(Send(With(good, timeout, 0x7fffffff)), EINVAL);
     EXPECT_EQ(Send(With(good, timeout, 0xffffffff)), EINVAL);
   }
@@ -540,7 +540,7 @@ class BackendContractTest : public ContractTest {
     auto journal = Journal::Open(path_, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_);
+    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_, kernel_->Check());
   }
 
   void ApplyAll(const Plan& plan) {
@@ -612,14 +612,14 @@ class Arbitrary {
     const Family family = Chance(2) ? Family::kIpv4 : Family::kIpv6;
     if (Chance(4)) return Mark(1 + Up(5), family);
     const Protocol protocols[] = {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp};
-    return Key((family == Family::kIpv4 ? "192.0.2.1:" : "[2001:db8::1]:") +
-                   std::to_string(1000 + Up(3)),
-               protocols[Up(2)]);
+    return Key(
+        (family == Family::kIpv4 ? "192.0.2.1:" : "[2001:db8::1]:") + std::to_string(1000 + Up(3)),
+        protocols[Up(2)]);
   }
 
   ServiceConfig Config(const ServiceKey& key) {
-    const char* names[] = {"rr", "wrr", "lc",  "wlc", "lblc", "lblcr", "dh",
-                           "sh", "sed", "nq",  "mh",  "fo",   "ovf"};
+    const char* names[] = {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh",
+                           "sh", "sed", "nq", "mh",  "fo",   "ovf"};
     ServiceConfig out;
     out.scheduler = names[Up(12)];
     if (out.scheduler == "sh" || out.scheduler == "mh") {
@@ -628,10 +628,10 @@ class Arbitrary {
     const bool marked = std::holds_alternative<FwMark>(key.match);
     if (Chance(2)) {
       const int bits = FamilyOf(key) == Family::kIpv4 ? 32 : 128;
-      out.persistence = Persistence{
-          .timeout_seconds = 1 + Up(100000),
-          .prefix_length = 1 + static_cast<int>(Up(static_cast<uint32_t>(bits - 1))),
-          .engine = key.protocol == Protocol::kUdp && Chance(2) ? "sip" : ""};
+      out.persistence =
+          Persistence{.timeout_seconds = 1 + Up(100000),
+                      .prefix_length = 1 + static_cast<int>(Up(static_cast<uint32_t>(bits - 1))),
+                      .engine = key.protocol == Protocol::kUdp && Chance(2) ? "sip" : ""};
     } else if (marked || key.protocol == Protocol::kUdp) {
       out.one_packet = Chance(2);
     }

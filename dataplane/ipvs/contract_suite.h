@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dataplane/ipvs/channel.h"
+#include "dataplane/ipvs/schedulers.h"
 
 namespace kube_lvs::ipvs {
 
@@ -16,6 +17,8 @@ class Kernel {
   virtual ~Kernel() = default;
   virtual Channel& channel() = 0;
   virtual uint64_t changes_sent() const = 0;
+  // Of this node.
+  virtual SchedulerCheck Check() const = 0;
   // The name of an interface that is up, with an MTU of 1500 and an address of each IP family.
   virtual std::string Interface() = 0;
 };

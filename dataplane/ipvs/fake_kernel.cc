@@ -37,14 +37,15 @@ const Policy& CommandPolicy() {
 }
 
 const Policy& DaemonPolicy() {
-  static const Policy policy = {{IPVS_DAEMON_ATTR_STATE, {Rule::kExact, 4}},
-                                {IPVS_DAEMON_ATTR_MCAST_IFN, {Rule::kText, IP_VS_IFNAME_MAXLEN - 1}},
-                                {IPVS_DAEMON_ATTR_SYNC_ID, {Rule::kExact, 4}},
-                                {IPVS_DAEMON_ATTR_SYNC_MAXLEN, {Rule::kExact, 2}},
-                                {IPVS_DAEMON_ATTR_MCAST_GROUP, {Rule::kExact, 4}},
-                                {IPVS_DAEMON_ATTR_MCAST_GROUP6, {Rule::kAtLeast, 16}},
-                                {IPVS_DAEMON_ATTR_MCAST_PORT, {Rule::kExact, 2}},
-                                {IPVS_DAEMON_ATTR_MCAST_TTL, {Rule::kExact, 1}}};
+  static const Policy policy = {
+      {IPVS_DAEMON_ATTR_STATE, {Rule::kExact, 4}},
+      {IPVS_DAEMON_ATTR_MCAST_IFN, {Rule::kText, IP_VS_IFNAME_MAXLEN - 1}},
+      {IPVS_DAEMON_ATTR_SYNC_ID, {Rule::kExact, 4}},
+      {IPVS_DAEMON_ATTR_SYNC_MAXLEN, {Rule::kExact, 2}},
+      {IPVS_DAEMON_ATTR_MCAST_GROUP, {Rule::kExact, 4}},
+      {IPVS_DAEMON_ATTR_MCAST_GROUP6, {Rule::kAtLeast, 16}},
+      {IPVS_DAEMON_ATTR_MCAST_PORT, {Rule::kExact, 2}},
+      {IPVS_DAEMON_ATTR_MCAST_TTL, {Rule::kExact, 1}}};
   return policy;
 }
 
@@ -394,8 +395,8 @@ int FakeKernel::HandleService(uint8_t command, const ServiceRequest& request) {
   const auto found = services_.find(request.key);
   if (command == IPVS_CMD_NEW_SERVICE && found != services_.end()) return EEXIST;
   if (const int error = CheckScheduler(request)) return error;
-  if (request.scheduler == "mh" && found != services_.end() &&
-      found->second.scheduler != "mh" && found->second.reals.size() > kMaglevTable) {
+  if (request.scheduler == "mh" && found != services_.end() && found->second.scheduler != "mh" &&
+      found->second.reals.size() > kMaglevTable) {
     return EINVAL;
   }
   Service& service = services_[request.key];

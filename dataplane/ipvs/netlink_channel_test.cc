@@ -51,12 +51,12 @@ Bytes Acknowledgement(uint32_t sequence, int error) {
 struct Network {
   FakeKernel kernel;
   int opened = 0;
-  std::vector<size_t> sends;        // messages in each
-  std::vector<size_t> bytes;        // of each
-  std::vector<uint16_t> flags;      // of each message
-  int interrupted_dumps = 0;        // so many to come
-  int lost_answers = 0;             // so many to come: instead, nothing arrives in time
-  int overruns = 0;                 // so many sends to come whose answers are dropped
+  std::vector<size_t> sends;    // messages in each
+  std::vector<size_t> bytes;    // of each
+  std::vector<uint16_t> flags;  // of each message
+  int interrupted_dumps = 0;    // so many to come
+  int lost_answers = 0;         // so many to come: instead, nothing arrives in time
+  int overruns = 0;             // so many sends to come whose answers are dropped
   bool unsendable = false;
   std::mt19937* shuffle = nullptr;  // answers arrive in any order, some together
   std::vector<Bytes> noise;         // arrives before everything else

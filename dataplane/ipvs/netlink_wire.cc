@@ -66,8 +66,7 @@ class NetlinkWire final : public Wire {
 
   absl::Status Write(const Bytes& messages) override {
     // Which does not change what it is given, whatever its type says.
-    const int rc =
-        nl_sendto(socket_.get(), const_cast<uint8_t*>(messages.data()), messages.size());
+    const int rc = nl_sendto(socket_.get(), const_cast<uint8_t*>(messages.data()), messages.size());
     if (rc < 0) return LibraryError(rc, "sending to IPVS");
     return absl::OkStatus();
   }
