@@ -94,6 +94,7 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
   }
   if (config.persistence) return Unimplemented(key, "persistence needs dataplane IPVS");
   if (config.one_packet) return Unimplemented(key, "one-packet scheduling needs dataplane IPVS");
+  if (config.unnamed_flags != 0) return Unimplemented(key, "IPVS flags need dataplane IPVS");
   return absl::OkStatus();
 }
 
@@ -115,6 +116,10 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   }
   if (real.upper_threshold != 0 || real.lower_threshold != 0) {
     return absl::UnimplementedError(where + ": thresholds need dataplane IPVS");
+  }
+  if (real.tunnel != Tunnel{}) {
+    return absl::UnimplementedError(where + ": eBPF tunnels by IPIP only; " +
+                                    ToString(real.tunnel) + " needs dataplane IPVS");
   }
   return absl::OkStatus();
 }

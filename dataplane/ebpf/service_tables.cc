@@ -605,6 +605,7 @@ absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualServic
       out.bytes += one.bytes;
       out.connections += one.connections;
       out.reply_packets += one.reply_packets;
+      out.reply_bytes += one.reply_bytes;
     }
     return out;
   };

@@ -1,5 +1,6 @@
 #include "dataplane/ipvs/codec.h"
 
+#include <arpa/inet.h>
 #include <linux/ip_vs.h>
 #include <sys/socket.h>
 
@@ -10,11 +11,11 @@
 #include <string>
 
 #include "base/status.h"
+#include "dataplane/ipvs/statistics.h"
 
 namespace kube_lvs::ipvs {
 namespace {
 
-constexpr size_t kGenericHeader = 4;
 constexpr size_t kAddressBytes = 16;  // of union nf_inet_addr
 // ipvsadm's limit; the kernel multiplies by its tick rate in 32 bits.
 constexpr uint32_t kMaxPersistenceSeconds = 31 * 24 * 3600;
@@ -22,19 +23,29 @@ constexpr uint32_t kMaxPersistenceSeconds = 31 * 24 * 3600;
 // The same bits for sh and mh.
 constexpr uint32_t kFallbackFlag = IP_VS_SVC_F_SCHED1;
 constexpr uint32_t kSourcePortFlag = IP_VS_SVC_F_SCHED2;
+// That have a name for every scheduler, or are the kernel's own.
+constexpr uint32_t kNamedFlags =
+    IP_VS_SVC_F_PERSISTENT | IP_VS_SVC_F_HASHED | IP_VS_SVC_F_ONEPACKET;
+constexpr uint16_t kTunnelFlags = IP_VS_TUNNEL_ENCAP_FLAG_CSUM | IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM;
 
 absl::Status Invalid(const ServiceKey& key, const std::string& why) {
   return absl::InvalidArgumentError(ToString(key) + ": " + why);
 }
 
-Bytes Header(Command command) { return {static_cast<uint8_t>(command), IPVS_GENL_VERSION, 0, 0}; }
-
 uint16_t AddressFamily(Family family) { return family == Family::kIpv4 ? AF_INET : AF_INET6; }
 
-uint32_t Netmask(Family family, int prefix_length) {
-  if (family == Family::kIpv6) return static_cast<uint32_t>(prefix_length);
-  const uint32_t mask = prefix_length == 0 ? 0 : ~uint32_t{0} << (32 - prefix_length);
-  return __builtin_bswap32(mask);
+uint32_t Mask(int prefix_length) {
+  return prefix_length == 0 ? 0 : ~uint32_t{0} << (32 - prefix_length);
+}
+
+// As the kernel has it: of IPv4 a mask in network order, of IPv6 a prefix length.
+uint32_t Netmask(Family family, const std::optional<Persistence>& persistence) {
+  if (family == Family::kIpv6) {
+    return persistence ? static_cast<uint32_t>(persistence->prefix_length) : 128;
+  }
+  if (!persistence) return ~uint32_t{0};
+  if (persistence->mask_with_holes != 0) return htonl(persistence->mask_with_holes);
+  return htonl(Mask(persistence->prefix_length));
 }
 
 bool HasHash(const std::string& scheduler) { return scheduler == "sh" || scheduler == "mh"; }
@@ -57,17 +68,44 @@ void PutService(AttributeWriter& out, const ServiceKey& key) {
   out.End(service);
 }
 
+uint8_t TunnelNumber(TunnelType type) {
+  switch (type) {
+    case TunnelType::kIpip:
+      return IP_VS_CONN_F_TUNNEL_TYPE_IPIP;
+    case TunnelType::kGue:
+      return IP_VS_CONN_F_TUNNEL_TYPE_GUE;
+    case TunnelType::kGre:
+      return IP_VS_CONN_F_TUNNEL_TYPE_GRE;
+  }
+  return IP_VS_CONN_F_TUNNEL_TYPE_IPIP;
+}
+
+void PutTunnel(AttributeWriter& out, const Tunnel& tunnel) {
+  uint16_t flags = IP_VS_TUNNEL_ENCAP_FLAG_NOCSUM;
+  if (tunnel.checksum) flags |= IP_VS_TUNNEL_ENCAP_FLAG_CSUM;
+  if (tunnel.remote_checksum) flags |= IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM;
+  out.PutNumber<uint8_t>(IPVS_DEST_ATTR_TUN_TYPE, TunnelNumber(tunnel.type));
+  out.PutPort(IPVS_DEST_ATTR_TUN_PORT, tunnel.port);
+  out.PutNumber<uint16_t>(IPVS_DEST_ATTR_TUN_FLAGS, flags);
+}
+
 absl::Status Check(const ServiceKey& key, const ServiceConfig& config) {
   if (const auto* mark = std::get_if<FwMark>(&key.match); mark != nullptr && mark->mark == 0) {
     return Invalid(key, "mark 0 means no mark");
   }
   if (config.scheduler.empty() || config.scheduler.size() >= IP_VS_SCHEDNAME_MAXLEN ||
-      config.scheduler.find('\0') != std::string::npos || config.scheduler == "none") {
+      config.scheduler.find('\0') != std::string::npos) {
     return Invalid(key, "'" + config.scheduler + "' is no scheduler's name");
   }
   if (config.hash != HashFlags{} && !HasHash(config.scheduler)) {
     return Invalid(
         key, "source-port and fallback are for the schedulers sh and mh, not " + config.scheduler);
+  }
+  const uint32_t named =
+      HasHash(config.scheduler) ? kNamedFlags | kFallbackFlag | kSourcePortFlag : kNamedFlags;
+  if ((config.unnamed_flags & named) != 0) {
+    return Invalid(key, "flags " + std::to_string(config.unnamed_flags) +
+                            " have a bit that has a name of its own");
   }
   if (config.one_packet && std::holds_alternative<Endpoint>(key.match) &&
       key.protocol != Protocol::kUdp) {
@@ -79,10 +117,17 @@ absl::Status Check(const ServiceKey& key, const ServiceConfig& config) {
     return Invalid(key, "a persistence of " + std::to_string(persistence.timeout_seconds) +
                             " s is not within 1 s and 31 days");
   }
-  const int bits = FamilyOf(key) == Family::kIpv4 ? 32 : 128;
-  if (persistence.prefix_length < 1 || persistence.prefix_length > bits) {
+  const bool four = FamilyOf(key) == Family::kIpv4;
+  const int fewest = four ? 0 : 1, most = four ? 32 : 128;
+  if (persistence.prefix_length < fewest || persistence.prefix_length > most) {
     return Invalid(key, "a persistence prefix of " + std::to_string(persistence.prefix_length) +
-                            " bits is not within 1 and " + std::to_string(bits));
+                            " bits is not within " + std::to_string(fewest) + " and " +
+                            std::to_string(most));
+  }
+  if (const uint32_t mask = persistence.mask_with_holes; mask != 0) {
+    if (!four || persistence.prefix_length != 0 || mask == Mask(std::popcount(mask))) {
+      return Invalid(key, "a persistence mask is for IPv4, instead of a prefix and unlike one");
+    }
   }
   // Beyond the NUL the kernel's limit counts one more, which does not fit its own buffer.
   if (persistence.engine.size() >= IP_VS_PENAME_MAXLEN ||
@@ -104,6 +149,19 @@ absl::Status Check(const ServiceKey& key, const RealServer& real) {
   if (real.lower_threshold > real.upper_threshold) {
     return Invalid(key, name + ": lower threshold " + std::to_string(real.lower_threshold) +
                             " is above the upper one, " + std::to_string(real.upper_threshold));
+  }
+  const Tunnel& tunnel = real.tunnel;
+  if (tunnel != Tunnel{} && real.method != ForwardingMethod::kTunnel) {
+    return Invalid(key, name + ": " + ToString(tunnel) + " is for method Tunnel");
+  }
+  if ((tunnel.type == TunnelType::kGue) != (tunnel.port != 0)) {
+    return Invalid(key, name + ": a tunnel's port goes with GUE, and GUE with a port");
+  }
+  if (tunnel.checksum && tunnel.type == TunnelType::kIpip) {
+    return Invalid(key, name + ": IPIP has no checksum");
+  }
+  if (tunnel.remote_checksum && tunnel.type != TunnelType::kGue) {
+    return Invalid(key, name + ": remote checksum offload is GUE's");
   }
   if (real.at.ip.family != FamilyOf(key) && real.method != ForwardingMethod::kTunnel) {
     return Invalid(key, name + ": only Tunnel forwards to the other IP family");
@@ -127,6 +185,19 @@ uint32_t MethodNumber(ForwardingMethod method) {
   return IP_VS_CONN_F_MASQ;
 }
 
+std::optional<TunnelType> TunnelTypeOf(uint8_t number) {
+  switch (number) {
+    case IP_VS_CONN_F_TUNNEL_TYPE_IPIP:
+      return TunnelType::kIpip;
+    case IP_VS_CONN_F_TUNNEL_TYPE_GUE:
+      return TunnelType::kGue;
+    case IP_VS_CONN_F_TUNNEL_TYPE_GRE:
+      return TunnelType::kGre;
+    default:
+      return std::nullopt;
+  }
+}
+
 std::optional<ForwardingMethod> MethodOf(uint32_t number) {
   switch (number & IP_VS_CONN_F_FWD_MASK) {
     case IP_VS_CONN_F_MASQ:
@@ -138,24 +209,6 @@ std::optional<ForwardingMethod> MethodOf(uint32_t number) {
     default:
       return std::nullopt;
   }
-}
-
-// The attributes inside the first-level attribute `type`.
-absl::StatusOr<std::vector<Attribute>> Inside(ByteView message, Command command, uint16_t type) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const Command found, CommandOf(message));
-  if (found != command) {
-    return absl::InternalError("IPVS message: command " + std::to_string(int(found)) + ", not " +
-                               std::to_string(int(command)));
-  }
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto outer, ParseAttributes(message.subspan(kGenericHeader)));
-  for (const Attribute& attribute : outer) {
-    if (attribute.type == type) return ParseAttributes(attribute.value);
-  }
-  return absl::InternalError("IPVS message: attribute " + std::to_string(type) + " is missing");
-}
-
-absl::Status Missing(std::string_view name) {
-  return absl::InternalError("IPVS message: " + std::string(name) + " is missing");
 }
 
 absl::StatusOr<IpAddress> AddressOf(const Attribute& attribute, Family family) {
@@ -174,38 +227,6 @@ absl::StatusOr<Family> FamilyFrom(uint16_t number) {
   return absl::InternalError("IPVS message: address family " + std::to_string(number));
 }
 
-// `wide`: all counters have 64 bits (since 4.1); else packets and connections have 32.
-absl::StatusOr<Counters> CountersFrom(ByteView bytes, bool wide) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto attributes, ParseAttributes(bytes));
-  Counters out;
-  const auto read = [&](const Attribute& a, const char* name) -> absl::StatusOr<uint64_t> {
-    if (wide) return Number64(a, name);
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t narrow, Number32(a, name));
-    return narrow;
-  };
-  for (const Attribute& a : attributes) {
-    switch (a.type) {
-      case IPVS_STATS_ATTR_CONNS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.connections, read(a, "connection counter"));
-        break;
-      }
-      case IPVS_STATS_ATTR_INPKTS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.packets, read(a, "packet counter"));
-        break;
-      }
-      case IPVS_STATS_ATTR_OUTPKTS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.reply_packets, read(a, "reply packet counter"));
-        break;
-      }
-      case IPVS_STATS_ATTR_INBYTES: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.bytes, Number64(a, "byte counter"));
-        break;
-      }
-    }
-  }
-  return out;
-}
-
 // What DecodeService collects before it can judge.
 struct RawService {
   std::optional<uint16_t> family, protocol, port;
@@ -213,7 +234,7 @@ struct RawService {
   std::optional<Attribute> address;
   std::optional<std::string> scheduler;
   std::string engine;
-  std::optional<Counters> narrow, wide;
+  std::optional<Statistics> narrow, wide;
 };
 
 absl::Status Collect(const Attribute& a, RawService& raw) {
@@ -260,11 +281,11 @@ absl::Status Collect(const Attribute& a, RawService& raw) {
       break;
     }
     case IPVS_SVC_ATTR_STATS: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.narrow, CountersFrom(a.value, false));
+      KUBE_LVS_ASSIGN_OR_RETURN(raw.narrow, DecodeStatistics(a.value, false));
       break;
     }
     case IPVS_SVC_ATTR_STATS64: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.wide, CountersFrom(a.value, true));
+      KUBE_LVS_ASSIGN_OR_RETURN(raw.wide, DecodeStatistics(a.value, true));
       break;
     }
   }
@@ -301,17 +322,8 @@ Family FamilyOf(const ServiceKey& key) {
   return std::get<Endpoint>(key.match).ip.family;
 }
 
-absl::StatusOr<Command> CommandOf(ByteView message) {
-  if (message.size() < kGenericHeader) {
-    return absl::InternalError("IPVS message: shorter than its header");
-  }
-  return static_cast<Command>(message[0]);
-}
-
-Bytes EncodePlain(Command command) { return Header(command); }
-
 Bytes EncodeKey(Command command, const ServiceKey& key) {
-  Bytes message = Header(command);
+  Bytes message = EncodePlain(command);
   AttributeWriter out(message);
   PutService(out, key);
   return message;
@@ -320,18 +332,16 @@ Bytes EncodeKey(Command command, const ServiceKey& key) {
 absl::StatusOr<Bytes> EncodeService(Command command, const ServiceKey& key,
                                     const ServiceConfig& config) {
   KUBE_LVS_RETURN_IF_ERROR(Check(key, config));
-  uint32_t flags = 0, timeout = 0;
-  int prefix_length = FamilyOf(key) == Family::kIpv4 ? 32 : 128;
+  uint32_t flags = config.unnamed_flags, timeout = 0;
   if (config.persistence) {
     flags |= IP_VS_SVC_F_PERSISTENT;
     timeout = config.persistence->timeout_seconds;
-    prefix_length = config.persistence->prefix_length;
   }
   if (config.one_packet) flags |= IP_VS_SVC_F_ONEPACKET;
   if (config.hash.fallback) flags |= kFallbackFlag;
   if (config.hash.source_port) flags |= kSourcePortFlag;
 
-  Bytes message = Header(command);
+  Bytes message = EncodePlain(command);
   AttributeWriter out(message);
   const size_t service = out.Begin(IPVS_CMD_ATTR_SERVICE);
   PutIdentity(out, key);
@@ -343,14 +353,14 @@ absl::StatusOr<Bytes> EncodeService(Command command, const ServiceKey& key,
   const std::array<uint32_t, 2> flags_and_mask = {flags, ~uint32_t{0}};
   out.Put(IPVS_SVC_ATTR_FLAGS, std::bit_cast<std::array<uint8_t, 8>>(flags_and_mask));
   out.PutNumber<uint32_t>(IPVS_SVC_ATTR_TIMEOUT, timeout);
-  out.PutNumber<uint32_t>(IPVS_SVC_ATTR_NETMASK, Netmask(FamilyOf(key), prefix_length));
+  out.PutNumber<uint32_t>(IPVS_SVC_ATTR_NETMASK, Netmask(FamilyOf(key), config.persistence));
   out.End(service);
   return message;
 }
 
 absl::StatusOr<Bytes> EncodeReal(Command command, const ServiceKey& key, const RealServer& real) {
   KUBE_LVS_RETURN_IF_ERROR(Check(key, real));
-  Bytes message = Header(command);
+  Bytes message = EncodePlain(command);
   AttributeWriter out(message);
   PutService(out, key);
   const size_t destination = out.Begin(IPVS_CMD_ATTR_DEST);
@@ -361,12 +371,14 @@ absl::StatusOr<Bytes> EncodeReal(Command command, const ServiceKey& key, const R
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_WEIGHT, real.weight);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_U_THRESH, real.upper_threshold);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_L_THRESH, real.lower_threshold);
+  // Without them the kernel takes IPIP, also in a change.
+  if (real.tunnel != Tunnel{}) PutTunnel(out, real.tunnel);
   out.End(destination);
   return message;
 }
 
 Bytes EncodeRemoveReal(const ServiceKey& key, const Endpoint& at) {
-  Bytes message = Header(Command::kRemoveReal);
+  Bytes message = EncodePlain(Command::kRemoveReal);
   AttributeWriter out(message);
   PutService(out, key);
   const size_t destination = out.Begin(IPVS_CMD_ATTR_DEST);
@@ -390,10 +402,11 @@ absl::StatusOr<ServiceEntry> DecodeService(ByteView message) {
   if (!raw.flags) return Missing("service flags");
   if (!raw.timeout) return Missing("persistence timeout");
   if (!raw.netmask) return Missing("persistence netmask");
-  out.counters = raw.wide.value_or(raw.narrow.value_or(Counters{}));
+  const Statistics statistics = raw.wide.value_or(raw.narrow.value_or(Statistics{}));
+  out.counters = statistics.counters;
+  out.rates = statistics.rates;
 
   out.config.scheduler = *raw.scheduler;
-  if (*raw.scheduler == "none") out.foreign = true;
   uint32_t flags = *raw.flags & ~uint32_t{IP_VS_SVC_F_HASHED};
   const auto take = [&flags](uint32_t flag) {
     const bool set = (flags & flag) != 0;
@@ -407,8 +420,13 @@ absl::StatusOr<ServiceEntry> DecodeService(ByteView message) {
       if (*raw.netmask > 128) return absl::InternalError("IPVS message: netmask above 128");
       persistence.prefix_length = static_cast<int>(*raw.netmask);
     } else {
-      persistence.prefix_length = std::popcount(*raw.netmask);
-      if (Netmask(Family::kIpv4, persistence.prefix_length) != *raw.netmask) out.foreign = true;
+      const uint32_t mask = ntohl(*raw.netmask);
+      const int length = std::popcount(mask);
+      if (mask == Mask(length)) {
+        persistence.prefix_length = length;
+      } else {
+        persistence.mask_with_holes = mask;
+      }
     }
     out.config.persistence = persistence;
   } else if (!raw.engine.empty()) {
@@ -419,7 +437,7 @@ absl::StatusOr<ServiceEntry> DecodeService(ByteView message) {
     out.config.hash.fallback = take(kFallbackFlag);
     out.config.hash.source_port = take(kSourcePortFlag);
   }
-  if (flags != 0) out.foreign = true;
+  out.config.unnamed_flags = flags;
   return out;
 }
 
@@ -430,7 +448,7 @@ absl::StatusOr<RealEntry> DecodeReal(ByteView message, Family family) {
   std::optional<Attribute> address;
   std::optional<uint16_t> port;
   std::optional<uint32_t> method, weight;
-  std::optional<Counters> narrow, wide;
+  std::optional<Statistics> narrow, wide;
   for (const Attribute& a : attributes) {
     switch (a.type) {
       case IPVS_DEST_ATTR_ADDR:
@@ -475,16 +493,32 @@ absl::StatusOr<RealEntry> DecodeReal(ByteView message, Family family) {
         break;
       }
       case IPVS_DEST_ATTR_TUN_TYPE: {
-        KUBE_LVS_ASSIGN_OR_RETURN(const uint8_t tunnel, Number8(a, "tunnel type"));
-        if (tunnel != IP_VS_CONN_F_TUNNEL_TYPE_IPIP) out.foreign = true;
+        KUBE_LVS_ASSIGN_OR_RETURN(const uint8_t number, Number8(a, "tunnel type"));
+        out.tells_tunnel = true;
+        if (const auto known = TunnelTypeOf(number)) {
+          out.real.tunnel.type = *known;
+        } else {
+          out.foreign = true;
+        }
+        break;
+      }
+      case IPVS_DEST_ATTR_TUN_PORT: {
+        KUBE_LVS_ASSIGN_OR_RETURN(out.real.tunnel.port, PortOf(a, "tunnel port"));
+        break;
+      }
+      case IPVS_DEST_ATTR_TUN_FLAGS: {
+        KUBE_LVS_ASSIGN_OR_RETURN(const uint16_t flags, Number16(a, "tunnel flags"));
+        out.real.tunnel.checksum = (flags & IP_VS_TUNNEL_ENCAP_FLAG_CSUM) != 0;
+        out.real.tunnel.remote_checksum = (flags & IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM) != 0;
+        if ((flags & ~kTunnelFlags) != 0) out.foreign = true;
         break;
       }
       case IPVS_DEST_ATTR_STATS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(narrow, CountersFrom(a.value, false));
+        KUBE_LVS_ASSIGN_OR_RETURN(narrow, DecodeStatistics(a.value, false));
         break;
       }
       case IPVS_DEST_ATTR_STATS64: {
-        KUBE_LVS_ASSIGN_OR_RETURN(wide, CountersFrom(a.value, true));
+        KUBE_LVS_ASSIGN_OR_RETURN(wide, DecodeStatistics(a.value, true));
         break;
       }
     }
@@ -496,30 +530,16 @@ absl::StatusOr<RealEntry> DecodeReal(ByteView message, Family family) {
   KUBE_LVS_ASSIGN_OR_RETURN(out.real.at.ip, AddressOf(*address, family));
   out.real.at.port = *port;
   out.real.weight = *weight;
+  out.kernel_method = *method & IP_VS_CONN_F_FWD_MASK;
   if (const auto known = MethodOf(*method)) {
     out.real.method = *known;
   } else {
     out.foreign = true;
   }
-  out.counters = wide.value_or(narrow.value_or(Counters{}));
+  const Statistics statistics = wide.value_or(narrow.value_or(Statistics{}));
+  out.counters = statistics.counters;
+  out.rates = statistics.rates;
   return out;
-}
-
-absl::StatusOr<Info> DecodeInfo(ByteView message) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const Command command, CommandOf(message));
-  if (command != Command::kInfo) return Missing("info");
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto attributes,
-                            ParseAttributes(message.subspan(kGenericHeader)));
-  std::optional<uint32_t> version, size;
-  for (const Attribute& a : attributes) {
-    if (a.type == IPVS_INFO_ATTR_VERSION) {
-      KUBE_LVS_ASSIGN_OR_RETURN(version, Number32(a, "version"));
-    } else if (a.type == IPVS_INFO_ATTR_CONN_TAB_SIZE) {
-      KUBE_LVS_ASSIGN_OR_RETURN(size, Number32(a, "connection table size"));
-    }
-  }
-  if (!version || !size) return Missing("info");
-  return Info{.version = *version, .connection_table_size = *size};
 }
 
 }  // namespace kube_lvs::ipvs

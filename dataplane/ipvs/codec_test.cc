@@ -158,7 +158,7 @@ TEST(Codec, WhatTheKernelOrIpvsWouldRefuseIsRefusedByName) {
   EXPECT_EQ(why(key, [](auto& c) { c.scheduler = "sixteen-letters!"; }),
             "IPVS 192.0.2.1:80/tcp: 'sixteen-letters!' is no scheduler's name");
   EXPECT_THAT(why(key, [](auto& c) { c.scheduler = ""; }), HasSubstr("'' is no scheduler's name"));
-  EXPECT_THAT(why(key, [](auto& c) { c.scheduler = "none"; }), HasSubstr("'none' is no"));
+  EXPECT_THAT(why(key, [](auto& c) { c.unnamed_flags = 2; }), HasSubstr("a name of its own"));
   EXPECT_THAT(why(key, [](auto& c) { c.hash.fallback = true; }), HasSubstr("sh and mh, not wrr"));
   EXPECT_THAT(why(key, [](auto& c) { c.one_packet = true; }), HasSubstr("for UDP"));
   EXPECT_THAT(why(key, [](auto& c) { c.persistence.emplace().timeout_seconds = 0; }),
@@ -166,7 +166,7 @@ TEST(Codec, WhatTheKernelOrIpvsWouldRefuseIsRefusedByName) {
   EXPECT_THAT(why(key, [](auto& c) { c.persistence.emplace().timeout_seconds = 2678401; }),
               HasSubstr("a persistence of 2678401 s"));
   EXPECT_THAT(why(key, [](auto& c) { c.persistence.emplace().prefix_length = 33; }),
-              HasSubstr("33 bits is not within 1 and 32"));
+              HasSubstr("33 bits is not within 0 and 32"));
   EXPECT_THAT(why(six, [](auto& c) { c.persistence.emplace().prefix_length = 0; }),
               HasSubstr("0 bits is not within 1 and 128"));
   EXPECT_THAT(why(key, [](auto& c) { c.persistence.emplace().engine = "sixteen-letters!"; }),
@@ -188,6 +188,18 @@ TEST(Codec, WhatTheKernelOrIpvsWouldRefuseIsRefusedByName) {
               HasSubstr("lower threshold 6 is above the upper one, 5"));
   EXPECT_THAT(why_real(key, {.at = at, .method = ForwardingMethod::kDirectRouting}),
               HasSubstr("DirectRouting cannot change the port"));
+  const auto tunnel = [&](const Tunnel& t) {
+    return RealServer{
+        .at = *Endpoint::Parse("10.0.0.1:80"), .method = ForwardingMethod::kTunnel, .tunnel = t};
+  };
+  EXPECT_THAT(why_real(key, tunnel({.type = TunnelType::kGue})), HasSubstr("GUE with a port"));
+  EXPECT_THAT(why_real(key, tunnel({.type = TunnelType::kGre, .port = 1})),
+              HasSubstr("port goes with GUE"));
+  EXPECT_THAT(why_real(key, tunnel({.checksum = true})), HasSubstr("IPIP has no checksum"));
+  EXPECT_THAT(why_real(key, tunnel({.type = TunnelType::kGre, .remote_checksum = true})),
+              HasSubstr("remote checksum offload is GUE's"));
+  EXPECT_THAT(why_real(key, {.at = at, .tunnel = {.type = TunnelType::kGre}}),
+              HasSubstr("GRE is for method Tunnel"));
   EXPECT_THAT(why_real(six, {.at = at}), HasSubstr("only Tunnel forwards to the other IP family"));
 }
 
@@ -268,10 +280,12 @@ TEST(Codec, DecodesARealServer) {
   wanted.active_connections = 1;
   wanted.inactive_connections = 2;
   wanted.persistent_connections = 3;
+  wanted.tells_tunnel = true;
+  wanted.kernel_method = 3;
   EXPECT_EQ(*entry, wanted);
 }
 
-TEST(Codec, WhatTheModelCannotSayIsForeign) {
+TEST(Codec, WhatWeNeverSetIsKeptOrForeign) {
   const auto with = [](std::string_view from, std::string_view to) {
     Bytes bytes = Hex(kServiceAnswer);
     const Bytes old = Hex(from), fresh = Hex(to);
@@ -280,11 +294,12 @@ TEST(Codec, WhatTheModelCannotSayIsForeign) {
     std::copy(fresh.begin(), fresh.end(), at);
     return DecodeService(bytes);
   };
-  EXPECT_FALSE(with("0800 0900 ffffff00", "0800 0900 ffffff00")->foreign);
-  EXPECT_TRUE(with("0800 0900 ffffff00", "0800 0900 ff00ff00")->foreign);  // netmask
-  EXPECT_TRUE(with("0c00 0700 03000000", "0c00 0700 43000000")->foreign);  // unknown flag
-  EXPECT_TRUE(with("0c00 0700 03000000", "0c00 0700 0b000000")->foreign);  // sh-fallback
-  EXPECT_EQ(with("0600 0200 0600", "0600 0200 0100").status().code(),      // ICMP
+  const auto mask = with("0800 0900 ffffff00", "0800 0900 ff00ff00");
+  EXPECT_EQ(mask->config.persistence->mask_with_holes, 0xff00ff00u);
+  EXPECT_EQ(mask->config.persistence->prefix_length, 0);
+  EXPECT_EQ(with("0c00 0700 03000000", "0c00 0700 43000000")->config.unnamed_flags, 0x40u);
+  EXPECT_EQ(with("0c00 0700 03000000", "0c00 0700 0b000000")->config.unnamed_flags, 8u);
+  EXPECT_EQ(with("0600 0200 0600", "0600 0200 0100").status().code(),  // ICMP
             absl::StatusCode::kUnimplemented);
 }
 
@@ -298,7 +313,9 @@ TEST(Codec, ARealServerThatTheModelCannotSayIsForeign) {
     return DecodeReal(bytes, Family::kIpv4)->foreign;
   };
   EXPECT_FALSE(with("0500 0d00 00", "0500 0d00 00"));
-  EXPECT_TRUE(with("0500 0d00 00", "0500 0d00 01"));              // GUE
+  EXPECT_FALSE(with("0500 0d00 00", "0500 0d00 01"));             // GUE
+  EXPECT_TRUE(with("0500 0d00 00", "0500 0d00 03"));              // of a later kernel
+  EXPECT_TRUE(with("0600 0f00 0000", "0600 0f00 0400"));          // a flag of one
   EXPECT_TRUE(with("0800 0300 03000000", "0800 0300 04000000"));  // bypass
 }
 

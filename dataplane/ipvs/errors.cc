@@ -11,9 +11,19 @@ bool IsOfReal(Command command) {
          command == Command::kRemoveReal;
 }
 
+bool IsOfDaemon(Command command) {
+  return command == Command::kNewDaemon || command == Command::kRemoveDaemon ||
+         command == Command::kGetDaemon;
+}
+
 }  // namespace
 
 absl::Status StatusOf(int error, Command command) {
+  if (IsOfDaemon(command)) {
+    if (error == EEXIST) return absl::AlreadyExistsError("a sync daemon of this role runs already");
+    if (error == ESRCH) return absl::NotFoundError("no sync daemon of this role runs");
+    if (error == ENODEV) return absl::FailedPreconditionError("there is no such interface");
+  }
   switch (error) {
     case 0:
       return absl::OkStatus();
@@ -45,6 +55,7 @@ absl::Status StatusOf(int error, Command command) {
     case EAGAIN:
     case EINTR:
     case EBUSY:
+    case ENOPROTOOPT:  // the module is being unloaded
       return absl::UnavailableError(std::strerror(error));
     default:
       return absl::InternalError("IPVS: " + std::string(std::strerror(error)));
@@ -56,9 +67,28 @@ absl::Status StatusOf(int error, Command command, const ServiceConfig& config) {
   std::string message = "the kernel has no scheduler " + config.scheduler +
                         ": load or install the module ip_vs_" + config.scheduler;
   if (config.persistence && !config.persistence->engine.empty()) {
-    message += ", and for the persistence engine ip_vs_pe_" + config.persistence->engine;
+    const std::string& engine = config.persistence->engine;
+    message = "the kernel has no scheduler " + config.scheduler + " or no persistence engine " +
+              engine + ": load or install the modules ip_vs_" + config.scheduler +
+              " and ip_vs_pe_" + engine;
   }
   return absl::FailedPreconditionError(message);
+}
+
+absl::Status StatusOf(int error, const SyncDaemon& daemon) {
+  switch (error) {
+    case ENODEV:
+      return absl::FailedPreconditionError("there is no interface " + daemon.interface);
+    case EADDRNOTAVAIL:
+      return absl::FailedPreconditionError("interface " + daemon.interface +
+                                           " has no address of the group's IP family, or is down");
+    case EINVAL:
+      return absl::InvalidArgumentError(
+          "the kernel refuses the daemon: connections to real servers of the other IP family "
+          "cannot be copied; if there are none, it has no IPv6");
+    default:
+      return StatusOf(error, Command::kNewDaemon);
+  }
 }
 
 }  // namespace kube_lvs::ipvs

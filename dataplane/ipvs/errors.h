@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "dataplane/ipvs/codec.h"
+#include "dataplane/model/ipvs_settings.h"
 
 namespace kube_lvs::ipvs {
 
@@ -13,11 +14,14 @@ namespace kube_lvs::ipvs {
 //   kFailedPrecondition  the node lacks something, which the message names with the mend
 //   kInvalidArgument     the kernel refuses these values
 //   kPermissionDenied, kUnavailable, kInternal as everywhere
-// EEXIST is kAlreadyExists for a service, kAborted for a real server: whoever owns the service owns
-// its real servers.
+// EEXIST is kAlreadyExists for a service and for a daemon, kAborted for a real server: whoever owns
+// the service owns its real servers.
 absl::Status StatusOf(int error, Command command);
 
 // The same for a service's addition or change, where ENOENT means its scheduler or engine.
 absl::Status StatusOf(int error, Command command, const ServiceConfig& config);
+
+// The same for a daemon's start.
+absl::Status StatusOf(int error, const SyncDaemon& daemon);
 
 }  // namespace kube_lvs::ipvs

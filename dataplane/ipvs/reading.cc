@@ -29,4 +29,24 @@ absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const Service
   return out;
 }
 
+absl::StatusOr<Info> ReadInfo(Channel& channel) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Bytes message, channel.Ask(EncodePlain(Command::kGetInfo)));
+  return DecodeInfo(message);
+}
+
+absl::StatusOr<IpvsTimeouts> ReadTimeouts(Channel& channel) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Bytes message, channel.Ask(EncodePlain(Command::kGetConfig)));
+  return DecodeTimeouts(message);
+}
+
+absl::StatusOr<std::vector<SyncDaemon>> ReadDaemons(Channel& channel) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodePlain(Command::kGetDaemon)));
+  std::vector<SyncDaemon> out;
+  for (const Bytes& message : messages) {
+    KUBE_LVS_ASSIGN_OR_RETURN(SyncDaemon daemon, DecodeDaemon(message));
+    out.push_back(std::move(daemon));
+  }
+  return out;
+}
+
 }  // namespace kube_lvs::ipvs

@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/codec.h"
+#include "dataplane/ipvs/settings_codec.h"
 
 namespace kube_lvs::ipvs {
 
@@ -14,5 +15,10 @@ absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel);
 
 // The real servers of one service, in the kernel's order; none if there is no such service.
 absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const ServiceKey& key);
+
+absl::StatusOr<Info> ReadInfo(Channel& channel);
+absl::StatusOr<IpvsTimeouts> ReadTimeouts(Channel& channel);
+// Those that run: none, one or two.
+absl::StatusOr<std::vector<SyncDaemon>> ReadDaemons(Channel& channel);
 
 }  // namespace kube_lvs::ipvs

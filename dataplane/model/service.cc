@@ -1,8 +1,18 @@
 #include "dataplane/model/service.h"
 
 #include <algorithm>
+#include <cstdio>
 
 namespace kube_lvs {
+namespace {
+
+std::string Hex(uint32_t number) {
+  char text[16];
+  std::snprintf(text, sizeof text, "0x%x", number);
+  return text;
+}
+
+}  // namespace
 
 void SortCanonically(std::vector<RealServer>& reals) {
   std::ranges::sort(reals, {}, &RealServer::at);
@@ -36,6 +46,26 @@ std::string ToString(ForwardingMethod method) {
   return "method " + std::to_string(static_cast<int>(method));
 }
 
+std::string ToString(TunnelType type) {
+  switch (type) {
+    case TunnelType::kIpip:
+      return "IPIP";
+    case TunnelType::kGue:
+      return "GUE";
+    case TunnelType::kGre:
+      return "GRE";
+  }
+  return "tunnel " + std::to_string(static_cast<int>(type));
+}
+
+std::string ToString(const Tunnel& tunnel) {
+  std::string out = ToString(tunnel.type);
+  if (tunnel.port != 0) out += " port " + std::to_string(tunnel.port);
+  if (tunnel.checksum) out += " checksum";
+  if (tunnel.remote_checksum) out += " remote-checksum";
+  return out;
+}
+
 std::string ToString(const ServiceKey& key) {
   std::string out = ToString(key.dataplane) + " ";
   if (const auto* mark = std::get_if<FwMark>(&key.match)) {
@@ -51,17 +81,21 @@ std::string ToString(const ServiceConfig& config) {
   if (config.hash.fallback) out += " fallback";
   if (config.persistence) {
     out += " persistent " + std::to_string(config.persistence->timeout_seconds) + "s/" +
-           std::to_string(config.persistence->prefix_length);
+           (config.persistence->mask_with_holes != 0
+                ? IpAddress::FromV4(config.persistence->mask_with_holes).ToString()
+                : std::to_string(config.persistence->prefix_length));
     if (!config.persistence->engine.empty()) out += " " + config.persistence->engine;
   }
   if (config.one_packet) out += " one-packet";
   if (config.source_nat) out += " source-nat";
+  if (config.unnamed_flags != 0) out += " flags " + Hex(config.unnamed_flags);
   return out;
 }
 
 std::string ToString(const RealServer& real) {
   std::string out =
       real.at.ToString() + " " + ToString(real.method) + " weight " + std::to_string(real.weight);
+  if (real.tunnel != Tunnel{}) out += " by " + ToString(real.tunnel);
   if (real.upper_threshold != 0) out += " upper " + std::to_string(real.upper_threshold);
   if (real.lower_threshold != 0) out += " lower " + std::to_string(real.lower_threshold);
   return out;

@@ -18,6 +18,7 @@ namespace kube_lvs {
 enum class Dataplane : uint8_t { kIpvs, kEbpf };
 enum class Protocol : uint8_t { kTcp = 6, kUdp = 17, kSctp = 132 };
 enum class ForwardingMethod : uint8_t { kNat, kDirectRouting, kTunnel };
+enum class TunnelType : uint8_t { kIpip, kGue, kGre };
 
 // A service found by the packet's mark instead of by address and port (IPVS only).
 struct FwMark {
@@ -40,6 +41,9 @@ struct Persistence {
   uint32_t timeout_seconds = 360;
   int prefix_length = 32;  // of client addresses that stick together
   std::string engine;      // "" is the source address, "sip" the kernel's SIP engine
+  // IPVS, IPv4: a netmask that is no prefix, as a number (0xff00ff00 is 255.0.255.0). If it is not
+  // 0 it is the mask, and prefix_length is 0.
+  uint32_t mask_with_holes = 0;
   bool operator==(const Persistence&) const = default;
 };
 
@@ -52,14 +56,27 @@ struct HashFlags {
 
 // Settings of a virtual service.
 struct ServiceConfig {
-  std::string scheduler = "wrr";  // the kernel's name
+  std::string scheduler = "wrr";  // the kernel's name; "none" is a service that schedules nothing
   HashFlags hash;
   std::optional<Persistence> persistence;
   bool one_packet = false;
   // NAT only: also replace the client's address by the director's (DIP), for real servers that do
   // not route replies back through the director.
   bool source_nat = false;
+  // IPVS: bits of the kernel's service flags without a name above, as ipvsadm's flag-1 to flag-3
+  // (8, 16, 32) for a scheduler that is neither sh nor mh. Nobody desires any; they are here so
+  // that what another program set is seen, shown and put right.
+  uint32_t unnamed_flags = 0;
   bool operator==(const ServiceConfig&) const = default;
+};
+
+// How packets to a real server are wrapped, with ForwardingMethod::kTunnel; elsewhere the default.
+struct Tunnel {
+  TunnelType type = TunnelType::kIpip;
+  uint16_t port = 0;             // GUE, which needs one: where the real server listens (UDP)
+  bool checksum = false;         // GUE: of the outer UDP header; GRE: of the GRE header
+  bool remote_checksum = false;  // GUE: remote checksum offload
+  bool operator==(const Tunnel&) const = default;
 };
 
 // One real server of a service. Identity is `at`; the rest is settings.
@@ -68,7 +85,8 @@ struct RealServer {
   ForwardingMethod method = ForwardingMethod::kNat;
   uint32_t weight = 1;           // 0 quiesces it: no new connections
   uint32_t upper_threshold = 0;  // connections; 0 is none
-  uint32_t lower_threshold = 0;
+  uint32_t lower_threshold = 0;  // with an upper one, 0 means three quarters of it
+  Tunnel tunnel = {};
   bool operator==(const RealServer&) const = default;
 };
 
@@ -88,6 +106,8 @@ void SortCanonically(std::vector<RealServer>& reals);
 std::string ToString(Dataplane dataplane);          // "IPVS", "eBPF"
 std::string ToString(Protocol protocol);            // "tcp"
 std::string ToString(ForwardingMethod method);      // "NAT", "DirectRouting", "Tunnel"
+std::string ToString(TunnelType type);              // "IPIP", "GUE", "GRE"
+std::string ToString(const Tunnel& tunnel);         // "GUE port 6080 checksum"
 std::string ToString(const ServiceKey& key);        // "eBPF 192.0.2.1:80/tcp", "IPVS fwmark 7/IPv4"
 std::string ToString(const ServiceConfig& config);  // "wrr source-nat"
 std::string ToString(const RealServer& real);       // "10.0.0.1:8080 NAT weight 3"

@@ -93,8 +93,19 @@ struct Counters {
   uint64_t packets = 0;  // from clients
   uint64_t bytes = 0;
   uint64_t connections = 0;
-  uint64_t reply_packets = 0;  // from real servers; only NAT's pass a director
+  uint64_t reply_packets = 0;  // to clients; only NAT's pass a director
+  uint64_t reply_bytes = 0;
   bool operator==(const Counters&) const = default;
+};
+
+// What passes in a second now, as the kernel estimates it (IPVS; 0 with run_estimation=0).
+struct Rates {
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+  uint64_t connections = 0;
+  uint64_t reply_packets = 0;
+  uint64_t reply_bytes = 0;
+  bool operator==(const Rates&) const = default;
 };
 
 struct RealServerStats {
