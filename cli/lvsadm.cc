@@ -1,93 +1,99 @@
-// lvsadm: lists the rules of both dataplanes. Exit status as ipvsadm's: 0, 1 failed, 2 bad usage.
-#include <cstdio>
+// lvsadm, a drop-in for ipvsadm, which lists the eBPF dataplane too. By the name it is called under
+// it is also ipvsadm (without extensions), and the -save and -restore of both.
+#include <chrono>
+#include <clocale>
 #include <iostream>
+#include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "base/file.h"
 #include "base/status.h"
-#include "cli/arguments.h"
-#include "cli/listing.h"
+#include "cli/session.h"
+#include "cli/watch.h"
 #include "dataplane/ebpf/open.h"
-#include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/netlink_channel.h"
-#include "dataplane/ipvs/reading.h"
 
 namespace kube_lvs::cli {
 namespace {
 
-struct Everything {
-  std::string heading;
-  ServiceTable services;
-  Stats stats;
-};
+absl::StatusOr<Table> ReadEbpf(const std::string& dir, bool rates) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const ebpf::Rules rules, ebpf::ReadPinnedRules(dir));
+  Table table = TableOf(rules.services, rules.stats);
+  if (!rates) return table;
+  const auto first = std::chrono::steady_clock::now();
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  KUBE_LVS_ASSIGN_OR_RETURN(const ebpf::Rules later, ebpf::ReadPinnedRules(dir));
+  Table now = TableOf(later.services, later.stats);
+  FillRates(table, std::chrono::steady_clock::now() - first, now);
+  return now;
+}
 
-// All of the kernel's IPVS, whoever set it.
-absl::StatusOr<Everything> ReadIpvs() {
-  ipvs::NetlinkChannel channel;
-  KUBE_LVS_ASSIGN_OR_RETURN(const ipvs::Bytes answer,
-                            channel.Ask(ipvs::EncodePlain(ipvs::Command::kGetInfo)));
-  KUBE_LVS_ASSIGN_OR_RETURN(const ipvs::Info info, ipvs::DecodeInfo(answer));
-  Everything out;
-  char heading[96];
-  std::snprintf(heading, sizeof(heading), "IP Virtual Server version %u.%u.%u (size=%u)",
-                info.version >> 16 & 0xff, info.version >> 8 & 0xff, info.version & 0xff,
-                info.connection_table_size);
-  out.heading = heading;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto services, ipvs::ReadServices(channel));
-  for (const ipvs::ServiceEntry& service : services) {
-    VirtualService& shown = out.services[service.key];
-    shown.config = service.config;
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, ipvs::ReadReals(channel, service.key));
-    for (const ipvs::RealEntry& real : reals) {
-      shown.reals.push_back(real.real);
-      RealServerStats& stats = out.stats.reals[{service.key, real.real.at}];
-      stats.active_connections = real.active_connections;
-      stats.inactive_connections = real.inactive_connections;
+absl::StatusOr<ipvs::Claims> ReadClaims(const std::string& state_dir) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::string text, ReadFile(state_dir + "/ipvs-journal"));
+  KUBE_LVS_ASSIGN_OR_RETURN(std::string boot_id, ReadFile("/proc/sys/kernel/random/boot_id"));
+  while (!boot_id.empty() && boot_id.back() == '\n') boot_id.pop_back();
+  auto claims = ipvs::ParseJournal(text, boot_id);
+  if (!claims.ok()) return Annotate(claims.status(), state_dir + "/ipvs-journal");
+  return claims;
+}
+
+std::string ReadStdin() {
+  return std::string(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+}
+
+// ipvsadm-save takes -n, refuses other options and ignores other words.
+int Save(Session& session, const std::string& called, bool extensions,
+         const std::vector<std::string>& words) {
+  std::vector<std::string> command = {"-S"};
+  if (extensions) command.push_back("--full");
+  for (const std::string& word : words) {
+    if (word == "-n") {
+      if (command.back() != "-n") command.push_back("-n");
+    } else if (!word.empty() && word[0] == '-') {
+      std::cerr << called << ": Script to save the IPVS table to stdout.\n"
+                << "   With the -n option, prints out the table in numeric format.\n";
+      return 1;
     }
   }
-  return out;
+  return session.Run(command);
 }
 
-absl::StatusOr<Everything> ReadEbpf(const std::string& dir) {
-  KUBE_LVS_ASSIGN_OR_RETURN(ebpf::Rules rules, ebpf::ReadPinnedRules(dir));
-  return Everything{"kube-lvs eBPF dataplane (" + dir + ")", std::move(rules.services),
-                    std::move(rules.stats)};
-}
+int Main(const std::string& path, const std::vector<std::string>& words) {
+  const std::string called = path.substr(path.rfind('/') + 1);
+  const bool save = called.ends_with("-save"), restore = called.ends_with("-restore");
+  Dialect dialect{.program = path, .extensions = !called.starts_with("ipvsadm")};
+  if (save || restore) dialect.program = dialect.extensions ? "lvsadm" : "ipvsadm";
+  if (path.empty()) dialect.program = "lvsadm";
 
-// Whether the dataplane is not on this machine, as opposed to unreadable.
-bool IsAbsent(const absl::Status& status) {
-  return absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
-}
-
-int Main(const std::vector<std::string>& words) {
-  const absl::StatusOr<Arguments> arguments = ParseArguments(words);
-  if (!arguments.ok()) {
-    std::cerr << "lvsadm: " << Message(arguments.status()) << "\n";
-    return 2;
-  }
-  if (arguments->help) {
-    std::cout << kHelp;
-    return 0;
-  }
-  if (arguments->version) {
-    std::cout << "lvsadm (kube-lvs) 0.1.0\n";
-    return 0;
-  }
-  std::vector<absl::StatusOr<Everything>> all;
-  if (arguments->ipvs) all.push_back(ReadIpvs());
-  if (arguments->ebpf) all.push_back(ReadEbpf(arguments->bpf_dir));
+  ipvs::NetlinkChannel channel;
+  const SystemNames names;
+  const NoNames no_names;
+  World world{.channel = channel,
+              .names = names,
+              .out = std::cout,
+              .err = std::cerr,
+              .read_stdin = ReadStdin,
+              .read_ebpf = ReadEbpf,
+              .read_connections = [] { return ReadFile("/proc/net/ip_vs_conn", SIZE_MAX); },
+              .read_claims = ReadClaims,
+              .watch =
+                  [&](const auto& read, double seconds, bool numeric) {
+                    std::cout.flush();
+                    return WatchOnStdout(read, seconds,
+                                         numeric ? static_cast<const Names&>(no_names) : names);
+                  }};
+  Session session(dialect, world);
   int status = 0;
-  bool shown = false;
-  for (const absl::StatusOr<Everything>& read : all) {
-    if (!read.ok()) continue;
-    std::cout << Listing(read->heading, read->services, read->stats);
-    shown = true;
+  if (save) {
+    status = Save(session, called, dialect.extensions, words);
+  } else if (restore) {
+    status = session.Restore(ReadStdin());
+  } else {
+    status = session.Run(words);
   }
-  for (const absl::StatusOr<Everything>& read : all) {
-    if (read.ok() || (shown && IsAbsent(read.status()))) continue;
-    std::cerr << "lvsadm: " << Message(read.status()) << "\n";
-    status = 1;
-  }
+  std::cout.flush();
   return status;
 }
 
@@ -95,5 +101,9 @@ int Main(const std::vector<std::string>& words) {
 }  // namespace kube_lvs::cli
 
 int main(int argc, char** argv) {
-  return kube_lvs::cli::Main(std::vector<std::string>(argv + 1, argv + argc));
+  // For whether the terminal takes UTF-8; messages and numbers stay as they are.
+  std::setlocale(LC_CTYPE, "");
+  std::ios::sync_with_stdio(false);
+  return kube_lvs::cli::Main(argc > 0 ? argv[0] : "",
+                             std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc));
 }

@@ -405,6 +405,7 @@ absl::StatusOr<ServiceEntry> DecodeService(ByteView message) {
   const Statistics statistics = raw.wide.value_or(raw.narrow.value_or(Statistics{}));
   out.counters = statistics.counters;
   out.rates = statistics.rates;
+  out.engine = raw.engine;
 
   out.config.scheduler = *raw.scheduler;
   uint32_t flags = *raw.flags & ~uint32_t{IP_VS_SVC_F_HASHED};

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,6 +22,7 @@ struct ServiceEntry {
   ServiceConfig config;
   Counters counters;
   Rates rates;
+  std::string engine;  // as the kernel tells it, also without persistence
   // The kernel holds a setting that ServiceConfig cannot say, which another program made: a
   // persistence engine without persistence.
   bool foreign = false;

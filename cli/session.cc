@@ -1,0 +1,393 @@
+#include "cli/session.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <ostream>
+#include <span>
+#include <utility>
+
+#include "base/status.h"
+#include "cli/connections.h"
+#include "cli/json.h"
+#include "cli/listing.h"
+#include "cli/messages.h"
+#include "cli/ownership.h"
+#include "cli/rule_lines.h"
+#include "dataplane/ipvs/reading.h"
+
+namespace kube_lvs::cli {
+namespace {
+
+constexpr int kFailed = 255;    // the kernel refused: ipvsadm's -1
+constexpr int kListFailed = 1;  // a listing failed
+constexpr int kNoIpvs = 2;
+// So many changes of -R go to the kernel together.
+constexpr size_t kBatch = 512;
+
+bool IsAbsent(const absl::Status& status) {
+  return absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
+}
+
+// The channel's status as ipvsadm would say it.
+std::string InIpvsadmsWords(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kAborted:
+      return Refused(Action::kList, ESRCH);
+    case absl::StatusCode::kPermissionDenied:
+      return Refused(Action::kList, EPERM);
+    default:
+      return Message(status);
+  }
+}
+
+bool NamesService(const Request& request, const ServiceKey& key) {
+  ServiceKey wanted = KeyOf(request.service);
+  wanted.dataplane = key.dataplane;
+  return wanted == key;
+}
+
+std::string Joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
+  return out;
+}
+
+}  // namespace
+
+// A change that waits for others, to be sent with them.
+struct Session::Pending {
+  Request request;
+  std::string line;  // of -R: "line 7: -A -t ..."
+};
+
+int Session::Run(const std::vector<std::string>& words) {
+  const auto parsed = ParseOptions(dialect_, words, world_.names);
+  if (const auto* answer = std::get_if<Answer>(&parsed)) {
+    Print(*answer);
+    return answer->status;
+  }
+  return Execute(std::get<Request>(parsed)).status;
+}
+
+int Session::Restore(const std::string& text) {
+  // As ipvsadm-restore: lines that begin with # are comments.
+  std::string rules;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    // An empty line keeps the numbers of those after it.
+    if (text[begin] != '#') rules += text.substr(begin, end - begin);
+    rules += "\n";
+    begin = end + 1;
+  }
+  if (dialect_.extensions) {
+    for (const RuleLine& line : ParseRuleLines(rules, true)) {
+      const auto parsed = ParseOptions(dialect_, line.words, world_.names, true);
+      const auto* answer = std::get_if<Answer>(&parsed);
+      if (answer == nullptr || answer->status == 0) continue;
+      Print(*answer);
+      world_.err << "lvsadm: nothing was changed: line " << line.number << ": "
+                 << Joined(line.words) << "\n";
+      return answer->status;
+    }
+  }
+  Request flush;
+  flush.action = Action::kFlush;
+  if (const Done done = Execute(flush); done.status != 0) return done.status;
+  return ReadRules(rules);
+}
+
+int Session::ReadRules(const std::string& text) {
+  int status = 0;
+  std::vector<Pending> pending;
+  const auto flush = [&] {
+    if (pending.empty()) return Done{.status = status, .ends = false};
+    const Done done = Change(pending);
+    pending.clear();
+    status = done.status;
+    return done;
+  };
+  for (const RuleLine& line : ParseRuleLines(text, dialect_.extensions)) {
+    const std::string place = "line " + std::to_string(line.number) + ": " + Joined(line.words);
+    const auto parsed = ParseOptions(dialect_, line.words, world_.names, true);
+    if (const auto* answer = std::get_if<Answer>(&parsed)) {
+      if (const Done done = flush(); done.ends) return done.status;
+      Print(*answer);
+      if (dialect_.extensions && answer->status != 0) {
+        world_.err << "lvsadm: " << place << "\n";
+      }
+      status = answer->status;
+      if (answer->ends) return status;
+      continue;
+    }
+    const Request& request = std::get<Request>(parsed);
+    if (IsChange(request.action)) {
+      Warn(request);
+      pending.push_back({request, place});
+      if (pending.size() < kBatch) continue;
+      if (const Done done = flush(); done.ends) return done.status;
+      continue;
+    }
+    if (const Done done = flush(); done.ends) return done.status;
+    const Done done = Execute(request);
+    status = done.status;
+    if (done.ends) return status;
+  }
+  return flush().status;
+}
+
+// The status is that of the last one.
+Session::Done Session::Change(const std::vector<Pending>& changes) {
+  if (const auto failed = Open()) return *failed;
+  std::vector<ipvs::Bytes> messages;
+  for (const Pending& change : changes) messages.push_back(Encode(change.request));
+  const auto errors = world_.channel.Send(messages);
+  if (!errors.ok()) {
+    Done done = Failed(errors.status());
+    done.ends = true;
+    return done;
+  }
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if ((*errors)[i] == 0) continue;
+    world_.err << Refused(changes[i].request.action, (*errors)[i]) << "\n";
+    if (dialect_.extensions && !changes[i].line.empty()) {
+      world_.err << "lvsadm: " << changes[i].line << "\n";
+    }
+  }
+  return {.status = errors->back() == 0 ? 0 : kFailed, .ends = false};
+}
+
+void Session::Warn(const Request& request) {
+  if (!dialect_.extensions) return;
+  if (!claims_) {
+    auto claims = world_.read_claims(request.extensions.state_dir);
+    if (!claims.ok() && !IsAbsent(claims.status())) {
+      world_.err << "lvsadm: warning: what kube-lvs-agent owns is not known: "
+                 << Message(claims.status()) << "\n";
+    }
+    claims_ = claims.ok() ? *std::move(claims) : ipvs::Claims{};
+  }
+  const std::string warning = OwnershipWarning(request, *claims_);
+  if (warning.empty()) return;
+  const ServiceKey key = KeyOf(request.service);
+  if (std::ranges::find(warned_, key) != warned_.end()) return;
+  warned_.push_back(key);
+  world_.err << "lvsadm: " << warning << "\n";
+}
+
+Session::Done Session::Execute(const Request& request) {
+  switch (request.action) {
+    case Action::kList:
+    case Action::kSave:
+      return List(request);
+    case Action::kRestore:
+      if (const auto failed = Open()) return *failed;
+      return {.status = ReadRules(world_.read_stdin()), .ends = false};
+    default:
+      Warn(request);
+      return Change({{request, ""}});
+  }
+}
+
+// Whether the kernel has IPVS, asked once.
+std::optional<Session::Done> Session::Open() {
+  if (info_) return std::nullopt;
+  auto info = ipvs::ReadInfo(world_.channel);
+  if (!info.ok()) return Failed(info.status());
+  info_ = *info;
+  return std::nullopt;
+}
+
+Session::Done Session::Failed(const absl::Status& status) {
+  if (!info_ && (IsAbsent(status) || absl::IsPermissionDenied(status))) {
+    world_.err << "Can't initialize ipvs: "
+               << Refused(Action::kList, IsAbsent(status) ? ENOPROTOOPT : EPERM)
+               << "\nAre you sure that IP Virtual Server is built in the kernel or as module?\n";
+  } else {
+    world_.err << InIpvsadmsWords(status) << "\n";
+  }
+  return {.status = info_ ? kFailed : kNoIpvs, .ends = true};
+}
+
+std::string Session::Heading() const {
+  char text[96];
+  std::snprintf(text, sizeof text, "IP Virtual Server version %u.%u.%u (size=%u)",
+                info_->version >> 16 & 0xff, info_->version >> 8 & 0xff, info_->version & 0xff,
+                info_->connection_table_size);
+  return text;
+}
+
+const Names& Session::NamesFor(const Request& request) const {
+  static const NoNames kNone;
+  return request.Has(Option::kNumeric) ? kNone : world_.names;
+}
+
+absl::StatusOr<Table> Session::ReadIpvs(const Request& request) {
+  std::vector<ipvs::ServiceEntry> services;
+  if (request.Has(Option::kService)) {
+    KUBE_LVS_ASSIGN_OR_RETURN(
+        const ipvs::Bytes answer,
+        world_.channel.Ask(EncodeQuestion(ipvs::Command::kGetService, request.service)));
+    KUBE_LVS_ASSIGN_OR_RETURN(ipvs::ServiceEntry service, ipvs::DecodeService(answer));
+    services.push_back(std::move(service));
+  } else {
+    KUBE_LVS_ASSIGN_OR_RETURN(services, ipvs::ReadServices(world_.channel));
+  }
+  Table out;
+  for (ipvs::ServiceEntry& service : services) {
+    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ipvs::ReadReals(world_.channel, service.key));
+    out.push_back({std::move(service), std::move(reals)});
+  }
+  if (!request.Has(Option::kNoSort)) SortAsIpvsadm(out);
+  return out;
+}
+
+absl::StatusOr<Table> Session::ReadEbpf(const Request& request, bool rates) {
+  KUBE_LVS_ASSIGN_OR_RETURN(Table out, world_.read_ebpf(request.extensions.bpf_dir, rates));
+  if (!request.Has(Option::kService)) return out;
+  std::erase_if(
+      out, [&](const ListedService& listed) { return !NamesService(request, listed.service.key); });
+  if (out.empty()) return absl::AbortedError("the eBPF dataplane has no such service");
+  return out;
+}
+
+Session::Done Session::List(const Request& request) {
+  const Extensions& extensions = request.extensions;
+  const bool both = dialect_.extensions && request.action == Action::kList;
+  const bool ebpf = both && extensions.ebpf, ipvs = !both || extensions.ipvs;
+  if (request.Has(Option::kConnection)) return ListConnections(request);
+  if (request.Has(Option::kTimeout)) {
+    if (const auto failed = Open()) return *failed;
+    const auto timeouts = ipvs::ReadTimeouts(world_.channel);
+    if (!timeouts.ok()) return {.status = kListFailed, .ends = true};
+    world_.out << (extensions.json ? TimeoutsJson(*timeouts) : TimeoutsLine(*timeouts));
+    return {};
+  }
+  if (request.Has(Option::kDaemon)) {
+    if (const auto failed = Open()) return *failed;
+    const auto daemons = ipvs::ReadDaemons(world_.channel);
+    if (!daemons.ok()) return {.status = kListFailed, .ends = true};
+    world_.out << (extensions.json ? DaemonsJson(*daemons) : DaemonLines(*daemons));
+    return {};
+  }
+  if (extensions.watch_seconds > 0) return Watch(request);
+
+  const Format format = FormatOf(request);
+  const Names& names = NamesFor(request);
+  const bool one = request.Has(Option::kService);
+  std::vector<JsonDataplane> json;
+  // The eBPF dataplane first, so that what IPVS lacks can be judged.
+  absl::StatusOr<Table> in_ebpf = absl::NotFoundError("not asked for");
+  if (ebpf) in_ebpf = ReadEbpf(request, format.columns == Columns::kRate || extensions.json);
+  if (ipvs) {
+    const auto info = info_ ? absl::StatusOr<ipvs::Info>(*info_) : ipvs::ReadInfo(world_.channel);
+    if (info.ok()) {
+      info_ = *info;
+      if (!one && format.columns != Columns::kRules && !extensions.json) {
+        world_.out << Heading() << "\n";
+      }
+      const auto table = ReadIpvs(request);
+      if (table.ok() && extensions.json) {
+        json.push_back({"ipvs", *table});
+      } else if (table.ok()) {
+        world_.out << Title(format) << Services(*table, format, names);
+      } else if (!(one && in_ebpf.ok())) {
+        world_.out.flush();
+        world_.err << InIpvsadmsWords(table.status()) << "\n";
+        return {.status = kListFailed, .ends = true};
+      }
+    } else if (!(IsAbsent(info.status()) && in_ebpf.ok())) {
+      return Failed(info.status());
+    }
+  }
+  if (ebpf && in_ebpf.ok()) {
+    if (extensions.json) {
+      json.push_back({"ebpf", *in_ebpf});
+    } else {
+      world_.out << "kube-lvs eBPF dataplane (" << extensions.bpf_dir << ")\n"
+                 << Title(format) << Services(*in_ebpf, format, names);
+    }
+  }
+  if (extensions.json) world_.out << ServicesJson(json);
+  if (!ebpf || in_ebpf.ok()) return {};
+  // Not here, or not of this service: no matter while the other dataplane answers.
+  const bool missing = IsAbsent(in_ebpf.status()) || absl::IsAborted(in_ebpf.status());
+  if (ipvs && missing) return {};
+  world_.out.flush();
+  world_.err << "lvsadm: " << Message(in_ebpf.status()) << "\n";
+  return {.status = kListFailed, .ends = true};
+}
+
+Session::Done Session::ListConnections(const Request& request) {
+  if (const auto failed = Open()) return *failed;
+  const auto text = world_.read_connections();
+  if (!text.ok()) {
+    world_.err << "cannot open file /proc/net/ip_vs_conn\n";
+    return {.status = kListFailed, .ends = true};
+  }
+  const bool engines = request.Has(Option::kPersistentConn);
+  const Names& names = NamesFor(request);
+  std::vector<Connection> connections;
+  for (size_t begin = 0; begin < text->size();) {
+    const size_t end = std::min(text->find('\n', begin), text->size());
+    const auto connection = ParseConnection(std::string_view(*text).substr(begin, end - begin));
+    if (connection) connections.push_back(*connection);
+    begin = end + 1;
+  }
+  if (request.extensions.json) {
+    world_.out << ConnectionsJson(connections);
+    return {};
+  }
+  world_.out << ConnectionTitle(engines);
+  for (const Connection& connection : connections) {
+    world_.out << ConnectionLine(connection, engines, names);
+  }
+  return {};
+}
+
+Session::Done Session::Watch(const Request& request) {
+  const Extensions& extensions = request.extensions;
+  std::optional<std::pair<std::chrono::steady_clock::time_point, Table>> before;
+  const auto read = [&]() -> std::vector<FrameSection> {
+    std::vector<FrameSection> out;
+    if (extensions.ipvs) {
+      // Anew each time: ip_vs may be loaded meanwhile.
+      auto info = ipvs::ReadInfo(world_.channel);
+      if (info.ok()) info_ = *info;
+      absl::StatusOr<Table> table = info.ok() ? ReadIpvs(request) : info.status();
+      const bool shown = table.ok() || extensions.dataplane_given || !IsAbsent(table.status());
+      if (shown) {
+        out.push_back({.heading = info.ok() ? Heading() : "IP Virtual Server",
+                       .table = table.ok() ? *table : Table{},
+                       .trouble = table.ok() ? "" : Message(table.status())});
+      }
+    }
+    if (extensions.ebpf) {
+      absl::StatusOr<Table> table = ReadEbpf(request, false);
+      const auto now = std::chrono::steady_clock::now();
+      if (table.ok()) {
+        const Table counted = *table;
+        if (before) FillRates(before->second, now - before->first, *table);
+        before = {now, counted};
+      }
+      const bool shown = table.ok() || extensions.dataplane_given || out.empty() ||
+                         !(IsAbsent(table.status()) || absl::IsAborted(table.status()));
+      if (shown) {
+        out.push_back({.heading = "kube-lvs eBPF dataplane (" + extensions.bpf_dir + ")",
+                       .table = table.ok() ? *table : Table{},
+                       .trouble = table.ok() ? "" : Message(table.status())});
+      }
+    }
+    return out;
+  };
+  return {.status = world_.watch(read, extensions.watch_seconds, request.Has(Option::kNumeric)),
+          .ends = true};
+}
+
+void Session::Print(const Answer& answer) {
+  world_.out << answer.out;
+  world_.out.flush();
+  world_.err << answer.err;
+}
+
+}  // namespace kube_lvs::cli

@@ -1,0 +1,84 @@
+// Executes command lines on the kernel's IPVS through a channel, and lists the eBPF dataplane.
+// Prints as ipvsadm does; what ipvsadm would not say begins with "lvsadm: ".
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/frame.h"
+#include "cli/names.h"
+#include "cli/options.h"
+#include "cli/table.h"
+#include "dataplane/ipvs/channel.h"
+#include "dataplane/ipvs/journal.h"
+#include "dataplane/ipvs/settings_codec.h"
+
+namespace kube_lvs::cli {
+
+// All that is outside. Functions may be asked more than once.
+struct World {
+  ipvs::Channel& channel;
+  const Names& names;
+  std::ostream& out;
+  std::ostream& err;
+  std::function<std::string()> read_stdin;
+  // Everything of the eBPF dataplane in `dir`. kNotFound, kFailedPrecondition: it is not here.
+  // `rates`: also those; takes a second.
+  std::function<absl::StatusOr<Table>(const std::string& dir, bool rates)> read_ebpf;
+  std::function<absl::StatusOr<std::string>()> read_connections;  // /proc/net/ip_vs_conn
+  // kNotFound: no agent keeps its state there.
+  std::function<absl::StatusOr<ipvs::Claims>(const std::string& state_dir)> read_claims;
+  // Draws what `read` gives, again and again, until the user ends it. Status as of a program.
+  std::function<int(const std::function<std::vector<FrameSection>()>& read, double seconds,
+                    bool numeric)>
+      watch;
+};
+
+class Session {
+ public:
+  // Borrows both.
+  Session(const Dialect& dialect, World& world) : dialect_(dialect), world_(world) {}
+
+  // One command line without the program's name. The program's status.
+  int Run(const std::vector<std::string>& words);
+
+  // ipvsadm-restore: removes all services, then does what -R does with `text`. lvsadm-restore
+  // (dialects with extensions) reads all of it first, and removes nothing if a line is refused.
+  int Restore(const std::string& text);
+
+ private:
+  // Of one line: its status, and whether the program ends with it.
+  struct Done {
+    int status = 0;
+    bool ends = false;
+  };
+  struct Pending;
+
+  Done Execute(const Request& request);
+  int ReadRules(const std::string& text);
+  Done Change(const std::vector<Pending>& changes);
+  void Warn(const Request& request);
+
+  std::optional<Done> Open();
+  Done List(const Request& request);
+  Done ListConnections(const Request& request);
+  Done Watch(const Request& request);
+  absl::StatusOr<Table> ReadIpvs(const Request& request);
+  absl::StatusOr<Table> ReadEbpf(const Request& request, bool rates);
+  std::string Heading() const;
+  Done Failed(const absl::Status& status);
+  void Print(const Answer& answer);
+  const Names& NamesFor(const Request& request) const;
+
+  const Dialect& dialect_;
+  World& world_;
+  std::optional<ipvs::Info> info_;
+  std::optional<ipvs::Claims> claims_;
+  std::vector<ServiceKey> warned_;
+};
+
+}  // namespace kube_lvs::cli

@@ -1,0 +1,153 @@
+#include "cli/table.h"
+
+#include <linux/ip_vs.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <utility>
+
+namespace kube_lvs::cli {
+namespace {
+
+int32_t Difference(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b); }
+
+uint32_t Word(const IpAddress& ip, size_t i) {
+  uint32_t out = 0;
+  for (size_t byte = 0; byte < 4; ++byte) out = out << 8 | ip.bytes[4 * i + byte];
+  return out;
+}
+
+// `six`: compares four words, whatever the second address is.
+int32_t Compare(const IpAddress& a, const IpAddress& b, bool six) {
+  for (size_t i = 0; i < (six ? 4u : 1u); ++i) {
+    if (const int32_t r = Difference(Word(a, i), Word(b, i)); r != 0) return r;
+  }
+  return 0;
+}
+
+struct Key {
+  uint32_t mark = 0;
+  Family family = Family::kIpv4;
+  int protocol = 0;  // of a mark 0
+  Endpoint at;
+};
+
+Key KeyOf(const ServiceKey& key) {
+  Key out{.mark = 0, .family = ipvs::FamilyOf(key), .protocol = 0, .at = {}};
+  if (const auto* mark = std::get_if<FwMark>(&key.match)) {
+    out.mark = mark->mark;
+  } else {
+    out.at = std::get<Endpoint>(key.match);
+    out.protocol = static_cast<int>(key.protocol);
+  }
+  return out;
+}
+
+int32_t CompareServices(const ListedService& left, const ListedService& right) {
+  const Key a = KeyOf(left.service.key), b = KeyOf(right.service.key);
+  if (const int32_t r = Difference(a.mark, b.mark); r != 0) return r;
+  if (a.family != b.family) return a.family < b.family ? -1 : 1;
+  if (a.protocol != b.protocol) return a.protocol - b.protocol;
+  if (const int32_t r = Compare(a.at.ip, b.at.ip, a.family == Family::kIpv6); r != 0) return r;
+  return a.at.port - b.at.port;
+}
+
+int32_t CompareReals(const ipvs::RealEntry& a, const ipvs::RealEntry& b) {
+  const bool six = a.real.at.ip.family == Family::kIpv6;
+  if (const int32_t r = Compare(a.real.at.ip, b.real.at.ip, six); r != 0) return r;
+  return a.real.at.port - b.real.at.port;
+}
+
+template <typename T, typename F>
+void MergeSort(std::vector<T>& items, F compare) {
+  if (items.size() < 2) return;
+  const auto middle = items.begin() + static_cast<std::ptrdiff_t>(items.size() / 2);
+  std::vector<T> left(std::make_move_iterator(items.begin()), std::make_move_iterator(middle));
+  std::vector<T> right(std::make_move_iterator(middle), std::make_move_iterator(items.end()));
+  MergeSort(left, compare);
+  MergeSort(right, compare);
+  auto l = left.begin(), r = right.begin();
+  for (T& item : items) {
+    const bool from_left = r == right.end() || (l != left.end() && compare(*l, *r) <= 0);
+    item = std::move(from_left ? *l++ : *r++);
+  }
+}
+
+uint32_t MethodNumber(ForwardingMethod method) {
+  switch (method) {
+    case ForwardingMethod::kNat:
+      return IP_VS_CONN_F_MASQ;
+    case ForwardingMethod::kDirectRouting:
+      return IP_VS_CONN_F_DROUTE;
+    case ForwardingMethod::kTunnel:
+      return IP_VS_CONN_F_TUNNEL;
+  }
+  return IP_VS_CONN_F_MASQ;
+}
+
+Rates RatesBetween(const Counters& before, const Counters& now, double seconds) {
+  const auto rate = [seconds](uint64_t old, uint64_t fresh) {
+    // Zeroed or made anew meanwhile.
+    if (fresh < old) return uint64_t{0};
+    return static_cast<uint64_t>(static_cast<double>(fresh - old) / seconds + 0.5);
+  };
+  return {.packets = rate(before.packets, now.packets),
+          .bytes = rate(before.bytes, now.bytes),
+          .connections = rate(before.connections, now.connections),
+          .reply_packets = rate(before.reply_packets, now.reply_packets),
+          .reply_bytes = rate(before.reply_bytes, now.reply_bytes)};
+}
+
+}  // namespace
+
+void SortAsIpvsadm(Table& table) {
+  MergeSort(table, CompareServices);
+  for (ListedService& listed : table) MergeSort(listed.reals, CompareReals);
+}
+
+Table TableOf(const ServiceTable& services, const Stats& stats) {
+  Table out;
+  for (const auto& [key, service] : services) {
+    ListedService listed;
+    listed.service.key = key;
+    listed.service.config = service.config;
+    if (service.config.persistence) listed.service.engine = service.config.persistence->engine;
+    if (const auto found = stats.services.find(key); found != stats.services.end()) {
+      listed.service.counters = found->second;
+    }
+    for (const RealServer& real : service.reals) {
+      ipvs::RealEntry entry;
+      entry.real = real;
+      entry.kernel_method = MethodNumber(real.method);
+      if (const auto found = stats.reals.find({key, real.at}); found != stats.reals.end()) {
+        entry.counters = found->second.counters;
+        entry.active_connections = static_cast<uint32_t>(found->second.active_connections);
+        entry.inactive_connections = static_cast<uint32_t>(found->second.inactive_connections);
+      }
+      listed.reals.push_back(std::move(entry));
+    }
+    out.push_back(std::move(listed));
+  }
+  return out;
+}
+
+void FillRates(const Table& before, std::chrono::duration<double> between, Table& now) {
+  const double seconds = std::max(between.count(), 0.001);
+  std::map<ServiceKey, const ListedService*> old;
+  for (const ListedService& listed : before) old[listed.service.key] = &listed;
+  for (ListedService& listed : now) {
+    const auto found = old.find(listed.service.key);
+    if (found == old.end()) continue;
+    const ListedService& was = *found->second;
+    listed.service.rates = RatesBetween(was.service.counters, listed.service.counters, seconds);
+    for (ipvs::RealEntry& entry : listed.reals) {
+      const auto same = std::ranges::find(was.reals, entry.real.at,
+                                          [](const ipvs::RealEntry& e) { return e.real.at; });
+      if (same == was.reals.end()) continue;
+      entry.rates = RatesBetween(same->counters, entry.counters, seconds);
+    }
+  }
+}
+
+}  // namespace kube_lvs::cli
