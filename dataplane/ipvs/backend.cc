@@ -22,6 +22,12 @@ absl::Status Conflict(const ServiceKey& key) {
                                   "service another address or port");
 }
 
+absl::Status NoSuchTunnel(const Tunnel& tunnel) {
+  return absl::FailedPreconditionError("the kernel has no " + ToString(tunnel.type) +
+                                       " tunnels and would take IPIP: use tunnel type IPIP, or "
+                                       "Linux 5.3 or newer");
+}
+
 }  // namespace
 
 // One Apply: the requests of each service in a chain, of which the first of all chains are sent
@@ -165,29 +171,47 @@ class IpvsBackend::Batch {
     for (const Claim& claim : claims) Fail(chains_[claim.key], status);
   }
 
-  // Sends the first request of each chain.
+  // Whether the request after `chain[at]` may go with it, whatever the answer.
+  static bool NextGoesToo(const Chain& chain, size_t at) {
+    return chain[at].of_new_service && at + 1 < chain.size() && chain[at + 1].of_new_service;
+  }
+
+  // Sends the first request of each chain, and those that may go with it.
   void SendHeads() {
+    struct Sender {
+      const ServiceKey* key;
+      Chain* chain;
+      size_t count;
+    };
     std::vector<Bytes> requests;
-    std::vector<std::pair<const ServiceKey*, Chain*>> senders;
+    std::vector<Sender> senders;
     for (auto& [key, chain] : chains_) {
-      if (chain.empty()) continue;
-      auto bytes = Encode(key, chain.front());
-      if (!bytes.ok()) {
-        Fail(chain, bytes.status());
-        continue;
+      Sender sender{.key = &key, .chain = &chain, .count = 0};
+      while (sender.count < chain.size()) {
+        auto bytes = Encode(key, chain[sender.count]);
+        if (bytes.ok()) {
+          requests.push_back(*std::move(bytes));
+          if (!NextGoesToo(chain, sender.count++)) break;
+        } else if (sender.count == 0) {
+          Fail(chain, bytes.status());
+        } else {
+          break;  // fails when its turn comes
+        }
       }
-      requests.push_back(*std::move(bytes));
-      senders.emplace_back(&key, &chain);
+      if (sender.count > 0) senders.push_back(sender);
     }
     if (requests.empty()) return;
     const auto answers = backend_.channel_.Send(requests);
-    for (size_t i = 0; i < senders.size(); ++i) {
-      auto& [key, chain] = senders[i];
-      if (answers.ok()) {
-        Settle(*key, *chain, (*answers)[i]);
-      } else {
+    size_t next = 0;
+    for (auto& [key, chain, count] : senders) {
+      if (!answers.ok()) {
         Fail(*chain, answers.status());
         chain->clear();
+        continue;
+      }
+      for (size_t i = 0; i < count; ++i) {
+        const int error = (*answers)[next++];
+        if (!chain->empty()) Settle(*key, *chain, error);
       }
     }
   }
@@ -208,6 +232,9 @@ class IpvsBackend::Batch {
     if (done.command == Command::kNewService && !status.ok() && claimed_.contains(key)) {
       const absl::Status removed = backend_.journal_.Remove(key);
       if (!removed.ok()) status = Annotate(status, Message(removed));
+    }
+    if (status.ok() && done.real && done.real->tunnel != Tunnel{}) {
+      status = backend_.ConfirmTunnel(key, *done.real);
     }
     if (status.ok() && done.command == Command::kRemoveService) {
       status = backend_.journal_.Remove(key);
@@ -255,8 +282,15 @@ class IpvsBackend::Batch {
     backend_.journal_.Remove(key).IgnoreError();
   }
 
-  static absl::StatusOr<Bytes> Encode(const ServiceKey& key, const Request& request) {
-    if (request.config) return EncodeService(request.command, key, *request.config);
+  absl::StatusOr<Bytes> Encode(const ServiceKey& key, const Request& request) const {
+    if (request.real && request.real->tunnel != Tunnel{} &&
+        !backend_.tells_tunnels_.value_or(true)) {
+      return NoSuchTunnel(request.real->tunnel);
+    }
+    if (request.config) {
+      KUBE_LVS_RETURN_IF_ERROR(backend_.check_(request.config->scheduler));
+      return EncodeService(request.command, key, *request.config);
+    }
     if (request.command == Command::kRemoveReal) return EncodeRemoveReal(key, request.real->at);
     if (request.real) return EncodeReal(request.command, key, *request.real);
     return EncodeKey(request.command, key);
@@ -274,6 +308,22 @@ bool IpvsBackend::Takes(const Step& step) const {
   return key != nullptr && key->dataplane == Dataplane::kIpvs;
 }
 
+absl::StatusOr<std::vector<RealEntry>> IpvsBackend::RealsOf(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, key));
+  if (!reals.empty()) tells_tunnels_ = reals.front().tells_tunnel;
+  return reals;
+}
+
+absl::Status IpvsBackend::ConfirmTunnel(const ServiceKey& key, const RealServer& real) {
+  if (!tells_tunnels_) KUBE_LVS_RETURN_IF_ERROR(RealsOf(key).status());
+  if (tells_tunnels_.value_or(true)) return absl::OkStatus();
+  // One that tunnels otherwise than its real server understands is worse than none. If it cannot be
+  // removed, the next reading shows it.
+  const std::vector<Bytes> removal = {EncodeRemoveReal(key, real.at)};
+  channel_.Send(removal).status().IgnoreError();
+  return NoSuchTunnel(real.tunnel);
+}
+
 absl::StatusOr<State> IpvsBackend::Read() {
   State out;
   if (journal_.claims().empty()) {
@@ -288,8 +338,8 @@ absl::StatusOr<State> IpvsBackend::Read() {
     service.config = std::move(entry.config);
     service.config.source_nat = ours->second;
     if (entry.foreign) service.config.scheduler += " (changed by another program)";
-    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, entry.key));
-    for (RealEntry& real : reals) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, RealsOf(entry.key));
+    for (RealEntry real : reals) {
       if (real.foreign) real.real.method = static_cast<ForwardingMethod>(0xff);
       service.reals.push_back(real.real);
     }
@@ -304,7 +354,7 @@ absl::StatusOr<Stats> IpvsBackend::ReadStats() {
   for (const ServiceEntry& entry : services) {
     if (!journal_.Owns(entry.key)) continue;
     out.services[entry.key] = entry.counters;
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, ReadReals(channel_, entry.key));
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, RealsOf(entry.key));
     for (const RealEntry& real : reals) {
       out.reals[{entry.key, real.real.at}] = {.counters = real.counters,
                                               .weight = real.real.weight,

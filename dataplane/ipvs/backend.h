@@ -2,14 +2,17 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/journal.h"
+#include "dataplane/ipvs/schedulers.h"
 #include "dataplane/model/backend.h"
 
 namespace kube_lvs::ipvs {
@@ -25,11 +28,16 @@ namespace kube_lvs::ipvs {
 // addition otherwise.
 //
 // Steps of one service are applied one after another; of different services, side by side in
-// batches. Of the real servers that come with their service, each is tried.
+// batches. Of the real servers that come with their service, each is tried, all in one batch.
+//
+// A kernel that knows no tunnel but IPIP takes a real server with another for one with IPIP, and
+// says nothing: the first such one is read back. Where the kernel is like that, it is removed again
+// and refused (kFailedPrecondition), as are those that follow.
 class IpvsBackend final : public Backend {
  public:
   // Borrows both.
-  IpvsBackend(Channel& channel, Journal& journal) : channel_(channel), journal_(journal) {}
+  IpvsBackend(Channel& channel, Journal& journal, SchedulerCheck check = CheckSchedulerOfThisNode)
+      : channel_(channel), journal_(journal), check_(std::move(check)) {}
 
   std::string Name() const override { return "IPVS"; }
   bool Takes(const Step& step) const override;
@@ -45,8 +53,15 @@ class IpvsBackend final : public Backend {
  private:
   class Batch;
 
+  absl::StatusOr<std::vector<RealEntry>> RealsOf(const ServiceKey& key);
+  // Of a real server that was just sent.
+  absl::Status ConfirmTunnel(const ServiceKey& key, const RealServer& real);
+
   Channel& channel_;
   Journal& journal_;
+  const SchedulerCheck check_;
+  // Whether the kernel knows other tunnels than IPIP; nullopt until it told a real server.
+  std::optional<bool> tells_tunnels_;
 };
 
 }  // namespace kube_lvs::ipvs

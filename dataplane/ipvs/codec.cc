@@ -101,9 +101,8 @@ absl::Status Check(const ServiceKey& key, const ServiceConfig& config) {
     return Invalid(
         key, "source-port and fallback are for the schedulers sh and mh, not " + config.scheduler);
   }
-  const uint32_t named = HasHash(config.scheduler)
-                             ? kNamedFlags | kFallbackFlag | kSourcePortFlag
-                             : kNamedFlags;
+  const uint32_t named =
+      HasHash(config.scheduler) ? kNamedFlags | kFallbackFlag | kSourcePortFlag : kNamedFlags;
   if ((config.unnamed_flags & named) != 0) {
     return Invalid(key, "flags " + std::to_string(config.unnamed_flags) +
                             " have a bit that has a name of its own");

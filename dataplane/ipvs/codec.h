@@ -1,6 +1,7 @@
 // The messages of the kernel's generic netlink family "IPVS" (include/uapi/linux/ip_vs.h) about
-// services and real servers: model values to bytes and back. Pure. A message here is the generic netlink header and what follows it;
-// the netlink header with family id, sequence number and flags is the channel's.
+// services and real servers: model values to bytes and back. Pure. A message here is the generic
+// netlink header and what follows it; the netlink header with family id, sequence number and flags
+// is the channel's.
 //
 // IPVS knows no source NAT: ServiceConfig::source_nat is neither encoded nor decoded.
 #pragma once

@@ -189,9 +189,8 @@ TEST(Codec, WhatTheKernelOrIpvsWouldRefuseIsRefusedByName) {
   EXPECT_THAT(why_real(key, {.at = at, .method = ForwardingMethod::kDirectRouting}),
               HasSubstr("DirectRouting cannot change the port"));
   const auto tunnel = [&](const Tunnel& t) {
-    return RealServer{.at = *Endpoint::Parse("10.0.0.1:80"),
-                      .method = ForwardingMethod::kTunnel,
-                      .tunnel = t};
+    return RealServer{
+        .at = *Endpoint::Parse("10.0.0.1:80"), .method = ForwardingMethod::kTunnel, .tunnel = t};
   };
   EXPECT_THAT(why_real(key, tunnel({.type = TunnelType::kGue})), HasSubstr("GUE with a port"));
   EXPECT_THAT(why_real(key, tunnel({.type = TunnelType::kGre, .port = 1})),
@@ -296,7 +295,7 @@ TEST(Codec, WhatWeNeverSetIsKeptOrForeign) {
   EXPECT_EQ(mask->config.persistence->prefix_length, 0);
   EXPECT_EQ(with("0c00 0700 03000000", "0c00 0700 43000000")->config.unnamed_flags, 0x40u);
   EXPECT_EQ(with("0c00 0700 03000000", "0c00 0700 0b000000")->config.unnamed_flags, 8u);
-  EXPECT_EQ(with("0600 0200 0600", "0600 0200 0100").status().code(),      // ICMP
+  EXPECT_EQ(with("0600 0200 0600", "0600 0200 0100").status().code(),  // ICMP
             absl::StatusCode::kUnimplemented);
 }
 

@@ -8,6 +8,7 @@
 #include "base/unique_fd.h"
 #include "dataplane/ipvs/contract_suite.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "e2e/vm/lab.h"
 #include "gtest/gtest.h"
 
 namespace kube_lvs::ipvs {
@@ -17,6 +18,13 @@ namespace {
 class Real final : public Kernel {
  public:
   Real() {
+    // Before any namespace with IPVS goes away: see schedulers.h.
+    static const bool loaded = [] {
+      EXPECT_EQ(CheckSchedulerOfThisNode("lblc").code(), absl::StatusCode::kFailedPrecondition);
+      vm::Run("modprobe -a ip_vs_lblc ip_vs_lblcr");
+      return true;
+    }();
+    EXPECT_TRUE(loaded);
     if (unshare(CLONE_NEWNET) != 0) std::abort();
     // Without lo there is no routing table, and every address is a broadcast one.
     const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -28,6 +36,13 @@ class Real final : public Kernel {
   }
   Channel& channel() override { return channel_; }
   uint64_t changes_sent() const override { return channel_.changes_sent(); }
+  SchedulerCheck Check() const override { return CheckSchedulerOfThisNode; }
+  std::string Interface() override {
+    vm::Run(
+        "ip link add name d0 type dummy && ip addr add 10.44.0.1/24 dev d0 && "
+        "ip addr add fd44::1/64 dev d0 nodad && ip link set d0 up");
+    return "d0";
+  }
 
  private:
   NetlinkChannel channel_;

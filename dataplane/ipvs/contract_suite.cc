@@ -1,12 +1,16 @@
 #include "dataplane/ipvs/contract_suite.h"
 
+#include <linux/ip_vs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
+#include <random>
 #include <string>
 
+#include "base/status.h"
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/errors.h"
@@ -150,6 +154,13 @@ TEST_F(ContractTest, EverySettingOfARealServerComesBack) {
   for (const RealServer& real : {nat, direct, tunnel, other_family}) EXPECT_EQ(Add(key, real), 0);
   // The newest first.
   EXPECT_THAT(Reals(key), ElementsAre(other_family, tunnel, direct, nat));
+  for (const RealServer& real : {other_family, tunnel, direct, nat}) {
+    RealServer quiesced = real;
+    quiesced.weight = 0;
+    EXPECT_EQ(Set(key, quiesced), 0);
+    EXPECT_EQ(Set(key, real), 0);
+  }
+  EXPECT_THAT(Reals(key), ElementsAre(other_family, tunnel, direct, nat));
 
   RealServer changed = nat;
   changed.weight = 1;
@@ -270,6 +281,252 @@ TEST_F(ContractTest, TellsItsVersion) {
   EXPECT_EQ(info->connection_table_size, 4096u);
 }
 
+// Of a request, the value of a 32-bit attribute inside its second part, replaced.
+Bytes With(Bytes request, uint16_t attribute, uint32_t value) {
+  Bytes header;
+  AttributeWriter(header).PutNumber<uint32_t>(attribute, 0);
+  const auto at = std::search(request.begin(), request.end(), header.begin(), header.begin() + 4);
+  EXPECT_NE(at, request.end());
+  std::memcpy(&*(at + 4), &value, sizeof value);
+  return request;
+}
+
+TEST_F(ContractTest, EverySchedulerWithEveryFlagOfItsOwn) {
+  int there = 0;
+  for (const char* name : {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh",
+                           "fo", "ovf", "twos", "none"}) {
+    SCOPED_TRACE(name);
+    const ServiceKey key = Key("192.0.2.1:" + std::to_string(1000 + ++there));
+    const int error = Add(key, Config(name));
+    if (std::string(name) == "twos" && error == ENOENT) {
+      EXPECT_THAT(Message(StatusOf(error, Command::kNewService, Config(name))),
+                  HasSubstr("no scheduler twos: load or install the module ip_vs_twos"));
+      continue;
+    }
+    ASSERT_EQ(error, 0);
+    EXPECT_EQ(Add(key, Real("10.0.0.1:80", 3)), 0);
+    EXPECT_EQ(Add(key, Real("10.0.0.2:80", 0)), 0);
+    EXPECT_EQ(Get(key)->config, Config(name));
+    if (std::string(name) != "sh" && std::string(name) != "mh") continue;
+    for (const bool source_port : {true, false}) {
+      for (const bool fallback : {true, false}) {
+        ServiceConfig config = Config(name);
+        config.hash = {.source_port = source_port, .fallback = fallback};
+        EXPECT_EQ(Set(key, config), 0);
+        EXPECT_EQ(Get(key)->config, config);
+      }
+    }
+  }
+}
+
+TEST_F(ContractTest, FlagsWithoutANameAreKeptAndTakenAway) {
+  const ServiceKey key = Key("192.0.2.1:80");
+  ServiceConfig config = Config("rr");
+  config.unnamed_flags = 8 | 16 | 32 | 0x4000;
+  ASSERT_EQ(Add(key, config), 0);
+  EXPECT_EQ(Get(key)->config, config);
+  ASSERT_EQ(Set(key, Config("rr")), 0);
+  EXPECT_EQ(Get(key)->config, Config("rr"));
+}
+
+TEST_F(ContractTest, EveryNetmaskOfPersistenceComesBack) {
+  const ServiceKey four = Key("192.0.2.1:80"), six = Key("[2001:db8::1]:80");
+  ServiceConfig config = Config("wlc");
+  ASSERT_EQ(Add(four, config), 0);
+  ASSERT_EQ(Add(six, config), 0);
+  for (int length = 0; length <= 128; ++length) {
+    config.persistence =
+        Persistence{.timeout_seconds = 31 * 24 * 3600, .prefix_length = length, .engine = ""};
+    if (length <= 32) {
+      ASSERT_EQ(Set(four, config), 0) << length;
+      EXPECT_EQ(Get(four)->config, config) << length;
+    }
+    if (length == 0) continue;
+    ASSERT_EQ(Set(six, config), 0) << length;
+    EXPECT_EQ(Get(six)->config, config) << length;
+  }
+  config.persistence = Persistence{
+      .timeout_seconds = 1, .prefix_length = 0, .engine = "", .mask_with_holes = 0xff00ff00};
+  ASSERT_EQ(Set(four, config), 0);
+  EXPECT_EQ(Get(four)->config, config);
+  const Bytes good = *EncodeService(Command::kSetService, six, Config("wlc"));
+  EXPECT_EQ(Send(With(good, IPVS_SVC_ATTR_NETMASK, 0)), EINVAL);
+  EXPECT_EQ(Send(With(good, IPVS_SVC_ATTR_NETMASK, 129)), EINVAL);
+}
+
+TEST_F(ContractTest, EveryTunnelOfBothFamiliesComesBackAndCanBeChanged) {
+  const std::vector<Tunnel> tunnels = {
+      {},
+      {.type = TunnelType::kGue, .port = 6080},
+      {.type = TunnelType::kGue, .port = 65535, .checksum = true},
+      {.type = TunnelType::kGue, .port = 1, .checksum = false, .remote_checksum = true},
+      {.type = TunnelType::kGue, .port = 1, .checksum = true, .remote_checksum = true},
+      {.type = TunnelType::kGre},
+      {.type = TunnelType::kGre, .port = 0, .checksum = true},
+  };
+  for (const ServiceKey& key : {Key("192.0.2.1:80"), Key("[2001:db8::1]:80"),
+                                Mark(3, Family::kIpv4), Mark(3, Family::kIpv6)}) {
+    ASSERT_EQ(Add(key, Config("rr")), 0);
+    for (const char* at : {"10.0.0.1:80", "[2001:db8::9]:80"}) {
+      RealServer real = Real(at, 5, ForwardingMethod::kTunnel);
+      ASSERT_EQ(Add(key, real), 0) << ToString(key) << " " << at;
+      for (const Tunnel& tunnel : tunnels) {
+        real.tunnel = tunnel;
+        EXPECT_EQ(Set(key, real), 0);
+        EXPECT_THAT(Reals(key), ElementsAre(real)) << ToString(key);
+      }
+      ASSERT_EQ(Send(EncodeRemoveReal(key, real.at)), 0);
+      // As it is added, too.
+      ASSERT_EQ(Add(key, real), 0);
+      EXPECT_THAT(Reals(key), ElementsAre(real));
+      ASSERT_EQ(Send(EncodeRemoveReal(key, real.at)), 0);
+    }
+  }
+}
+
+TEST_F(ContractTest, OnlyTunnelsLeadToTheOtherFamily) {
+  const ServiceKey four = Key("192.0.2.1:80"), six = Key("[2001:db8::1]:80");
+  ASSERT_EQ(Add(four, Config("rr")), 0);
+  ASSERT_EQ(Add(six, Config("rr")), 0);
+  const auto tunnel_as = [](const ServiceKey& key, const char* at, uint32_t method) {
+    const Bytes good = *EncodeReal(Command::kNewReal, key, Real(at, 1, ForwardingMethod::kTunnel));
+    return With(good, IPVS_DEST_ATTR_FWD_METHOD, method);
+  };
+  for (const uint32_t method : {IP_VS_CONN_F_MASQ, IP_VS_CONN_F_DROUTE, IP_VS_CONN_F_LOCALNODE}) {
+    EXPECT_EQ(Send(tunnel_as(four, "[2001:db8::9]:80", method)), EINVAL);
+    EXPECT_EQ(Send(tunnel_as(six, "10.0.0.1:80", method)), EINVAL);
+  }
+  EXPECT_EQ(Send(tunnel_as(four, "[2001:db8::9]:80", IP_VS_CONN_F_TUNNEL)), 0);
+  EXPECT_EQ(Send(tunnel_as(six, "10.0.0.1:80", IP_VS_CONN_F_TUNNEL)), 0);
+}
+
+TEST_F(ContractTest, EveryThresholdComesBackAndBadNumbersAreRefused) {
+  const ServiceKey key = Key("192.0.2.1:80");
+  ASSERT_EQ(Add(key, Config("wlc")), 0);
+  RealServer real = Real("10.0.0.1:80");
+  ASSERT_EQ(Add(key, real), 0);
+  for (const auto& [upper, lower] : std::vector<std::pair<uint32_t, uint32_t>>{
+           {1000, 0}, {1000, 800}, {1, 1}, {2147483647, 2147483647}, {2147483647, 0}, {0, 0}}) {
+    real.upper_threshold = upper;
+    real.lower_threshold = lower;
+    ASSERT_EQ(Set(key, real), 0);
+    EXPECT_THAT(Reals(key), ElementsAre(real));
+  }
+  const Bytes set = *EncodeReal(Command::kSetReal, key, real);
+  const Bytes add = *EncodeReal(Command::kNewReal, key, Real("10.0.0.2:80"));
+  for (const Bytes& good : {set, add}) {
+    EXPECT_EQ(Send(With(good, IPVS_DEST_ATTR_WEIGHT, 0x80000000)), ERANGE);
+    EXPECT_EQ(Send(With(good, IPVS_DEST_ATTR_WEIGHT, 0xffffffff)), ERANGE);
+    EXPECT_EQ(Send(With(good, IPVS_DEST_ATTR_L_THRESH, 1)), ERANGE);
+    EXPECT_EQ(Send(With(good, IPVS_DEST_ATTR_U_THRESH, 0x80000000)), EINVAL);
+  }
+  const ServiceKey mark = Mark(1, Family::kIpv4);
+  ASSERT_EQ(Add(mark, Config("rr")), 0);
+  RealServer gue = Real("10.0.0.1:80", 1, ForwardingMethod::kTunnel);
+  gue.tunnel = {.type = TunnelType::kGue, .port = 256};
+  Bytes without_port = *EncodeReal(Command::kNewReal, mark, gue);
+  Bytes port;
+  AttributeWriter(port).PutPort(IPVS_DEST_ATTR_TUN_PORT, 256);
+  const auto at = std::search(without_port.begin(), without_port.end(), port.begin(), port.end());
+  ASSERT_NE(at, without_port.end());
+  at[4] = 0;
+  EXPECT_EQ(Send(without_port), EINVAL);
+  EXPECT_THAT(Reals(key), ElementsAre(real));
+}
+
+TEST_F(ContractTest, TimeoutsAreSetOneByOne) {
+  EXPECT_EQ(*ReadTimeouts(channel()),
+            (IpvsTimeouts{.tcp_seconds = 900, .tcp_fin_seconds = 120, .udp_seconds = 300}));
+  EXPECT_EQ(Send(EncodeTimeouts({.tcp_fin_seconds = 1})), 0);
+  EXPECT_EQ(*ReadTimeouts(channel()),
+            (IpvsTimeouts{.tcp_seconds = 900, .tcp_fin_seconds = 1, .udp_seconds = 300}));
+  const IpvsTimeouts most{
+      .tcp_seconds = 2678400, .tcp_fin_seconds = 2678400, .udp_seconds = 2678400};
+  EXPECT_EQ(Send(EncodeTimeouts(most)), 0);
+  EXPECT_EQ(*ReadTimeouts(channel()), most);
+  const Bytes good = *EncodeTimeouts({.tcp_seconds = 5, .tcp_fin_seconds = 5, .udp_seconds = 5});
+  for (const uint16_t timeout :
+       {IPVS_CMD_ATTR_TIMEOUT_TCP, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, IPVS_CMD_ATTR_TIMEOUT_UDP}) {
+    EXPECT_EQ(Send(With(good, timeout, 0x7fffffff)), EINVAL);
+    EXPECT_EQ(Send(With(good, timeout, 0xffffffff)), EINVAL);
+  }
+  EXPECT_EQ(*ReadTimeouts(channel()), most);
+}
+
+TEST_F(ContractTest, SyncDaemonsComeBackAsStarted) {
+  const std::string interface = kernel_->Interface();
+  EXPECT_TRUE(ReadDaemons(channel())->empty());
+  SyncDaemon master{.role = SyncRole::kMaster, .interface = interface, .sync_id = 7};
+  SyncDaemon backup{.role = SyncRole::kBackup,
+                    .interface = interface,
+                    .sync_id = 255,
+                    .max_length = 1400,
+                    .group = *IpAddress::Parse("239.1.2.3"),
+                    .port = 18848,
+                    .ttl = 9};
+  EXPECT_EQ(Send(EncodeDaemon(master)), 0);
+  EXPECT_EQ(Send(EncodeDaemon(backup)), 0);
+  EXPECT_EQ(Send(EncodeDaemon(backup)), EEXIST);
+  auto there = *ReadDaemons(channel());
+  ASSERT_EQ(there.size(), 2u);
+  EXPECT_TRUE(Satisfies(there[0], master)) << ToString(there[0]);
+  EXPECT_EQ(there[0].max_length, 1472);
+  EXPECT_EQ(there[1], backup) << ToString(there[1]);
+  EXPECT_EQ(Send(EncodeRemoveDaemon(SyncRole::kMaster)), 0);
+  EXPECT_EQ(Send(EncodeRemoveDaemon(SyncRole::kMaster)), ESRCH);
+  EXPECT_THAT(*ReadDaemons(channel()), ElementsAre(backup));
+  master.group = *IpAddress::Parse("ff02::81");
+  master.max_length = 1;
+  EXPECT_EQ(Send(EncodeDaemon(master)), 0);
+  EXPECT_THAT(*ReadDaemons(channel()), ElementsAre(master, backup));
+  master.interface = "nosuch0";
+  EXPECT_EQ(Send(EncodeDaemon(master)), ENODEV);
+  EXPECT_EQ(Send(EncodeRemoveDaemon(SyncRole::kBackup)), 0);
+  EXPECT_EQ(Send(EncodeRemoveDaemon(SyncRole::kMaster)), 0);
+  EXPECT_TRUE(ReadDaemons(channel())->empty());
+}
+
+TEST_F(ContractTest, DaemonsThatTheKernelRefuses) {
+  const std::string interface = kernel_->Interface();
+  const SyncDaemon daemon{.role = SyncRole::kMaster, .interface = interface, .sync_id = 1};
+  const Bytes good = *EncodeDaemon(daemon);
+  EXPECT_EQ(Send(With(good, IPVS_DAEMON_ATTR_STATE, 3)), EINVAL);
+  EXPECT_EQ(Send(With(good, IPVS_DAEMON_ATTR_MCAST_GROUP, 0x0100000a)), EINVAL);
+  EXPECT_EQ(Send(With(EncodeRemoveDaemon(SyncRole::kMaster), IPVS_DAEMON_ATTR_STATE, 0)), EINVAL);
+  EXPECT_EQ(Send(EncodePlain(Command::kNewDaemon)), EINVAL);
+  EXPECT_TRUE(ReadDaemons(channel())->empty());
+  // Connections to the other family cannot be copied: neither may come to the other.
+  const ServiceKey key = Key("192.0.2.1:80");
+  const RealServer mixed = Real("[2001:db8::9]:80", 1, ForwardingMethod::kTunnel);
+  ASSERT_EQ(Add(key, Config("rr")), 0);
+  ASSERT_EQ(Add(key, mixed), 0);
+  EXPECT_EQ(Send(good), EINVAL);
+  ASSERT_EQ(Send(EncodeRemoveReal(key, mixed.at)), 0);
+  ASSERT_EQ(Send(good), 0);
+  EXPECT_EQ(Add(key, mixed), EINVAL);
+}
+
+TEST_F(ContractTest, ZeroingAndFlushing) {
+  const ServiceKey key = Key("192.0.2.1:80");
+  EXPECT_EQ(Send(EncodePlain(Command::kZero)), 0);
+  EXPECT_EQ(Send(EncodeKey(Command::kZero, key)), ESRCH);
+  ASSERT_EQ(Add(key, Config("rr")), 0);
+  ASSERT_EQ(Add(key, Real("10.0.0.1:80")), 0);
+  ASSERT_EQ(Add(Mark(7, Family::kIpv6), Config("rr")), 0);
+  EXPECT_EQ(Send(EncodeKey(Command::kZero, key)), 0);
+  EXPECT_EQ(Send(EncodePlain(Command::kZero)), 0);
+  EXPECT_EQ(Get(key)->config, Config("rr"));
+  EXPECT_EQ(Send(EncodePlain(Command::kFlush)), 0);
+  EXPECT_TRUE(channel().Dump(EncodePlain(Command::kGetService))->empty());
+}
+
+TEST_F(ContractTest, RequestsThatHaveNoAnswer) {
+  EXPECT_NE(channel().Ask(EncodePlain(Command::kInfo)).status(), absl::OkStatus());
+  EXPECT_NE(channel().Ask(EncodePlain(Command::kGetService)).status(), absl::OkStatus());
+  EXPECT_NE(channel().Dump(EncodePlain(Command::kGetInfo)).status(), absl::OkStatus());
+  EXPECT_EQ(Send(Bytes{99, 1, 0, 0}), EOPNOTSUPP);
+}
+
 class BackendContractTest : public ContractTest {
  protected:
   BackendContractTest() {
@@ -283,7 +540,7 @@ class BackendContractTest : public ContractTest {
     auto journal = Journal::Open(path_, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_);
+    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_, kernel_->Check());
   }
 
   void ApplyAll(const Plan& plan) {
@@ -324,6 +581,100 @@ TEST_F(BackendContractTest, ArrivesInTheGivenOrderAndStops) {
   ApplyAll(Diff(Desired(), Read()));
   EXPECT_EQ(Read(), Desired());
   EXPECT_TRUE(Diff(Desired(), Read()).steps.empty());
+}
+
+// Any state that the model can say: what is written is read back as it was meant, so that there is
+// nothing left to do.
+class Arbitrary {
+ public:
+  explicit Arbitrary(uint32_t seed) : random_(seed) {}
+
+  State Make() {
+    State out;
+    for (int i = 0; i < 12; ++i) {
+      const ServiceKey key = MakeKey();
+      VirtualService& service = out.services[key];
+      service.config = Config(key);
+      service.reals.clear();
+      for (int n = 1; n <= 6; ++n) {
+        if (Chance(2)) service.reals.push_back(MakeReal(key, n));
+      }
+      SortCanonically(service.reals);
+    }
+    return out;
+  }
+
+ private:
+  uint32_t Up(uint32_t most) { return random_() % (most + 1); }
+  bool Chance(uint32_t of) { return random_() % of == 0; }
+
+  ServiceKey MakeKey() {
+    const Family family = Chance(2) ? Family::kIpv4 : Family::kIpv6;
+    if (Chance(4)) return Mark(1 + Up(5), family);
+    const Protocol protocols[] = {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp};
+    return Key(
+        (family == Family::kIpv4 ? "192.0.2.1:" : "[2001:db8::1]:") + std::to_string(1000 + Up(3)),
+        protocols[Up(2)]);
+  }
+
+  ServiceConfig Config(const ServiceKey& key) {
+    const char* names[] = {"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh",
+                           "sh", "sed", "nq", "mh",  "fo",   "ovf"};
+    ServiceConfig out;
+    out.scheduler = names[Up(12)];
+    if (out.scheduler == "sh" || out.scheduler == "mh") {
+      out.hash = {.source_port = Chance(2), .fallback = Chance(2)};
+    }
+    const bool marked = std::holds_alternative<FwMark>(key.match);
+    if (Chance(2)) {
+      const int bits = FamilyOf(key) == Family::kIpv4 ? 32 : 128;
+      out.persistence =
+          Persistence{.timeout_seconds = 1 + Up(100000),
+                      .prefix_length = 1 + static_cast<int>(Up(static_cast<uint32_t>(bits - 1))),
+                      .engine = key.protocol == Protocol::kUdp && Chance(2) ? "sip" : ""};
+    } else if (marked || key.protocol == Protocol::kUdp) {
+      out.one_packet = Chance(2);
+    }
+    out.source_nat = Chance(2);
+    return out;
+  }
+
+  RealServer MakeReal(const ServiceKey& key, int n) {
+    RealServer out;
+    const auto* vip = std::get_if<Endpoint>(&key.match);
+    const bool other = Chance(5);
+    const bool four = (FamilyOf(key) == Family::kIpv4) != other;
+    out.at.ip = *IpAddress::Parse((four ? "10.0.0." : "2001:db8::") + std::to_string(n));
+    out.method = other ? ForwardingMethod::kTunnel : static_cast<ForwardingMethod>(Up(2));
+    out.at.port = vip != nullptr && out.method != ForwardingMethod::kNat ? vip->port : 8080;
+    out.weight = Chance(3) ? 2147483647 : Up(5);
+    if (Chance(2)) {
+      out.upper_threshold = 1 + Up(1000);
+      out.lower_threshold = Up(out.upper_threshold);
+    }
+    if (out.method != ForwardingMethod::kTunnel) return out;
+    out.tunnel.type = static_cast<TunnelType>(Up(2));
+    out.tunnel.checksum = out.tunnel.type != TunnelType::kIpip && Chance(2);
+    if (out.tunnel.type == TunnelType::kGue) {
+      out.tunnel.port = static_cast<uint16_t>(1 + Up(65534));
+      out.tunnel.remote_checksum = Chance(2);
+    }
+    return out;
+  }
+
+  std::mt19937 random_;
+};
+
+TEST_F(BackendContractTest, WhateverIsWrittenReadsBackSoThatNothingIsLeftToDo) {
+  const uint32_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Arbitrary arbitrary(seed);
+  for (int round = 0; round < 20; ++round) {
+    const State desired = arbitrary.Make();
+    ApplyAll(Diff(desired, Read()));
+    const Plan left = Diff(desired, Read());
+    ASSERT_TRUE(left.steps.empty()) << ToString(left);
+  }
 }
 
 TEST_F(BackendContractTest, AdoptsWhatAnEarlierProcessLeftWithoutAChange) {

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "dataplane/ipvs/channel.h"
+#include "dataplane/ipvs/schedulers.h"
 
 namespace kube_lvs::ipvs {
 
@@ -15,6 +17,10 @@ class Kernel {
   virtual ~Kernel() = default;
   virtual Channel& channel() = 0;
   virtual uint64_t changes_sent() const = 0;
+  // Of this node.
+  virtual SchedulerCheck Check() const = 0;
+  // The name of an interface that is up, with an MTU of 1500 and an address of each IP family.
+  virtual std::string Interface() = 0;
 };
 
 std::unique_ptr<Kernel> MakeKernel();

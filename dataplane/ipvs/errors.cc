@@ -68,8 +68,8 @@ absl::Status StatusOf(int error, Command command, const ServiceConfig& config) {
   if (config.persistence && !config.persistence->engine.empty()) {
     const std::string& engine = config.persistence->engine;
     message = "the kernel has no scheduler " + config.scheduler + " or no persistence engine " +
-              engine + ": load or install the modules ip_vs_" + config.scheduler + " and ip_vs_pe_" +
-              engine;
+              engine + ": load or install the modules ip_vs_" + config.scheduler +
+              " and ip_vs_pe_" + engine;
   }
   return absl::FailedPreconditionError(message);
 }

@@ -21,14 +21,31 @@ constexpr size_t kGenericHeader = 4;
 
 // A kernel policy: the size of each known attribute; text and binary ones say at most how much.
 struct Rule {
-  enum Kind { kExact, kText, kAtMost, kNested } kind = kExact;
+  enum Kind { kExact, kText, kAtMost, kAtLeast, kNested } kind = kExact;
   size_t size = 0;
 };
 using Policy = std::map<uint16_t, Rule>;
 
 const Policy& CommandPolicy() {
   static const Policy policy = {{IPVS_CMD_ATTR_SERVICE, {Rule::kNested, 0}},
-                                {IPVS_CMD_ATTR_DEST, {Rule::kNested, 0}}};
+                                {IPVS_CMD_ATTR_DEST, {Rule::kNested, 0}},
+                                {IPVS_CMD_ATTR_DAEMON, {Rule::kNested, 0}},
+                                {IPVS_CMD_ATTR_TIMEOUT_TCP, {Rule::kExact, 4}},
+                                {IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, {Rule::kExact, 4}},
+                                {IPVS_CMD_ATTR_TIMEOUT_UDP, {Rule::kExact, 4}}};
+  return policy;
+}
+
+const Policy& DaemonPolicy() {
+  static const Policy policy = {
+      {IPVS_DAEMON_ATTR_STATE, {Rule::kExact, 4}},
+      {IPVS_DAEMON_ATTR_MCAST_IFN, {Rule::kText, IP_VS_IFNAME_MAXLEN - 1}},
+      {IPVS_DAEMON_ATTR_SYNC_ID, {Rule::kExact, 4}},
+      {IPVS_DAEMON_ATTR_SYNC_MAXLEN, {Rule::kExact, 2}},
+      {IPVS_DAEMON_ATTR_MCAST_GROUP, {Rule::kExact, 4}},
+      {IPVS_DAEMON_ATTR_MCAST_GROUP6, {Rule::kAtLeast, 16}},
+      {IPVS_DAEMON_ATTR_MCAST_PORT, {Rule::kExact, 2}},
+      {IPVS_DAEMON_ATTR_MCAST_TTL, {Rule::kExact, 1}}};
   return policy;
 }
 
@@ -79,6 +96,9 @@ std::optional<Parsed> Parse(ByteView bytes, const Policy& policy) {
         break;
       case Rule::kAtMost:
         if (size > rule->second.size) return std::nullopt;
+        break;
+      case Rule::kAtLeast:
+        if (size < rule->second.size) return std::nullopt;
         break;
       case Rule::kText: {
         const auto nul = std::ranges::find(a.value, uint8_t{0});
@@ -157,6 +177,11 @@ void PutStatistics(AttributeWriter& out, uint16_t type, bool wide, const Statist
   out.End(nest);
 }
 
+// The kernel's, at 250 ticks a second, as Debian builds it.
+constexpr uint32_t kMaxTimeoutSeconds = 0x7fffffff / 250;
+// mh's table, which has a place for so many real servers.
+constexpr size_t kMaglevTable = 4093;
+
 Bytes Header(uint8_t command) { return {command, IPVS_GENL_VERSION, 0, 0}; }
 
 absl::Status NoIpvs() {
@@ -224,6 +249,7 @@ int FakeKernel::ParseReal(ByteView nested, bool full, RealRequest& out) const {
   real.weight = Get<uint32_t>(*parsed, IPVS_DEST_ATTR_WEIGHT);
   real.upper = Get<uint32_t>(*parsed, IPVS_DEST_ATTR_U_THRESH);
   real.lower = Get<uint32_t>(*parsed, IPVS_DEST_ATTR_L_THRESH);
+  if (!knows_tunnels) return 0;
   real.tunnel_type = Get<uint8_t>(*parsed, IPVS_DEST_ATTR_TUN_TYPE);
   real.tunnel_port = Get<uint16_t>(*parsed, IPVS_DEST_ATTR_TUN_PORT);
   real.tunnel_flags = Get<uint16_t>(*parsed, IPVS_DEST_ATTR_TUN_FLAGS);
@@ -239,14 +265,104 @@ int FakeKernel::CheckScheduler(const ServiceRequest& request) const {
   return 0;
 }
 
+int FakeKernel::SetConfig(ByteView attributes) {
+  const auto parsed = Parse(attributes, CommandPolicy());
+  IpvsTimeouts wanted;
+  wanted.tcp_seconds = Get<uint32_t>(*parsed, IPVS_CMD_ATTR_TIMEOUT_TCP);
+  wanted.tcp_fin_seconds = Get<uint32_t>(*parsed, IPVS_CMD_ATTR_TIMEOUT_TCP_FIN);
+  wanted.udp_seconds = Get<uint32_t>(*parsed, IPVS_CMD_ATTR_TIMEOUT_UDP);
+  if (std::max({wanted.tcp_seconds, wanted.tcp_fin_seconds, wanted.udp_seconds}) >
+      kMaxTimeoutSeconds) {
+    return EINVAL;
+  }
+  if (wanted.tcp_seconds != 0) timeouts_.tcp_seconds = wanted.tcp_seconds;
+  if (wanted.tcp_fin_seconds != 0) timeouts_.tcp_fin_seconds = wanted.tcp_fin_seconds;
+  if (wanted.udp_seconds != 0) timeouts_.udp_seconds = wanted.udp_seconds;
+  return 0;
+}
+
+bool FakeKernel::AnyMixed() const {
+  return std::ranges::any_of(services_, [](const auto& entry) {
+    return std::ranges::any_of(entry.second.reals, [&](const Real& real) {
+      return real.family != std::get<0>(entry.first);
+    });
+  });
+}
+
+int FakeKernel::HandleDaemon(uint8_t command, ByteView attributes) {
+  const auto outer = Parse(attributes, CommandPolicy());
+  if (!outer->contains(IPVS_CMD_ATTR_DAEMON)) return EINVAL;
+  const auto parsed = Parse(outer->at(IPVS_CMD_ATTR_DAEMON), DaemonPolicy());
+  if (!parsed || !parsed->contains(IPVS_DAEMON_ATTR_STATE)) return EINVAL;
+  const auto state = Get<uint32_t>(*parsed, IPVS_DAEMON_ATTR_STATE);
+  if (command == IPVS_CMD_DEL_DAEMON) {
+    if (state != IP_VS_STATE_MASTER && state != IP_VS_STATE_BACKUP) return EINVAL;
+    return daemons_.erase(static_cast<SyncRole>(state)) != 0 ? 0 : ESRCH;
+  }
+  if (!HasAll(*parsed, {IPVS_DAEMON_ATTR_MCAST_IFN, IPVS_DAEMON_ATTR_SYNC_ID})) return EINVAL;
+  SyncDaemon wanted;
+  wanted.interface = GetText(*parsed, IPVS_DAEMON_ATTR_MCAST_IFN);
+  wanted.sync_id = Get<uint32_t>(*parsed, IPVS_DAEMON_ATTR_SYNC_ID);
+  wanted.max_length = Get<uint16_t>(*parsed, IPVS_DAEMON_ATTR_SYNC_MAXLEN);
+  if (parsed->contains(IPVS_DAEMON_ATTR_MCAST_GROUP)) {
+    wanted.group = {.family = Family::kIpv4,
+                    .bytes = AddressIn(*parsed, IPVS_DAEMON_ATTR_MCAST_GROUP, AF_INET)};
+    if ((wanted.group.bytes[0] & 0xf0) != 0xe0) return EINVAL;
+  } else if (parsed->contains(IPVS_DAEMON_ATTR_MCAST_GROUP6)) {
+    wanted.group = {.family = Family::kIpv6,
+                    .bytes = Get<Address>(*parsed, IPVS_DAEMON_ATTR_MCAST_GROUP6)};
+    if (wanted.group.bytes[0] != 0xff) return EINVAL;
+  }
+  if (const auto port = Get<uint16_t>(*parsed, IPVS_DAEMON_ATTR_MCAST_PORT)) wanted.port = port;
+  if (const auto ttl = Get<uint8_t>(*parsed, IPVS_DAEMON_ATTR_MCAST_TTL)) wanted.ttl = ttl;
+  if (AnyMixed()) return EINVAL;
+  return StartDaemon(wanted, state);
+}
+
+int FakeKernel::StartDaemon(const SyncDaemon& wanted, uint32_t state) {
+  if (!interfaces.contains(wanted.interface)) return ENODEV;
+  if (state != IP_VS_STATE_MASTER && state != IP_VS_STATE_BACKUP) return EINVAL;
+  SyncDaemon daemon = wanted;
+  daemon.role = static_cast<SyncRole>(state);
+  // IP and UDP headers; a backup takes what masters of its MTU may send.
+  const int headers = daemon.group.IsV4() ? 28 : 48;
+  const int least = daemon.role == SyncRole::kBackup ? 1024 : 1;
+  daemon.max_length = static_cast<uint16_t>(
+      daemon.max_length == 0 ? 1500 - headers
+                             : std::clamp<int>(daemon.max_length, least, 65535 - headers));
+  return daemons_.emplace(daemon.role, daemon).second ? 0 : EEXIST;
+}
+
 int FakeKernel::Handle(const Bytes& request) {
   if (request.size() < kGenericHeader) return EINVAL;
   const uint8_t command = request[0];
-  const auto attributes = Parse(ByteView(request).subspan(kGenericHeader), CommandPolicy());
+  const ByteView rest = ByteView(request).subspan(kGenericHeader);
+  const auto attributes = Parse(rest, CommandPolicy());
   if (!attributes) return EINVAL;
-  if (command < IPVS_CMD_NEW_SERVICE || command > IPVS_CMD_DEL_DEST ||
-      command == IPVS_CMD_GET_SERVICE) {
-    return EOPNOTSUPP;
+  switch (command) {
+    case IPVS_CMD_SET_CONFIG:
+      return SetConfig(rest);
+    case IPVS_CMD_NEW_DAEMON:
+    case IPVS_CMD_DEL_DAEMON:
+      return HandleDaemon(command, rest);
+    case IPVS_CMD_FLUSH:
+      services_.clear();
+      return 0;
+    case IPVS_CMD_ZERO:
+      if (!attributes->contains(IPVS_CMD_ATTR_SERVICE)) {
+        for (auto& [key, service] : services_) Zero(service);
+        return 0;
+      }
+      break;
+    case IPVS_CMD_NEW_SERVICE:
+    case IPVS_CMD_SET_SERVICE:
+    case IPVS_CMD_DEL_SERVICE:
+    case IPVS_CMD_NEW_DEST:
+    case IPVS_CMD_SET_DEST:
+    case IPVS_CMD_DEL_DEST:
+      break;
+    default:
+      return EOPNOTSUPP;
   }
   if (!attributes->contains(IPVS_CMD_ATTR_SERVICE)) return EINVAL;
   const bool full = command == IPVS_CMD_NEW_SERVICE || command == IPVS_CMD_SET_SERVICE;
@@ -257,6 +373,10 @@ int FakeKernel::Handle(const Bytes& request) {
   const auto found = services_.find(service.key);
   if (command != IPVS_CMD_NEW_SERVICE && found == services_.end()) return ESRCH;
   if (command <= IPVS_CMD_DEL_SERVICE) return HandleService(command, service);
+  if (command == IPVS_CMD_ZERO) {
+    Zero(found->second);
+    return 0;
+  }
 
   if (!attributes->contains(IPVS_CMD_ATTR_DEST)) return EINVAL;
   RealRequest real;
@@ -275,6 +395,10 @@ int FakeKernel::HandleService(uint8_t command, const ServiceRequest& request) {
   const auto found = services_.find(request.key);
   if (command == IPVS_CMD_NEW_SERVICE && found != services_.end()) return EEXIST;
   if (const int error = CheckScheduler(request)) return error;
+  if (request.scheduler == "mh" && found != services_.end() && found->second.scheduler != "mh" &&
+      found->second.reals.size() > kMaglevTable) {
+    return EINVAL;
+  }
   Service& service = services_[request.key];
   service.scheduler = request.scheduler;
   service.engine = request.engine;
@@ -291,7 +415,9 @@ int FakeKernel::HandleReal(uint8_t command, Service& service, uint16_t family,
   if (real.family == 0) real.family = family;
   if (real.family != AF_INET && !(real.family == AF_INET6 && has_ipv6)) return EAFNOSUPPORT;
   if (real.family == AF_INET) std::fill(real.address.begin() + 4, real.address.end(), 0);
-  if (real.family != family && command != IPVS_CMD_DEL_DEST && real.method != IP_VS_CONN_F_TUNNEL) {
+  // Of the other family: only tunnels, and the daemons cannot copy such connections.
+  if (real.family != family && command != IPVS_CMD_DEL_DEST &&
+      (real.method != IP_VS_CONN_F_TUNNEL || !daemons_.empty())) {
     return EINVAL;
   }
   const auto found = std::ranges::find_if(service.reals, [&](const Real& other) {
@@ -310,7 +436,7 @@ int FakeKernel::HandleReal(uint8_t command, Service& service, uint16_t family,
     if (found == service.reals.end()) return ENOENT;
     real.active = found->active;
     real.inactive = found->inactive;
-    real.counters = found->counters;
+    real.statistics = found->statistics;
     *found = real;
     return 0;
   }
@@ -320,7 +446,12 @@ int FakeKernel::HandleReal(uint8_t command, Service& service, uint16_t family,
   return 0;
 }
 
-Bytes FakeKernel::Encode(const Key& key, const Service& service) {
+void FakeKernel::Zero(Service& service) {
+  service.statistics = {};
+  for (Real& real : service.reals) real.statistics = {};
+}
+
+Bytes FakeKernel::Encode(const Key& key, const Service& service) const {
   Bytes message = Header(IPVS_CMD_NEW_SERVICE);
   AttributeWriter out(message);
   const size_t nest = out.Begin(IPVS_CMD_ATTR_SERVICE);
@@ -341,13 +472,13 @@ Bytes FakeKernel::Encode(const Key& key, const Service& service) {
   out.Put(IPVS_SVC_ATTR_FLAGS, flags);
   out.PutNumber<uint32_t>(IPVS_SVC_ATTR_TIMEOUT, service.timeout);
   out.PutNumber<uint32_t>(IPVS_SVC_ATTR_NETMASK, service.netmask);
-  PutStatistics(out, IPVS_SVC_ATTR_STATS, false, {service.counters, {}});
-  PutStatistics(out, IPVS_SVC_ATTR_STATS64, true, {service.counters, {}});
+  PutStatistics(out, IPVS_SVC_ATTR_STATS, false, service.statistics);
+  if (knows_wide_statistics) PutStatistics(out, IPVS_SVC_ATTR_STATS64, true, service.statistics);
   out.End(nest);
   return message;
 }
 
-Bytes FakeKernel::Encode(const Real& real) {
+Bytes FakeKernel::Encode(const Real& real) const {
   Bytes message = Header(IPVS_CMD_NEW_DEST);
   AttributeWriter out(message);
   const size_t nest = out.Begin(IPVS_CMD_ATTR_DEST);
@@ -355,17 +486,35 @@ Bytes FakeKernel::Encode(const Real& real) {
   out.PutNumber<uint16_t>(IPVS_DEST_ATTR_PORT, real.port);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_FWD_METHOD, real.method);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_WEIGHT, real.weight);
-  out.PutNumber<uint8_t>(IPVS_DEST_ATTR_TUN_TYPE, real.tunnel_type);
-  out.PutNumber<uint16_t>(IPVS_DEST_ATTR_TUN_PORT, real.tunnel_port);
-  out.PutNumber<uint16_t>(IPVS_DEST_ATTR_TUN_FLAGS, real.tunnel_flags);
+  if (knows_tunnels) {
+    out.PutNumber<uint8_t>(IPVS_DEST_ATTR_TUN_TYPE, real.tunnel_type);
+    out.PutNumber<uint16_t>(IPVS_DEST_ATTR_TUN_PORT, real.tunnel_port);
+    out.PutNumber<uint16_t>(IPVS_DEST_ATTR_TUN_FLAGS, real.tunnel_flags);
+  }
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_U_THRESH, real.upper);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_L_THRESH, real.lower);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_ACTIVE_CONNS, real.active);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_INACT_CONNS, real.inactive);
   out.PutNumber<uint32_t>(IPVS_DEST_ATTR_PERSIST_CONNS, 0);
   out.PutNumber<uint16_t>(IPVS_DEST_ATTR_ADDR_FAMILY, real.family);
-  PutStatistics(out, IPVS_DEST_ATTR_STATS, false, {real.counters, {}});
-  PutStatistics(out, IPVS_DEST_ATTR_STATS64, true, {real.counters, {}});
+  PutStatistics(out, IPVS_DEST_ATTR_STATS, false, real.statistics);
+  if (knows_wide_statistics) PutStatistics(out, IPVS_DEST_ATTR_STATS64, true, real.statistics);
+  out.End(nest);
+  return message;
+}
+
+Bytes FakeKernel::Encode(const SyncDaemon& daemon) {
+  Bytes message = Header(IPVS_CMD_NEW_DAEMON);
+  AttributeWriter out(message);
+  const size_t nest = out.Begin(IPVS_CMD_ATTR_DAEMON);
+  out.PutNumber<uint32_t>(IPVS_DAEMON_ATTR_STATE, static_cast<uint32_t>(daemon.role));
+  out.PutString(IPVS_DAEMON_ATTR_MCAST_IFN, daemon.interface);
+  out.PutNumber<uint32_t>(IPVS_DAEMON_ATTR_SYNC_ID, daemon.sync_id);
+  out.PutNumber<uint16_t>(IPVS_DAEMON_ATTR_SYNC_MAXLEN, daemon.max_length);
+  out.PutNumber<uint16_t>(IPVS_DAEMON_ATTR_MCAST_PORT, daemon.port);
+  out.PutNumber<uint8_t>(IPVS_DAEMON_ATTR_MCAST_TTL, daemon.ttl);
+  out.Put(daemon.group.IsV4() ? IPVS_DAEMON_ATTR_MCAST_GROUP : IPVS_DAEMON_ATTR_MCAST_GROUP6,
+          ByteView(daemon.group.bytes.data(), daemon.group.Size()));
   out.End(nest);
   return message;
 }
@@ -381,12 +530,12 @@ FakeKernel::Key FakeKernel::KeyOf(const ServiceKey& key) {
 }
 
 void FakeKernel::Count(const ServiceKey& key, const Endpoint& at, const Counters& counters,
-                       uint32_t active, uint32_t inactive) {
+                       uint32_t active, uint32_t inactive, const Rates& rates) {
   Service& service = services_.at(KeyOf(key));
-  service.counters = counters;
+  service.statistics = {counters, rates};
   for (Real& real : service.reals) {
     if (real.address != at.ip.bytes || real.port != htons(at.port)) continue;
-    real.counters = counters;
+    real.statistics = {counters, rates};
     real.active = active;
     real.inactive = inactive;
   }
@@ -412,6 +561,10 @@ absl::StatusOr<std::vector<Bytes>> FakeKernel::Dump(const Bytes& request) {
     for (const auto& [key, service] : services_) out.push_back(Encode(key, service));
     return out;
   }
+  if (request[0] == IPVS_CMD_GET_DAEMON) {
+    for (const auto& [role, daemon] : daemons_) out.push_back(Encode(daemon));
+    return out;
+  }
   if (request[0] != IPVS_CMD_GET_DEST) return StatusOf(EOPNOTSUPP, Command::kGetService);
   // As the kernel: for no service, no real servers and no error.
   const auto attributes = Parse(ByteView(request).subspan(kGenericHeader), CommandPolicy());
@@ -432,6 +585,14 @@ absl::StatusOr<Bytes> FakeKernel::Ask(const Bytes& request) {
     AttributeWriter out(message);
     out.PutNumber<uint32_t>(IPVS_INFO_ATTR_VERSION, 0x010201);
     out.PutNumber<uint32_t>(IPVS_INFO_ATTR_CONN_TAB_SIZE, 4096);
+    return message;
+  }
+  if (request[0] == IPVS_CMD_GET_CONFIG) {
+    Bytes message = Header(IPVS_CMD_SET_CONFIG);
+    AttributeWriter out(message);
+    out.PutNumber<uint32_t>(IPVS_CMD_ATTR_TIMEOUT_TCP, timeouts_.tcp_seconds);
+    out.PutNumber<uint32_t>(IPVS_CMD_ATTR_TIMEOUT_TCP_FIN, timeouts_.tcp_fin_seconds);
+    out.PutNumber<uint32_t>(IPVS_CMD_ATTR_TIMEOUT_UDP, timeouts_.udp_seconds);
     return message;
   }
   if (request[0] != IPVS_CMD_GET_SERVICE) return StatusOf(EOPNOTSUPP, Command::kGetService);

@@ -13,6 +13,8 @@
 
 #include "base/ip.h"
 #include "dataplane/ipvs/channel.h"
+#include "dataplane/ipvs/statistics.h"
+#include "dataplane/model/ipvs_settings.h"
 #include "dataplane/model/state.h"
 
 namespace kube_lvs::ipvs {
@@ -31,15 +33,19 @@ class FakeKernel final : public Channel {
   std::set<std::string> schedulers = {"rr",    "wrr", "lc", "wlc", "fo",  "ovf", "lblc",
                                       "lblcr", "dh",  "sh", "mh",  "sed", "nq"};
   std::set<std::string> engines = {"sip"};
+  std::set<std::string> interfaces = {"lo", "eth0"};  // with addresses, and an MTU of 1500
   bool has_ipvs = true;
   bool has_ipv6 = true;
+  // What older kernels lack: tunnels other than IPIP (before 5.2), 64-bit statistics (before 4.1).
+  bool knows_tunnels = true;
+  bool knows_wide_statistics = true;
 
   // Asked before each request that changes something; an errno makes it fail with that.
   std::function<int(const Bytes&)> fault;
 
   // As if packets had come: what the counters of a real server, and of its service, say.
   void Count(const ServiceKey& key, const Endpoint& at, const Counters& counters, uint32_t active,
-             uint32_t inactive);
+             uint32_t inactive, const Rates& rates = {});
 
  private:
   using Address = std::array<uint8_t, 16>;
@@ -54,12 +60,12 @@ class FakeKernel final : public Channel {
     uint8_t tunnel_type = 0;
     uint16_t tunnel_port = 0, tunnel_flags = 0;
     uint32_t active = 0, inactive = 0;
-    Counters counters;
+    Statistics statistics;
   };
   struct Service {
     std::string scheduler, engine;
     uint32_t flags = 0, timeout = 0, netmask = 0;
-    Counters counters;
+    Statistics statistics;
     std::deque<Real> reals;  // newest first
   };
   struct ServiceRequest;
@@ -71,11 +77,19 @@ class FakeKernel final : public Channel {
   int ParseService(ByteView nested, bool full, ServiceRequest& out) const;
   int ParseReal(ByteView nested, bool full, RealRequest& out) const;
   int CheckScheduler(const ServiceRequest& request) const;
-  static Bytes Encode(const Key& key, const Service& service);
-  static Bytes Encode(const Real& real);
+  int SetConfig(ByteView attributes);
+  int HandleDaemon(uint8_t command, ByteView attributes);
+  int StartDaemon(const SyncDaemon& wanted, uint32_t state);
+  static void Zero(Service& service);
+  bool AnyMixed() const;  // a real server of another IP family than its service
+  Bytes Encode(const Key& key, const Service& service) const;
+  Bytes Encode(const Real& real) const;
+  static Bytes Encode(const SyncDaemon& daemon);
   static Key KeyOf(const ServiceKey& key);
 
   std::map<Key, Service> services_;
+  std::map<SyncRole, SyncDaemon> daemons_;
+  IpvsTimeouts timeouts_ = {.tcp_seconds = 900, .tcp_fin_seconds = 120, .udp_seconds = 300};
   std::vector<uint8_t> commands_;
   uint64_t changes_sent_ = 0;
 };

@@ -1,17 +1,14 @@
 // Real packets through the kernel's IPVS as the backend programs it: each forwarding method, both
-// IP families, and the schedulers' choices.
+// IP families, tunnels, persistence.
 #include <sys/socket.h>
 
 #include <chrono>
 #include <map>
-#include <sstream>
+#include <optional>
 #include <thread>
 
 #include "base/status.h"
-#include "dataplane/ipvs/backend.h"
-#include "dataplane/ipvs/netlink_channel.h"
-#include "dataplane/plan/diff.h"
-#include "e2e/vm/lab.h"
+#include "dataplane/ipvs/traffic_fixture.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -21,79 +18,24 @@ namespace {
 using ::testing::ElementsAre;
 using vm::Answer;
 using vm::ClientAddress;
-using vm::InNamespace;
 using vm::ServerAddress;
 using vm::Servers;
-using vm::Vip;
 
-constexpr char kJournal[] = "/run/ipvs.journal";
-
-class TrafficTest : public ::testing::Test {
+// With rr, six connections: in the canonical order of the real servers, twice, each from the
+// client's own address.
+class InTurnTest : public TrafficTest {
  protected:
-  static void SetUpTestSuite() {
-    static const bool made = (vm::MakeLab(), true);
-    ASSERT_TRUE(made);
-  }
-  TrafficTest() { Restart(); }
-  ~TrafficTest() override { Reach({}); }
-
-  // As a new process of the agent.
-  void Restart() {
-    channel_ = std::make_unique<NetlinkChannel>();
-    auto journal = Journal::Open(kJournal, "boot");
-    ASSERT_EQ(journal.status(), absl::OkStatus());
-    journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(*channel_, *journal_);
-  }
-
-  void Reach(const State& desired) {
-    const InNamespace in("ds");
-    const auto actual = backend_->Read();
-    ASSERT_EQ(actual.status(), absl::OkStatus());
-    const Plan plan = Diff(desired, *actual);
-    const auto results = backend_->Apply(plan.steps);
-    for (size_t i = 0; i < results.size(); ++i) {
-      ASSERT_EQ(results[i], absl::OkStatus()) << ToString(plan.steps[i]);
-    }
-  }
-
-  // A service at a port that no other test had: old connections would go where they went.
-  static ServiceKey NewKey(Protocol protocol, Family family) {
-    static uint16_t port = 1000;
-    return {.dataplane = Dataplane::kIpvs,
-            .match = Endpoint{Vip(family), ++port},
-            .protocol = protocol};
-  }
-  // A port of the client for one test alone: to a real server, old connections of the same client
-  // and port look like these.
-  static uint16_t ClientPort(const ServiceKey& key) {
-    return static_cast<uint16_t>(30000 + VipOf(key).port);
-  }
-  static const Endpoint& VipOf(const ServiceKey& key) { return std::get<Endpoint>(key.match); }
-
-  static VirtualService ThreeServers(const std::string& scheduler, ForwardingMethod method,
-                                     Family family, uint16_t port,
-                                     const std::vector<uint32_t>& weights) {
-    VirtualService out;
-    out.config.scheduler = scheduler;
-    for (int n = 1; n <= vm::kServers; ++n) {
-      out.reals.push_back({.at = {ServerAddress(n, family), port},
-                           .method = method,
-                           .weight = weights[static_cast<size_t>(n) - 1]});
-    }
-    return out;
-  }
-
-  // With rr, six connections: in the canonical order of the real servers, twice, each from the
-  // client's own address.
-  void ExpectThreeServersInTurn(Protocol protocol, Family family, ForwardingMethod method) {
+  // `reals`: the IP family of the real servers' own addresses.
+  void ExpectThreeServersInTurn(Protocol protocol, Family family, ForwardingMethod method,
+                                const Tunnel& tunnel = {}, std::optional<Family> reals = {}) {
     const ServiceKey key = NewKey(protocol, family);
     const bool direct = method != ForwardingMethod::kNat;
     const uint16_t port = direct ? VipOf(key).port : 8080;
     const int type = protocol == Protocol::kTcp ? SOCK_STREAM : SOCK_DGRAM;
     Servers servers(type, family, port, direct);
     State desired;
-    desired.services[key] = ThreeServers("rr", method, family, port, {1, 1, 1});
+    desired.services[key] = ThreeServers("rr", method, reals.value_or(family), port, {1, 1, 1});
+    for (RealServer& real : desired.services[key].reals) real.tunnel = tunnel;
     Reach(desired);
     for (int i = 0; i < 6; ++i) {
       const Endpoint from{ClientAddress(i, family), ClientPort(key)};
@@ -102,14 +44,10 @@ class TrafficTest : public ::testing::Test {
           << "connection " << i << " to " << ToString(key);
     }
   }
-
-  std::unique_ptr<NetlinkChannel> channel_;
-  std::unique_ptr<Journal> journal_;
-  std::unique_ptr<IpvsBackend> backend_;
 };
 
 class MethodTest
-    : public TrafficTest,
+    : public InTurnTest,
       public ::testing::WithParamInterface<std::tuple<ForwardingMethod, Family, Protocol>> {};
 
 TEST_P(MethodTest, ReachesThreeServersInTurn) {
@@ -129,102 +67,103 @@ INSTANTIATE_TEST_SUITE_P(All, MethodTest,
                                   ToString(std::get<2>(info.param));
                          });
 
-// What the kernel chose when it was asked for LVS's schedulers alone: real servers added in the
-// order 1, 2, 3, so that its list is 3, 2, 1.
-struct Golden {
-  std::string name;
-  std::string scheduler;
-  HashFlags hash;
-  std::vector<uint32_t> weights;
-  bool by_port = false;  // one client with ports from 21200 or 21400 on, else 40 clients
-  int first_port = 0;
-  std::string chosen;
+// Commands for `ip` in each real server's namespace, undone at the end. "{}" is its IPv4 address.
+class AtRealServers {
+ public:
+  AtRealServers(const std::string& make, std::string undo) : undo_(std::move(undo)) { Each(make); }
+  ~AtRealServers() { Each(undo_); }
+
+ private:
+  static void Each(const std::string& commands) {
+    std::string lines;
+    for (int n = 1; n <= vm::kServers; ++n) {
+      std::string own = "cd /run && nsenter --net=/run/netns/rs" + std::to_string(n) + " sh -ec '" +
+                        commands + "'\n";
+      for (size_t at; (at = own.find("{}")) != std::string::npos;) {
+        own.replace(at, 2, ServerAddress(n, Family::kIpv4).ToString());
+      }
+      lines += own;
+    }
+    vm::Run("set -e\n" + lines);
+  }
+
+  std::string undo_;
 };
 
-class GoldenTest : public TrafficTest, public ::testing::WithParamInterface<Golden> {};
+class GueTest : public InTurnTest, public ::testing::WithParamInterface<std::pair<bool, bool>> {};
 
-TEST_P(GoldenTest, ChoosesWhatTheKernelAlwaysChose) {
-  const Golden& golden = GetParam();
-  const ServiceKey key = NewKey(Protocol::kUdp, Family::kIpv4);
-  Servers servers(SOCK_DGRAM, Family::kIpv4, 80, false);
-  VirtualService service =
-      ThreeServers(golden.scheduler, ForwardingMethod::kNat, Family::kIpv4, 80, golden.weights);
-  service.config.hash = golden.hash;
-  std::ranges::reverse(service.reals);
-  State desired;
-  desired.services[key] = service;
-  Reach(desired);
-  std::istringstream chosen(golden.chosen);
-  int wanted = 0;
-  for (int i = 0; chosen >> wanted; ++i) {
-    const Endpoint from = golden.by_port
-                              ? Endpoint{ClientAddress(0, Family::kIpv4),
-                                         static_cast<uint16_t>(golden.first_port + i)}
-                              : Endpoint{ClientAddress(i, Family::kIpv4), ClientPort(key)};
-    EXPECT_EQ(servers.Ask(from, VipOf(key)).server, wanted) << "connection " << i;
+TEST_P(GueTest, ReachesThreeServersInTurn) {
+  const auto [checksum, remote] = GetParam();
+  vm::Run("modprobe fou");
+  const AtRealServers listening("ip fou add port 6080 gue", "ip fou del port 6080");
+  const Tunnel gue{
+      .type = TunnelType::kGue, .port = 6080, .checksum = checksum, .remote_checksum = remote};
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    ExpectThreeServersInTurn(protocol, Family::kIpv4, ForwardingMethod::kTunnel, gue);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Schedulers, GoldenTest,
-    ::testing::Values(
-        Golden{"rr", "rr", {}, {1, 1, 1}, false, 0, "3 2 1 3 2 1 3 2 1"},
-        Golden{"wrr432", "wrr", {}, {4, 3, 2}, false, 0, "3 2 1 1 2 1 3 2 1 3 2 1 1 2 1 3 2 1"},
-        Golden{"wrr234", "wrr", {}, {2, 3, 4}, false, 0, "3 2 1 3 3 2 3 2 1 3 2 1 3 3 2 3 2 1"},
-        Golden{"wrr642", "wrr", {}, {6, 4, 2}, false, 0, "3 2 1 1 2 1 3 2 1 1 2 1 3 2 1 1 2 1"},
-        Golden{"wlc312", "wlc", {}, {3, 1, 2}, false, 0, "3 2 1 1 3 1 3 2 1 1 3 1"},
-        Golden{"sed312", "sed", {}, {3, 1, 2}, false, 0, "1 1 1 1"},
-        Golden{"nq312", "nq", {}, {3, 1, 2}, false, 0, "3 3 3 3"},
-        Golden{"sh111",
-               "sh",
-               {},
-               {1, 1, 1},
-               false,
-               0,
-               "3 3 1 2 1 3 1 3 1 3 2 3 2 3 2 1 2 1 2 1 3 1 3 1 3 2 3 1 1 2 1 2 3 3 1 3 1 2 2 3"},
-        Golden{"sh312",
-               "sh",
-               {},
-               {3, 1, 2},
-               false,
-               0,
-               "3 1 1 3 1 3 2 3 2 3 3 1 3 1 3 2 1 2 1 1 1 1 1 1 3 1 3 2 1 3 1 3 1 3 2 3 2 1 3 1"},
-        Golden{"shFallback",
-               "sh",
-               {.source_port = false, .fallback = true},
-               {0, 1, 2},
-               false,
-               0,
-               "2 2 3 2 3 2 3 2 3 2 2 3 2 3 2 3 2 3 2 2 3 2 3 2 3 2 3 2 2 3 2 3 2 3 2 3 2 3 3 2"},
-        Golden{"shPort",
-               "sh",
-               {.source_port = true, .fallback = false},
-               {3, 1, 2},
-               true,
-               21200,
-               "3 1 3 1 1 2 1 2 1 3 1 1 3 1 3 1 3 2 3 3 1 3 1 3 2 1 2 1 3 1 1 1 1 3 1 3 1 1 3 1"},
-        Golden{"mh312",
-               "mh",
-               {},
-               {3, 1, 2},
-               false,
-               0,
-               "3 1 2 1 1 3 1 1 1 1 1 2 1 1 1 1 3 1 2 1 2 1 1 1 2 1 1 1 3 3 1 3 3 3 3 1 2 2 3 3"},
-        Golden{"mhPort",
-               "mh",
-               {.source_port = true, .fallback = false},
-               {3, 1, 2},
-               true,
-               21400,
-               "1 1 3 1 1 3 3 3 3 1 1 2 2 1 1 2 2 2 3 1 1 3 3 2 1 1 3 1 3 3 2 1 1 3 3 1 1 3 3 1"},
-        Golden{"mhFallback",
-               "mh",
-               {.source_port = false, .fallback = true},
-               {0, 1, 2},
-               false,
-               0,
-               "3 3 2 3 3 3 3 3 2 3 3 2 3 2 3 2 3 3 2 3 2 3 3 3 2 3 3 2 3 3 3 3 3 3 3 2 2 2 3 3"}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Checksums, GueTest,
+                         ::testing::Values(std::pair(false, false), std::pair(true, false),
+                                           std::pair(false, true), std::pair(true, true)));
+
+TEST_F(InTurnTest, GreReachesThreeServers) {
+  vm::Run("modprobe ip_gre");
+  for (const bool checksum : {false, true}) {
+    const AtRealServers device("ip link add name g4 type gre local {} remote any" +
+                                   std::string(checksum ? " icsum" : "") + "; ip link set g4 up",
+                               "ip link del g4");
+    const Tunnel gre{.type = TunnelType::kGre, .port = 0, .checksum = checksum};
+    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+      ExpectThreeServersInTurn(protocol, Family::kIpv4, ForwardingMethod::kTunnel, gre);
+    }
+  }
+}
+
+// A service of IPv6 whose real servers are reached over IPv4.
+TEST_F(InTurnTest, ATunnelLeadsToTheOtherFamily) {
+  vm::Run("modprobe sit");
+  const AtRealServers device("ip link add name s4 type sit local {} remote any; ip link set s4 up",
+                             "ip link del s4");
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+    ExpectThreeServersInTurn(protocol, Family::kIpv6, ForwardingMethod::kTunnel, {}, Family::kIpv4);
+  }
+}
+
+TEST_F(TrafficTest, PersistenceKeepsTheClientsOfAPrefixTogether) {
+  const ServiceKey key = NewKey(Protocol::kTcp, Family::kIpv4);
+  Servers servers(SOCK_STREAM, Family::kIpv4, 8080, false);
+  State desired;
+  VirtualService& service = desired.services[key];
+  service = ThreeServers("rr", ForwardingMethod::kNat, Family::kIpv4, 8080, {1, 1, 1});
+  // Clients are 10.1.0.1, 10.1.0.2, ...: of /30 networks, the first has three.
+  service.config.persistence =
+      Persistence{.timeout_seconds = 60, .prefix_length = 30, .engine = ""};
+  Reach(desired);
+  std::vector<int> chosen;
+  for (const int client : {0, 1, 2, 0, 3, 4, 7, 3, 8, 0, 8}) {
+    static uint16_t port = 40000;
+    chosen.push_back(
+        servers.Ask({ClientAddress(client, Family::kIpv4), ++port}, VipOf(key)).server);
+  }
+  EXPECT_THAT(chosen, ElementsAre(1, 1, 1, 1, 2, 2, 3, 2, 3, 1, 3));
+}
+
+TEST_F(TrafficTest, OnePacketSchedulingChoosesForEveryPacket) {
+  const ServiceKey key = NewKey(Protocol::kUdp, Family::kIpv4);
+  // Not NAT: of a packet alone nothing is left that would put the VIP into the answer.
+  const uint16_t port = VipOf(key).port;
+  Servers servers(SOCK_DGRAM, Family::kIpv4, port, true);
+  State desired;
+  desired.services[key] =
+      ThreeServers("rr", ForwardingMethod::kDirectRouting, Family::kIpv4, port, {1, 1, 1});
+  desired.services[key].config.one_packet = true;
+  Reach(desired);
+  std::vector<int> chosen;
+  const Endpoint from{ClientAddress(0, Family::kIpv4), ClientPort(key)};
+  for (int i = 0; i < 6; ++i) chosen.push_back(servers.Ask(from, VipOf(key)).server);
+  EXPECT_THAT(chosen, ElementsAre(1, 2, 3, 1, 2, 3));
+}
 
 TEST_F(TrafficTest, ARestartWithNothingToDoSendsNothingAndKeepsConnections) {
   const ServiceKey key = NewKey(Protocol::kTcp, Family::kIpv4);
@@ -296,6 +235,15 @@ TEST_F(TrafficTest, CountersTellWhatWentThrough) {
     EXPECT_EQ(real.inactive_connections, 0u);
     EXPECT_EQ(real.weight, 1u);
   }
+  EXPECT_GE(stats.services[key].reply_packets, 6u * 2);
+  EXPECT_GE(stats.services[key].reply_bytes, stats.services[key].reply_packets * 40);
+  // Zeroed, they begin anew; connections that are there stay.
+  const vm::InNamespace in("ds");
+  const std::vector<Bytes> zero = {EncodeKey(Command::kZero, key)};
+  EXPECT_EQ(channel_->Send(zero)->front(), 0);
+  stats = *backend_->ReadStats();
+  EXPECT_EQ(stats.services[key], Counters{});
+  EXPECT_TRUE(Servers::Echo(connections.front()));
 }
 
 }  // namespace

@@ -21,6 +21,14 @@ std::string Text(const ServicePort& port) {
 // Readiness of an endpoint, worst first.
 enum class Rank { kAbsent, kDraining, kReady };
 
+Tunnel TunnelOf(const LvsServiceSpec& spec, ForwardingMethod method) {
+  if (method != ForwardingMethod::kTunnel) return {};
+  if (spec.tunnel_type == "GUE") {
+    return {.type = TunnelType::kGue, .port = spec.tunnel_port.value_or(0)};
+  }
+  return {.type = spec.tunnel_type == "GRE" ? TunnelType::kGre : TunnelType::kIpip};
+}
+
 Rank RankOf(const EndpointSlice::Endpoint& endpoint) {
   if (endpoint.ready && !endpoint.terminating) return Rank::kReady;
   if (endpoint.serving && endpoint.terminating) return Rank::kDraining;
@@ -215,7 +223,10 @@ class Resolver {
       if (!name || slices == in_.slices.end()) continue;
       for (const auto& [at, candidate] : Candidates(slices->second, *name, port.protocol)) {
         Add(port, candidate,
-            RealServer{.at = at, .method = in_.service.spec.method, .weight = backend.weight},
+            RealServer{.at = at,
+                       .method = in_.service.spec.method,
+                       .weight = backend.weight,
+                       .tunnel = TunnelOf(in_.service.spec, in_.service.spec.method)},
             reals[i], refusals);
       }
     }
@@ -260,14 +271,16 @@ class Resolver {
           port_known = false;  // a name: static real servers have no names for their ports
           continue;
         }
+        const ForwardingMethod method = real.method.value_or(in_.service.spec.method);
         const Candidate candidate{
             .at = {*ip, number}, .rank = Rank::kReady, .terminating = false, .from_cluster = false};
         Add(port, candidate,
             RealServer{.at = candidate.at,
-                       .method = real.method.value_or(in_.service.spec.method),
+                       .method = method,
                        .weight = real.weight.value_or(backend.weight),
                        .upper_threshold = real.upper_threshold,
-                       .lower_threshold = real.lower_threshold},
+                       .lower_threshold = real.lower_threshold,
+                       .tunnel = TunnelOf(in_.service.spec, method)},
             reals[i], refusals);
       }
       if (!port_known) {

@@ -218,6 +218,21 @@ TEST_F(ResolveTest, BackendsMixAndTheFirstKeepsItsOwn) {
             "weight 1, | 3/3");
 }
 
+TEST_F(ResolveTest, RealServersHaveTheServicesTunnel) {
+  service_.spec.backends = {Static({Real("10.1.0.5")})};
+  group_.spec.static_allowed_ranges = {"10.1.0.0/16"};
+  service_.spec.tunnel_type = "GUE";
+  service_.spec.tunnel_port = 6080;
+  EXPECT_EQ(Text(), "http: 10.1.0.5:80 NAT weight 1, | 1/1");
+  service_.spec.method = ForwardingMethod::kTunnel;
+  EXPECT_EQ(Text(), "http: 10.1.0.5:80 Tunnel weight 1 by GUE port 6080, | 1/1");
+  service_.spec.tunnel_type = "GRE";
+  service_.spec.tunnel_port = std::nullopt;
+  EXPECT_EQ(Text(), "http: 10.1.0.5:80 Tunnel weight 1 by GRE, | 1/1");
+  service_.spec.tunnel_type = "IPIP";
+  EXPECT_EQ(Text(), "http: 10.1.0.5:80 Tunnel weight 1, | 1/1");
+}
+
 TEST_F(ResolveTest, StaticRealServersMustBeInTheGroupsRanges) {
   service_.spec.backends = {Static({Real("10.1.0.5"), Real("10.1.0.6", 8443), Real("10.2.0.1"),
                                     Real("10.2.0.2"), Real("2001:db8::1")})};

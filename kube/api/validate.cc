@@ -139,8 +139,11 @@ void CheckForwarding(const LvsServiceSpec& spec, Problems& out) {
     if ((spec.tunnel_type == "GUE") != spec.tunnel_port.has_value()) {
       out.Invalid("spec.forwarding.tunnel.port", "goes with type GUE, and only with it");
     }
-    if (spec.tunnel_type != "IPIP") {
-      out.Unsupported("spec.forwarding.tunnel.type: " + spec.tunnel_type);
+    const bool all_static = std::ranges::all_of(
+        spec.backends, [](const BackendSource& backend) { return backend.is_static; });
+    if (spec.tunnel_type != "IPIP" && !all_static) {
+      out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type +
+                  " is for static backends: real servers of a serviceRef take IPIP only");
     }
   }
   if (spec.method == ForwardingMethod::kNat) return;
@@ -179,7 +182,6 @@ void CheckScheduler(const LvsServiceSpec& spec, Problems& out) {
   }
   if (spec.persistence && spec.persistence->engine != "SourceAddress") {
     if (!all_udp) out.Invalid("spec.persistence.engine", "SIP is for UDP ports only");
-    out.Unsupported("spec.persistence.engine: " + spec.persistence->engine);
   }
 }
 
@@ -190,8 +192,9 @@ void CheckStatic(const LvsServiceSpec& spec, const StaticBackend& real, const st
     out.Invalid(field + ".address", Message(ip.status()));
   } else if (IsNeverAllowed(*ip)) {
     out.NotPermitted(
-        field + ".address: loopback, link-local (metadata), multicast and unspecified addresses "
-                "are refused");
+        field +
+        ".address: loopback, link-local (metadata), multicast and unspecified addresses "
+        "are refused");
   }
   if (real.lower_threshold != 0 && real.lower_threshold >= real.upper_threshold) {
     out.Invalid(field, "lowerThreshold must be below upperThreshold");
@@ -289,6 +292,9 @@ void CheckEbpf(const LvsService& service, Problems& out) {
   if (spec.hash != HashFlags{}) out.NotHere("spec.scheduler.hash" + mend);
   if (spec.persistence) out.NotHere("spec.persistence" + mend);
   if (spec.one_packet) out.NotHere("spec.onePacketScheduling: Enabled" + mend);
+  if (spec.tunnel_type != "IPIP") {
+    out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
+  }
   if (AnyIpv6(service)) out.NotHere("an IPv6 address" + mend);
   for (size_t i = 0; i < spec.ports.size(); ++i) {
     if (spec.ports[i].protocol == Protocol::kSctp) {

@@ -111,7 +111,8 @@ TEST(ValidateTest, SpecsThatMakeNoSenseAreInvalid) {
       {"backends: [{name: a, serviceRef: {name: x}}, {name: a, serviceRef: {name: y}}]",
        "InvalidSpec spec.backends[1].name: \"a\" is there twice"},
       {"backends: [{name: a, static: [{address: 169.254.169.254}]}]",
-       "BackendNotPermitted spec.backends[0].static[0].address: loopback, link-local (metadata), multicast "
+       "BackendNotPermitted spec.backends[0].static[0].address: loopback, link-local (metadata), "
+       "multicast "
        "and unspecified addresses are refused"},
       {"backends: [{name: a, static: [{address: host.example}]}]",
        "InvalidSpec spec.backends[0].static[0].address: \"host.example\" is not an IP address"},
@@ -135,12 +136,9 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
       "ports: [{name: a, port: 80, endPort: 90}]",
       "{allPorts: Enabled, ports: null}",
       "forwarding: {method: DirectRouting, fallback: NAT}",
-      "forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}",
-      "forwarding: {method: Tunnel, tunnel: {type: GRE}}",
       "scheduler: {slowStartSeconds: 5}",
       "backends: [{name: a, selector: {matchLabels: {app: web}}}]",
       "backends: [{name: a, static: [{address: 10.0.0.1, method: Tunnel}]}]",
-      "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
       "healthCheck: {type: TCP}",
       "healthCheck: {type: None, via: VIP}",
       "availability: {quorum: 2}",
@@ -170,6 +168,11 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       "addresses: [{type: IP, value: '2001:db8::1'}]",
       "addresses: [{type: Pool, ipFamily: IPv6}]",
       "backends: [{name: a, static: [{address: 10.0.0.1, upperThreshold: 9}]}]",
+      "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
+      "{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, backends: [{name: a, "
+      "static: [{address: 10.0.0.1}]}]}",
+      "{forwarding: {method: Tunnel, tunnel: {type: GRE}}, backends: [{name: a, static: "
+      "[{address: 10.0.0.1}]}]}",
   };
   for (const char* patch : kIpvsOnly) {
     EXPECT_EQ(ProblemsOf(patch), "") << patch;
@@ -182,6 +185,19 @@ TEST(ValidateTest, TheDataplanesDiffer) {
   for (const Dataplane dataplane : {Dataplane::kEbpf, Dataplane::kIpvs}) {
     EXPECT_EQ(ProblemsOf("access: {icmpEcho: Respond}", dataplane), "");
   }
+}
+
+TEST(ValidateTest, OtherTunnelsAreForRealServersThatDecapsulateByThemselves) {
+  for (const char* tunnel : {"{type: GUE, port: 6080}", "{type: GRE}"}) {
+    const auto problems = Validate(
+        With(("forwarding: {method: Tunnel, tunnel: " + std::string(tunnel) + "}").c_str()),
+        Dataplane::kIpvs);
+    ASSERT_EQ(problems.size(), 1u) << tunnel;
+    EXPECT_EQ(problems[0].reason, kUnsupportedByDataplane);
+    EXPECT_NE(problems[0].message.find("is for static backends"), std::string::npos);
+  }
+  EXPECT_EQ(ProblemsOf("{persistence: {engine: SIP}}", Dataplane::kIpvs),
+            "InvalidSpec spec.persistence.engine: SIP is for UDP ports only");
 }
 
 TEST(ValidateTest, ProblemsAreBounded) {

@@ -275,14 +275,18 @@ void Computation::AddAsRealServer(const api::LvsService& service,
           !done.insert(real.at.ip).second) {
         continue;
       }
-      if (real.method == ForwardingMethod::kTunnel && directors.empty()) {
+      // Whoever asks for GUE or GRE decapsulates by himself; what comes out is as from a director
+      // on the same segment.
+      const bool ours = real.tunnel.type == TunnelType::kIpip;
+      const ForwardingMethod method = ours ? real.method : ForwardingMethod::kDirectRouting;
+      if (method == ForwardingMethod::kTunnel && directors.empty()) {
         Report(service, kPrerequisiteMissing,
                "LVSDirectorGroup " + group.meta.name +
                    " has no member with an address in status.members, so this real server may "
                    "take tunnelled packets from nobody");
       }
-      out_.state.items.merge(RealServerItems(real.method, vip, real.at.ip, directors,
-                                             service.spec.mss_clamp, in_.facts));
+      out_.state.items.merge(
+          RealServerItems(method, vip, real.at.ip, directors, service.spec.mss_clamp, in_.facts));
     }
   }
 }

@@ -187,6 +187,18 @@ TEST_F(DesiredTest, ATunnelRealServerTakesPacketsFromDirectorsOnly) {
   EXPECT_TRUE(Has(desired, SilentVip{Ip("192.0.2.200")}));
 }
 
+TEST_F(DesiredTest, ARealServerOfAnotherTunnelDecapsulatesByItself) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"})};
+  services_[0].spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_[0].spec.tunnel_type = "GRE";
+  const Desired real = Compute(Node("r1", 11));
+  EXPECT_TRUE(Has(real, SilentVip{Ip("192.0.2.200")}));
+  EXPECT_FALSE(Has(real, TunnelPeer{Ip("192.0.2.1"), Ip("192.0.2.200")}));
+  const Desired director = Compute(Node("d1", 1));
+  ASSERT_EQ(director.state.services.size(), 1u);
+  EXPECT_EQ(director.state.services.begin()->second.reals.front().tunnel.type, TunnelType::kGre);
+}
+
 TEST_F(DesiredTest, ANodeThatIsNeitherDirectorNorRealServerHoldsNothing) {
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"}),
                Service("nat", "192.0.2.201", ForwardingMethod::kNat, {"10.0.0.12"})};
