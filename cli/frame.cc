@@ -180,7 +180,7 @@ std::vector<std::string> Frame(const std::string& first_line,
       plain("  " + sections[i].trouble);
       continue;
     }
-    Row title{.name = "  service, real servers", .method = "Method", .cells = {}, .share = -1};
+    Row title{.name = "  services", .method = "Method", .cells = {}, .share = -1};
     for (size_t c = 0; c < kColumns.size(); ++c) title.cells[c] = kColumns[c].title;
     out.push_back(line_of(title));
     for (const Row& row : rows[i]) out.push_back(line_of(row));

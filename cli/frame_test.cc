@@ -39,12 +39,10 @@ TEST(Frame, RatesAndSharesAsBars) {
             (std::vector<std::string>{
                 "first",
                 "IP Virtual Server version 1.2.1 (size=4096)",
-                "  service, real servers Method     Weight Active Conn/s Pkts/s In B/s Out B/s  "
-                "InAct",
-                "TCP 192.0.2.1:80 wrr                          10     12   4.0k   1.2M       0    "
-                "  0",
+                "  services           Method     Weight Active Conn/s Pkts/s In B/s Out B/s  InAct",
+                "TCP 192.0.2.1:80 wrr                       10     12   4.0k   1.2M       0      0",
                 "  -> 10.0.0.1:8080   Masq            1      5      0   3.0k      0       0      0 "
-                "###############",
+                "##############",
                 "  -> 10.0.0.2:8080   Masq            1      5      0   1.0k      0       0      0 "
                 "#####",
             }));

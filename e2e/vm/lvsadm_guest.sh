@@ -39,7 +39,8 @@ record() {
 }
 
 seed=$1 lines=$2
-modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_wlc
+# lblc and lblcr not by the kernel itself, which can hang then.
+modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_wlc ip_vs_lblc ip_vs_lblcr
 cat >/etc/nsswitch.conf <<'N'
 hosts: files
 services: files
