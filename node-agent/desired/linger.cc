@@ -49,14 +49,16 @@ Lingering Linger(State desired, const State& actual, const LingerTimes& times,
   }
   if (out.clock.empty()) return out;
   for (const auto& [item, since] : out.clock) out.desired.items.insert(item);
+  KeepNodeWide(out.desired, actual);
+  return out;
+}
+
+void KeepNodeWide(State& desired, const State& actual) {
   for (const NodeItem& item : actual.items) {
     const auto* sysctl = std::get_if<Sysctl>(&item);
-    if (sysctl != nullptr && SysctlDecided(out.desired.items, sysctl->name)) continue;
-    if (sysctl != nullptr || std::holds_alternative<Attachment>(item)) {
-      out.desired.items.insert(item);
-    }
+    if (sysctl != nullptr && SysctlDecided(desired.items, sysctl->name)) continue;
+    if (sysctl != nullptr || std::holds_alternative<Attachment>(item)) desired.items.insert(item);
   }
-  return out;
 }
 
 }  // namespace kube_lvs

@@ -30,4 +30,8 @@ struct Lingering {
 Lingering Linger(State desired, const State& actual, const LingerTimes& times,
                  const LingerClock& clock, TimePoint now);
 
+// Keeps, of `actual`, the node's settings and programs: what runs out (a lingering VIP, a draining
+// real server) may need any of them, such as the programs on the interface that replies come by.
+void KeepNodeWide(State& desired, const State& actual);
+
 }  // namespace kube_lvs

@@ -248,6 +248,7 @@ PassReport Agent::Pass() {
   Drained drained = Drain(target, actual.state, stats, desired.drain, drain_clock_, begin);
   drain_clock_ = std::move(drained.clock);
   next_drain_check_ = drained.next_check.value_or(TimePoint::max());
+  if (!drain_clock_.empty()) KeepNodeWide(drained.desired, actual.state);
 
   const Plan plan = Diff(drained.desired, actual.state);
   std::set<Subject> planned;

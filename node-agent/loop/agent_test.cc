@@ -267,6 +267,26 @@ TEST_F(AgentTest, ALeavingRealServerWithConnectionsIsDrained) {
   EXPECT_EQ(ebpf_.state().services.begin()->second.reals.size(), 1u);
 }
 
+TEST_F(AgentTest, TheInterfaceOfADrainingRealServerKeepsItsPrograms) {
+  InterfaceFacts inner;
+  inner.name = "eth1";
+  inner.mtu = 1500;
+  inner.addresses = {{Ip("10.0.1.1"), 24}};
+  facts_.facts.interfaces["eth1"] = inner;
+  facts_.facts.routes.push_back({*Cidr::Parse("10.0.1.0/24"), 0, "eth1", std::nullopt});
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.1.2"}));
+  agent_->Pass();
+  ASSERT_TRUE(Node().items.contains(Attachment{"eth1"}));
+  const std::pair<ServiceKey, Endpoint> leaving{Key("192.0.2.200"), {Ip("10.0.1.2"), 80}};
+  ebpf_.stats().reals[leaving].active_connections = 1;
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  agent_->Pass();
+  EXPECT_TRUE(Node().items.contains(Attachment{"eth1"}));
+  ebpf_.stats().reals.clear();
+  agent_->Pass();
+  EXPECT_FALSE(Node().items.contains(Attachment{"eth1"}));
+}
+
 TEST_F(AgentTest, AFailingServiceIsLeftAloneLongerAndLongerTheOthersGoOn) {
   source_.Put(Service("bad", "192.0.2.200", {"10.0.0.1"}));
   source_.Put(Service("good", "192.0.2.201", {"10.0.0.1"}));
