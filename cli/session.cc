@@ -32,7 +32,7 @@ bool IsAbsent(const absl::Status& status) {
 // The channel's status as ipvsadm would say it.
 std::string InIpvsadmsWords(const absl::Status& status) {
   switch (status.code()) {
-    case absl::StatusCode::kAborted:
+    case absl::StatusCode::kNotFound:
       return Refused(Action::kList, ESRCH);
     case absl::StatusCode::kPermissionDenied:
       return Refused(Action::kList, EPERM);

@@ -277,7 +277,7 @@ TEST_F(NetlinkChannelTest, AnswersThatAreCutOffAreAnError) {
 
 TEST_F(NetlinkChannelTest, AQuestionWithAnErrorHasThatError) {
   EXPECT_EQ(channel_.Ask(EncodeKey(Command::kGetService, Key(1))).status().code(),
-            absl::StatusCode::kAborted);
+            absl::StatusCode::kNotFound);
   EXPECT_EQ(ReadInfo(channel_)->version, 0x010201u);
 }
 
