@@ -6,4 +6,4 @@ here=$TEST_SRCDIR/$TEST_WORKSPACE/e2e/vm
 seed=${LVSADM_SEED:-$((RANDOM))}
 echo "seed $seed"
 export VM_TIMEOUT=$((${TEST_TIMEOUT:-900} - 20))
-exec "$here/run" "$1" "exec bash ./lvsadm_guest.sh $seed 150" "$here/lvsadm_guest.sh" "$here/lvsadm_commands.txt" "$2"
+exec "$here/run" "$1" "exec bash ./lvsadm_guest.sh $seed 40" "$here/lvsadm_guest.sh" "$here/lvsadm_commands.txt" "$2"
