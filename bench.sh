@@ -1,0 +1,23 @@
+#!/bin/bash
+# bench.sh NAME [--json FILE] [SETTING=VALUE...]: a benchmark, as a table with ratios from one and the same run.
+#
+#   ipvs    10,000 services with 10 real servers each in the kernel's IPVS, in a VM: programming, reading back, listing,
+#           beside ipvsadm and beside bare netlink   SERVICES=10000 REALS=10 KERNEL=6.12   (15 min; emulated: read the ratios)
+#
+# Without NAME: this text. What is missing is installed and built first, as test.sh does.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")"
+# shellcheck source=e2e/lib/steps.sh
+. e2e/lib/steps.sh
+case ${1:-} in
+  ipvs) ;;
+  "" | -h | --help) show_help "$0" ;;
+  *)
+    echo "bench.sh: no benchmark $1: see bench.sh --help" >&2
+    exit 2
+    ;;
+esac
+name=$1
+shift
+e2e/setup ${CI:+--yes} test
+python3 "e2e/bench/$name" "$@"
