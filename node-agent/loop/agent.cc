@@ -6,9 +6,7 @@
 #include "base/status.h"
 #include "dataplane/plan/diff.h"
 #include "kube/api/validate.h"
-#include "node-agent/desired/held_setups.h"
 #include "node-agent/desired/hold.h"
-#include "node-agent/desired/touched.h"
 #include "node-agent/desired/vips.h"
 #include "node-agent/loop/readiness.h"
 #include "node-agent/loop/replies.h"
@@ -19,32 +17,12 @@ namespace {
 // Netlink tells of our own changes too, and of much else: at most so often a look.
 constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(5);
-// From so many on a look at everything costs no more.
-constexpr size_t kMostTouched = 1000;
-// A new real server is set up in less: until then it is no problem that it is not used.
-constexpr Duration kSetupPatience = std::chrono::seconds(1);
-
 std::set<IpAddress> AnsweredVips(const State& state) {
   std::set<IpAddress> vips;
   for (const NodeItem& item : state.items) {
     if (const auto* answer = std::get_if<AnsweredVip>(&item)) vips.insert(answer->vip);
   }
   return vips;
-}
-
-// Whether a real server that its node must be set up for is to get its first connections.
-bool NeedsAdmission(const ServiceTable& wanted, const ServiceTable& actual) {
-  for (const auto& [key, service] : wanted) {
-    const auto there = actual.find(key);
-    for (const RealServer& real : service.reals) {
-      if (real.method == ForwardingMethod::kNat) continue;
-      if (there == actual.end()) return true;
-      const auto& reals = there->second.reals;
-      const auto same = std::ranges::find(reals, real.at, &RealServer::at);
-      if (same == reals.end() || (same->weight == 0 && real.weight != 0)) return true;
-    }
-  }
-  return false;
 }
 
 // Whether a TCP real server is about to leave: only then do connections matter.
@@ -340,79 +318,6 @@ PassReport Agent::Pass() {
   return report;
 }
 
-std::set<std::string> Agent::DrainingServices() const {
-  std::set<std::string> services;
-  for (const auto& [real, since] : drain_clock_) {
-    const auto origin = settled_->report.origins->find(real.first);
-    if (origin == settled_->report.origins->end()) continue;
-    services.insert(origin->second.name_space + "/" + origin->second.name);
-  }
-  return services;
-}
-
-std::optional<PassReport> Agent::TouchedPass() {
-  if (!settled_.has_value() || !settled_->report.in_sync) return std::nullopt;
-  const TimePoint begin = clock_.Now();
-  const SnapshotPtr snapshot = source_.Get();
-  const Snapshot& before = *settled_->report.snapshot;
-  std::optional<std::set<std::string>> touched = ServicesTouched(before, *snapshot);
-  if (!touched.has_value()) return std::nullopt;
-  touched->merge(DrainingServices());
-  if (touched->size() > kMostTouched) return std::nullopt;
-  const std::optional<TouchedRules> rules =
-      ComputeTouched(*touched, before, *snapshot, *facts_, settled_->role, settled_->around,
-                     *settled_->report.origins, options_.desired);
-  if (!rules.has_value()) return std::nullopt;
-  std::set<ServiceKey> keys;
-  for (const auto& [key, service] : rules->services) keys.insert(key);
-  const absl::StatusOr<ServiceReading> reading = ReadSome(backends_, keys);
-  if (!reading.ok() || NeedsAdmission(rules->services, reading->services)) return std::nullopt;
-
-  const State actual{.services = reading->services, .items = {}};
-  Drained drained = Drain({.services = rules->services, .items = {}}, actual, reading->stats,
-                          rules->drain, drain_clock_, begin);
-  const Plan plan = Diff(drained.desired, actual);
-  const TimePoint planned_at = clock_.Now();
-  PassReport report = settled_->report;
-  report.snapshot = snapshot;
-  report.drift_repaired = 0;
-  report.plan_time = planned_at - begin;
-  report.results = ApplyPlan(plan, actual, backends_, backoff_, begin);
-  drain_clock_ = std::move(drained.clock);
-  next_drain_check_ = drained.next_check.value_or(TimePoint::max());
-
-  bool arrived = true;
-  for (const StepResult& result : report.results) {
-    arrived = arrived && result.status.ok();
-    const ServiceKey* key = KeyOf(result.step);
-    if (result.status.ok() &&
-        settled_->target.services.at(*key) == drained.desired.services.at(*key)) {
-      ++report.drift_repaired;
-    }
-  }
-  if (!plan.steps.empty() && arrived) {
-    const absl::StatusOr<ServiceReading> again = ReadSome(backends_, keys);
-    arrived = again.ok() &&
-              Diff(drained.desired, {.services = again->services, .items = {}}).steps.empty();
-  }
-  report.apply_time = clock_.Now() - planned_at;
-  report.in_sync = arrived;
-  if (arrived) {
-    for (auto& [key, service] : drained.desired.services) {
-      settled_->target.services[key] = std::move(service);
-    }
-    settled_->report = report;
-    settled_->report.results.clear();
-  } else {
-    // A look at everything says what is wrong, and when it is tried again.
-    settled_.reset();
-    next_pass_ = begin;
-  }
-  LogResults(report);
-  for (const OnPass& observer : observers_) observer(report);
-  return report;
-}
-
 Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& report) {
   if (actual.unreadable.empty()) return {};
   const size_t services = target.services.size();
@@ -439,66 +344,6 @@ Agent::LeftOut Agent::LeaveOut(const Actual& actual, State& target, PassReport& 
     return !status.ok();
   });
   return {services - target.services.size(), items - target.items.size(), std::move(vips)};
-}
-
-State Agent::HoldBack(State target, const State& actual, const Role& role, const Desired& desired,
-                      PassReport& report, TimePoint now) {
-  if (setup_peers_ == nullptr) return target;
-  own_setups_ = HeldSetupsOf(desired.setups, actual.items, *facts_, [this](const NodeItem& item) {
-    const auto failure = backoff_.failures().find(item);
-    return failure == backoff_.failures().end() ? "" : Message(failure->second.why);
-  });
-  const AdmissionInput input = {OwnAddresses(*facts_), own_setups_, desired.agents,
-                                setup_peers_->Heard(), setup_peers_->Port()};
-  Admission admission = Admit(std::move(target), actual, input, admission_clock_, now);
-  admission_clock_ = std::move(admission.clock);
-  if (admission.next_check) next_pass_ = std::min(next_pass_, *admission.next_check);
-  const auto self = std::ranges::find(role.peers.members, facts_->node_name, &PeerMember::node);
-  setup_peers_->Ask(
-      self != role.peers.members.end() ? self->address : facts_->node_address.value_or(IpAddress{}),
-      admission.ask);
-  std::map<std::string, std::pair<ServiceOrigin, std::vector<HeldBack>>> late;  // by object
-  for (const HeldBack& held : admission.held_back) {
-    const TimePoint patient_until = held.since + kSetupPatience;
-    if (now < patient_until) {
-      report.held_back_lately = true;
-      next_pass_ = std::min(next_pass_, patient_until);
-      continue;
-    }
-    const auto origin = report.origins->find(held.service);
-    if (origin == report.origins->end()) continue;
-    auto& [of, all] = late[origin->second.name_space + "/" + origin->second.name];
-    of = origin->second;
-    const auto same = [&held](const HeldBack& other) {
-      return other.real.ip == held.real.ip && other.why == held.why;
-    };
-    if (std::ranges::none_of(all, same)) all.push_back(held);
-  }
-  for (const auto& [name, service] : late) {
-    const ServiceOrigin& of = service.first;
-    report.service_problems.push_back({of.name_space, of.name, of.uid, of.generation,
-                                       kRealServerNotReady, Describe(service.second)});
-  }
-  report.held_back = std::move(admission.held_back);
-  return KeepHeld(std::move(admission.desired), actual, admission.hold);
-}
-
-void Agent::PublishSetups(const NeededSetups& needed, const State& there, const Actual& actual,
-                          const PassReport& report, TimePoint now) {
-  if (setup_peers_ == nullptr) return;
-  HeldSetups held = HeldSetupsOf(needed, there.items, *facts_, [&](const NodeItem& item) {
-    const auto failure = backoff_.failures().find(item);
-    if (failure != backoff_.failures().end()) return Message(failure->second.why);
-    const absl::Status status = CanTake(AddItem{item}, backends_, actual);
-    return status.ok() ? std::string() : Message(status);
-  });
-  // Those on this node that this very pass has set up.
-  const bool news = std::ranges::any_of(held, [this](const auto& entry) {
-    const auto before = own_setups_.find(entry.first);
-    return entry.second.state.ready && before != own_setups_.end() && !before->second.state.ready;
-  });
-  if (news && !report.held_back.empty()) next_pass_ = now;
-  setup_peers_->Publish(std::move(held));
 }
 
 void Agent::ReportFailures(const State& target, PassReport& report) {
