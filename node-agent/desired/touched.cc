@@ -108,9 +108,9 @@ std::optional<std::set<std::string>> ServicesTouched(const Snapshot& before,
       });
   if (kube_services.empty()) return touched;
   for (const auto& [key, service] : *after.services) {
+    const std::string prefix = service->meta.name_space + "/";
     const auto uses = [&](const api::BackendSource& backend) {
-      return !backend.service_name.empty() &&
-             kube_services.contains(service->meta.name_space + "/" + backend.service_name);
+      return !backend.service_name.empty() && kube_services.contains(prefix + backend.service_name);
     };
     if (std::ranges::any_of(service->spec.backends, uses)) touched.insert(key);
   }
