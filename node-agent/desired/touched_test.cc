@@ -170,7 +170,7 @@ class World {
 TEST(Touched, TheRulesOfWhatWasTouchedAreThoseOfALookAtEverything) {
   const uint32_t first = std::random_device()();
   int partly = 0;
-  for (uint32_t seed = first; seed != first + 60; ++seed) {
+  for (uint32_t seed = first; seed != first + 12; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     World world(seed);
     for (int change = 0; change < 40; ++change) {
@@ -194,7 +194,7 @@ TEST(Touched, TheRulesOfWhatWasTouchedAreThoseOfALookAtEverything) {
       ASSERT_EQ(was.problems.size(), is.problems.size()) << change;
     }
   }
-  EXPECT_GT(partly, 100) << "the changes were hardly ever taken, from seed " << first;
+  EXPECT_GT(partly, 20) << "the changes were hardly ever taken, from seed " << first;
 }
 
 TEST(Touched, WritesThatAreNotAboutRulesTouchNothing) {
