@@ -1,5 +1,6 @@
-// Many services in the kernel's IPVS: what programming them, reading them back and one change cost, beside ipvsadm and
-// beside bare netlink, in one run. Prints rows "STEP<tab>WALL_MS<tab>CPU_MS<tab>COMMANDS"; e2e/bench/ipvs makes a table of them.
+// Many services in the kernel's IPVS: what programming them, reading them back and one change cost,
+// beside ipvsadm and beside bare netlink, in one run. Prints rows
+// "STEP<tab>WALL_MS<tab>CPU_MS<tab>COMMANDS"; e2e/bench/ipvs makes a table of them.
 //
 //   ipvs_scale SERVICES REALS LVSADM        as root, on a kernel with ip_vs that holds no service
 #include <spawn.h>
@@ -84,7 +85,8 @@ State Wanted(uint32_t services, uint32_t reals) {
     service.config.scheduler = "wrr";
     for (uint32_t r = 0; r < reals; ++r) {
       service.reals.push_back(
-          {.at = {IpAddress::FromV4(0x0a000001u + (s * reals + r) % 60000u), 8080}, .weight = 1 + r % 3});
+          {.at = {IpAddress::FromV4(0x0a000001u + (s * reals + r) % 60000u), 8080},
+           .weight = 1 + r % 3});
     }
     SortCanonically(service.reals);
   }
