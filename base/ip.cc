@@ -73,8 +73,19 @@ uint32_t IpAddress::V4() const {
 }
 
 std::string IpAddress::ToString() const {
+  if (IsV4()) {
+    std::string out;
+    for (int i = 0; i < 4; ++i) {
+      if (i > 0) out += '.';
+      const int byte = bytes[i];
+      if (byte >= 100) out += static_cast<char>('0' + byte / 100);
+      if (byte >= 10) out += static_cast<char>('0' + byte / 10 % 10);
+      out += static_cast<char>('0' + byte % 10);
+    }
+    return out;
+  }
   char buffer[INET6_ADDRSTRLEN];
-  inet_ntop(IsV4() ? AF_INET : AF_INET6, bytes.data(), buffer, sizeof(buffer));
+  inet_ntop(AF_INET6, bytes.data(), buffer, sizeof(buffer));
   return buffer;
 }
 

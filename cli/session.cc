@@ -224,6 +224,10 @@ const Names& Session::NamesFor(const Request& request) const {
 
 absl::StatusOr<Table> Session::ReadIpvs(const Request& request) {
   std::vector<ipvs::ServiceEntry> services;
+  const Columns columns = FormatOf(request).columns;
+  const bool counted = columns == Columns::kStats || columns == Columns::kRate ||
+                       request.extensions.json || request.extensions.watch_seconds > 0;
+  const ipvs::Content content = counted ? ipvs::Content::kAll : ipvs::Content::kRules;
   if (request.Has(Option::kService)) {
     KUBE_LVS_ASSIGN_OR_RETURN(
         const ipvs::Bytes answer,
@@ -231,11 +235,11 @@ absl::StatusOr<Table> Session::ReadIpvs(const Request& request) {
     KUBE_LVS_ASSIGN_OR_RETURN(ipvs::ServiceEntry service, ipvs::DecodeService(answer));
     services.push_back(std::move(service));
   } else {
-    KUBE_LVS_ASSIGN_OR_RETURN(services, ipvs::ReadServices(world_.channel));
+    KUBE_LVS_ASSIGN_OR_RETURN(services, ipvs::ReadServices(world_.channel, content));
   }
   Table out;
   for (ipvs::ServiceEntry& service : services) {
-    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ipvs::ReadReals(world_.channel, service.key));
+    KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ipvs::ReadReals(world_.channel, service.key, content));
     out.push_back({std::move(service), std::move(reals)});
   }
   if (!request.Has(Option::kNoSort)) SortAsIpvsadm(out);

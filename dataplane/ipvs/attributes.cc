@@ -59,24 +59,30 @@ void AttributeWriter::End(size_t begin) {
   out_.resize(begin + Padded(size));
 }
 
+absl::Status TakeAttribute(ByteView& bytes, Attribute& out) {
+  if (bytes.size() < kHeader) {
+    return absl::InternalError("IPVS message: an attribute is cut off in its header");
+  }
+  uint16_t size, type;
+  std::memcpy(&size, bytes.data(), sizeof size);
+  std::memcpy(&type, bytes.data() + 2, sizeof type);
+  if (size < kHeader || size > bytes.size()) {
+    return absl::InternalError("IPVS message: attribute " + std::to_string(type) + " says it has " +
+                               std::to_string(size) + " bytes of " + std::to_string(bytes.size()));
+  }
+  out = {.type = static_cast<uint16_t>(type & NLA_TYPE_MASK),
+         .value = bytes.subspan(kHeader, size - kHeader)};
+  bytes = bytes.subspan(std::min(Padded(size), bytes.size()));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<Attribute>> ParseAttributes(ByteView bytes) {
   std::vector<Attribute> out;
-  while (!bytes.empty()) {
-    if (bytes.size() < kHeader) {
-      return absl::InternalError("IPVS message: an attribute is cut off in its header");
-    }
-    uint16_t size, type;
-    std::memcpy(&size, bytes.data(), sizeof size);
-    std::memcpy(&type, bytes.data() + 2, sizeof type);
-    if (size < kHeader || size > bytes.size()) {
-      return absl::InternalError("IPVS message: attribute " + std::to_string(type) +
-                                 " says it has " + std::to_string(size) + " bytes of " +
-                                 std::to_string(bytes.size()));
-    }
-    out.push_back({.type = static_cast<uint16_t>(type & NLA_TYPE_MASK),
-                   .value = bytes.subspan(kHeader, size - kHeader)});
-    bytes = bytes.subspan(std::min(Padded(size), bytes.size()));
-  }
+  const absl::Status status = ForEachAttribute(bytes, [&out](const Attribute& attribute) {
+    out.push_back(attribute);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
   return out;
 }
 

@@ -46,8 +46,23 @@ struct Attribute {
   ByteView value;
 };
 
-// The attributes in `bytes`, in order. kInternal when one is shorter than its header or longer than
-// what is left.
+// Takes the first attribute off `bytes`, which are not empty. kInternal when it is shorter than its
+// header or longer than what is left.
+absl::Status TakeAttribute(ByteView& bytes, Attribute& out);
+
+// Hands the attributes in `bytes` to `take`, in order, as long as its status is OK. Nothing is
+// copied. Errors: TakeAttribute's and `take`'s.
+template <typename Take>
+absl::Status ForEachAttribute(ByteView bytes, Take take) {
+  Attribute attribute;
+  while (!bytes.empty()) {
+    if (absl::Status status = TakeAttribute(bytes, attribute); !status.ok()) return status;
+    if (absl::Status status = take(attribute); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// All of them at once. Errors: TakeAttribute's.
 absl::StatusOr<std::vector<Attribute>> ParseAttributes(ByteView bytes);
 
 // The value as a number of exactly that size, or as text that ends with its one NUL. kInternal

@@ -136,7 +136,7 @@ class IpvsBackend::Batch {
     bool all_ours = true;
     for (const auto& [key, chain] : chains_) all_ours = all_ours && backend_.journal_.Owns(key);
     if (all_ours) return;
-    const auto services = ipvs::ReadServices(backend_.channel_);
+    const auto services = ipvs::ReadServices(backend_.channel_, Content::kRules);
     std::set<ServiceKey> there;
     if (services.ok()) {
       for (const ServiceEntry& entry : *services) there.insert(entry.key);
@@ -308,14 +308,15 @@ bool IpvsBackend::Takes(const Step& step) const {
   return key != nullptr && key->dataplane == Dataplane::kIpvs;
 }
 
-absl::StatusOr<std::vector<RealEntry>> IpvsBackend::RealsOf(const ServiceKey& key) {
-  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, key));
+absl::StatusOr<std::vector<RealEntry>> IpvsBackend::RealsOf(const ServiceKey& key,
+                                                            Content content) {
+  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, key, content));
   if (!reals.empty()) tells_tunnels_ = reals.front().tells_tunnel;
   return reals;
 }
 
 absl::Status IpvsBackend::ConfirmTunnel(const ServiceKey& key, const RealServer& real) {
-  if (!tells_tunnels_) KUBE_LVS_RETURN_IF_ERROR(RealsOf(key).status());
+  if (!tells_tunnels_) KUBE_LVS_RETURN_IF_ERROR(RealsOf(key, Content::kRules).status());
   if (tells_tunnels_.value_or(true)) return absl::OkStatus();
   // One that tunnels otherwise than its real server understands is worse than none. If it cannot be
   // removed, the next reading shows it.
@@ -324,31 +325,36 @@ absl::Status IpvsBackend::ConfirmTunnel(const ServiceKey& key, const RealServer&
   return NoSuchTunnel(real.tunnel);
 }
 
-absl::Status IpvsBackend::ReadRules(ServiceEntry entry, ServiceReading& out) {
-  const ServiceKey key = entry.key;
-  VirtualService& service = out.services[key];
+absl::StatusOr<VirtualService> IpvsBackend::ReadRules(ServiceEntry entry, Stats* stats) {
+  VirtualService service;
   service.config = std::move(entry.config);
-  service.config.source_nat = journal_.claims().at(key);
+  service.config.source_nat = journal_.claims().at(entry.key);
   if (entry.foreign) service.config.scheduler += " (changed by another program)";
-  out.stats.services[key] = entry.counters;
-  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, RealsOf(key));
+  if (stats != nullptr) stats->services[entry.key] = entry.counters;
+  const Content content = stats != nullptr ? Content::kAll : Content::kRules;
+  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, RealsOf(entry.key, content));
+  service.reals.reserve(reals.size());
   for (RealEntry& real : reals) {
     if (real.foreign) real.real.method = static_cast<ForwardingMethod>(0xff);
-    out.stats.reals[{key, real.real.at}] = {.counters = real.counters,
-                                            .weight = real.real.weight,
-                                            .active_connections = real.active_connections,
-                                            .inactive_connections = real.inactive_connections};
+    if (stats != nullptr) {
+      stats->reals[{entry.key, real.real.at}] = {.counters = real.counters,
+                                                 .weight = real.real.weight,
+                                                 .active_connections = real.active_connections,
+                                                 .inactive_connections = real.inactive_connections};
+    }
     service.reals.push_back(std::move(real.real));
   }
-  return absl::OkStatus();
+  return service;
 }
 
-absl::StatusOr<ServiceReading> IpvsBackend::ReadOurs() {
-  ServiceReading out;
-  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_));
+absl::StatusOr<ServiceTable> IpvsBackend::ReadOurs(Stats* stats) {
+  const Content content = stats != nullptr ? Content::kAll : Content::kRules;
+  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_, content));
+  ServiceTable out;
   for (ServiceEntry& entry : services) {
     if (!journal_.Owns(entry.key)) continue;
-    KUBE_LVS_RETURN_IF_ERROR(ReadRules(std::move(entry), out));
+    const ServiceKey key = entry.key;
+    KUBE_LVS_ASSIGN_OR_RETURN(out[key], ReadRules(std::move(entry), stats));
   }
   return out;
 }
@@ -359,8 +365,7 @@ absl::StatusOr<State> IpvsBackend::Read() {
     KUBE_LVS_RETURN_IF_ERROR(channel_.Ask(EncodePlain(Command::kGetInfo)).status());
     return out;
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(ServiceReading reading, ReadOurs());
-  out.services = std::move(reading.services);
+  KUBE_LVS_ASSIGN_OR_RETURN(out.services, ReadOurs(nullptr));
   return out;
 }
 
@@ -372,15 +377,16 @@ absl::StatusOr<ServiceReading> IpvsBackend::ReadServices(const std::set<ServiceK
     if (absl::IsNotFound(answer.status())) continue;
     if (!answer.ok()) return Annotate(answer.status(), ToString(key));
     KUBE_LVS_ASSIGN_OR_RETURN(ServiceEntry entry, DecodeService(*answer));
-    KUBE_LVS_RETURN_IF_ERROR(ReadRules(std::move(entry), out));
+    KUBE_LVS_ASSIGN_OR_RETURN(out.services[key], ReadRules(std::move(entry), &out.stats));
   }
   return out;
 }
 
 absl::StatusOr<Stats> IpvsBackend::ReadStats() {
-  if (journal_.claims().empty()) return Stats{};
-  KUBE_LVS_ASSIGN_OR_RETURN(ServiceReading reading, ReadOurs());
-  return std::move(reading.stats);
+  Stats out;
+  if (journal_.claims().empty()) return out;
+  KUBE_LVS_RETURN_IF_ERROR(ReadOurs(&out).status());
+  return out;
 }
 
 std::vector<absl::Status> IpvsBackend::Apply(std::span<const Step> steps) {

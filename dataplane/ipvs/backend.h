@@ -54,10 +54,10 @@ class IpvsBackend final : public Backend {
  private:
   class Batch;
 
-  absl::StatusOr<ServiceReading> ReadOurs();
-  // Adds a service of ours, with its real servers, to what was read.
-  absl::Status ReadRules(ServiceEntry entry, ServiceReading& out);
-  absl::StatusOr<std::vector<RealEntry>> RealsOf(const ServiceKey& key);
+  // Both add what the kernel counts to `stats`, if there are any.
+  absl::StatusOr<ServiceTable> ReadOurs(Stats* stats);
+  absl::StatusOr<VirtualService> ReadRules(ServiceEntry entry, Stats* stats);
+  absl::StatusOr<std::vector<RealEntry>> RealsOf(const ServiceKey& key, Content content);
   // Of a real server that was just sent.
   absl::Status ConfirmTunnel(const ServiceKey& key, const RealServer& real);
 

@@ -227,6 +227,18 @@ absl::StatusOr<Family> FamilyFrom(uint16_t number) {
   return absl::InternalError("IPVS message: address family " + std::to_string(number));
 }
 
+// The two attributes with the same numbers.
+struct RawStatistics {
+  std::optional<ByteView> narrow, wide;
+};
+
+absl::StatusOr<Statistics> StatisticsOf(const RawStatistics& raw, Content content) {
+  if (content == Content::kRules) return Statistics{};
+  if (raw.wide) return DecodeStatistics(*raw.wide, true);
+  if (raw.narrow) return DecodeStatistics(*raw.narrow, false);
+  return Statistics{};
+}
+
 // What DecodeService collects before it can judge.
 struct RawService {
   std::optional<uint16_t> family, protocol, port;
@@ -234,7 +246,7 @@ struct RawService {
   std::optional<Attribute> address;
   std::optional<std::string> scheduler;
   std::string engine;
-  std::optional<Statistics> narrow, wide;
+  RawStatistics statistics;
 };
 
 absl::Status Collect(const Attribute& a, RawService& raw) {
@@ -280,14 +292,12 @@ absl::Status Collect(const Attribute& a, RawService& raw) {
       KUBE_LVS_ASSIGN_OR_RETURN(raw.engine, TextOf(a, "persistence engine"));
       break;
     }
-    case IPVS_SVC_ATTR_STATS: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.narrow, DecodeStatistics(a.value, false));
+    case IPVS_SVC_ATTR_STATS:
+      raw.statistics.narrow = a.value;
       break;
-    }
-    case IPVS_SVC_ATTR_STATS64: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.wide, DecodeStatistics(a.value, true));
+    case IPVS_SVC_ATTR_STATS64:
+      raw.statistics.wide = a.value;
       break;
-    }
   }
   return absl::OkStatus();
 }
@@ -313,6 +323,90 @@ absl::StatusOr<ServiceKey> KeyFrom(const RawService& raw) {
   KUBE_LVS_ASSIGN_OR_RETURN(const IpAddress ip, AddressOf(*raw.address, family));
   key.match = Endpoint{.ip = ip, .port = *raw.port};
   return key;
+}
+
+// What DecodeReal collects before it can judge.
+struct RawReal {
+  RealEntry entry;  // what needs no judgement
+  std::optional<Attribute> address;
+  std::optional<uint16_t> port;
+  std::optional<uint32_t> method, weight;
+  RawStatistics statistics;
+};
+
+// `family`: changed when the message says its own.
+absl::Status Collect(const Attribute& a, RawReal& raw, Family& family) {
+  RealEntry& out = raw.entry;
+  switch (a.type) {
+    case IPVS_DEST_ATTR_ADDR:
+      raw.address = a;
+      break;
+    case IPVS_DEST_ATTR_ADDR_FAMILY: {
+      KUBE_LVS_ASSIGN_OR_RETURN(const uint16_t number, Number16(a, "real server family"));
+      KUBE_LVS_ASSIGN_OR_RETURN(family, FamilyFrom(number));
+      break;
+    }
+    case IPVS_DEST_ATTR_PORT: {
+      KUBE_LVS_ASSIGN_OR_RETURN(raw.port, PortOf(a, "real server port"));
+      break;
+    }
+    case IPVS_DEST_ATTR_FWD_METHOD: {
+      KUBE_LVS_ASSIGN_OR_RETURN(raw.method, Number32(a, "forwarding method"));
+      break;
+    }
+    case IPVS_DEST_ATTR_WEIGHT: {
+      KUBE_LVS_ASSIGN_OR_RETURN(raw.weight, Number32(a, "weight"));
+      break;
+    }
+    case IPVS_DEST_ATTR_U_THRESH: {
+      KUBE_LVS_ASSIGN_OR_RETURN(out.real.upper_threshold, Number32(a, "upper threshold"));
+      break;
+    }
+    case IPVS_DEST_ATTR_L_THRESH: {
+      KUBE_LVS_ASSIGN_OR_RETURN(out.real.lower_threshold, Number32(a, "lower threshold"));
+      break;
+    }
+    case IPVS_DEST_ATTR_ACTIVE_CONNS: {
+      KUBE_LVS_ASSIGN_OR_RETURN(out.active_connections, Number32(a, "active connections"));
+      break;
+    }
+    case IPVS_DEST_ATTR_INACT_CONNS: {
+      KUBE_LVS_ASSIGN_OR_RETURN(out.inactive_connections, Number32(a, "inactive connections"));
+      break;
+    }
+    case IPVS_DEST_ATTR_PERSIST_CONNS: {
+      KUBE_LVS_ASSIGN_OR_RETURN(out.persistent_connections, Number32(a, "persistent connections"));
+      break;
+    }
+    case IPVS_DEST_ATTR_TUN_TYPE: {
+      KUBE_LVS_ASSIGN_OR_RETURN(const uint8_t number, Number8(a, "tunnel type"));
+      out.tells_tunnel = true;
+      if (const auto known = TunnelTypeOf(number)) {
+        out.real.tunnel.type = *known;
+      } else {
+        out.foreign = true;
+      }
+      break;
+    }
+    case IPVS_DEST_ATTR_TUN_PORT: {
+      KUBE_LVS_ASSIGN_OR_RETURN(out.real.tunnel.port, PortOf(a, "tunnel port"));
+      break;
+    }
+    case IPVS_DEST_ATTR_TUN_FLAGS: {
+      KUBE_LVS_ASSIGN_OR_RETURN(const uint16_t flags, Number16(a, "tunnel flags"));
+      out.real.tunnel.checksum = (flags & IP_VS_TUNNEL_ENCAP_FLAG_CSUM) != 0;
+      out.real.tunnel.remote_checksum = (flags & IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM) != 0;
+      if ((flags & ~kTunnelFlags) != 0) out.foreign = true;
+      break;
+    }
+    case IPVS_DEST_ATTR_STATS:
+      raw.statistics.narrow = a.value;
+      break;
+    case IPVS_DEST_ATTR_STATS64:
+      raw.statistics.wide = a.value;
+      break;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -389,20 +483,19 @@ Bytes EncodeRemoveReal(const ServiceKey& key, const Endpoint& at) {
   return message;
 }
 
-absl::StatusOr<ServiceEntry> DecodeService(ByteView message) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto attributes,
+absl::StatusOr<ServiceEntry> DecodeService(ByteView message, Content content) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const ByteView nested,
                             Inside(message, Command::kNewService, IPVS_CMD_ATTR_SERVICE));
   RawService raw;
-  for (const Attribute& attribute : attributes) {
-    KUBE_LVS_RETURN_IF_ERROR(Collect(attribute, raw));
-  }
+  KUBE_LVS_RETURN_IF_ERROR(
+      ForEachAttribute(nested, [&raw](const Attribute& a) { return Collect(a, raw); }));
   ServiceEntry out;
   KUBE_LVS_ASSIGN_OR_RETURN(out.key, KeyFrom(raw));
   if (!raw.scheduler) return Missing("scheduler name");
   if (!raw.flags) return Missing("service flags");
   if (!raw.timeout) return Missing("persistence timeout");
   if (!raw.netmask) return Missing("persistence netmask");
-  const Statistics statistics = raw.wide.value_or(raw.narrow.value_or(Statistics{}));
+  KUBE_LVS_ASSIGN_OR_RETURN(const Statistics statistics, StatisticsOf(raw.statistics, content));
   out.counters = statistics.counters;
   out.rates = statistics.rates;
   out.engine = raw.engine;
@@ -442,105 +535,30 @@ absl::StatusOr<ServiceEntry> DecodeService(ByteView message) {
   return out;
 }
 
-absl::StatusOr<RealEntry> DecodeReal(ByteView message, Family family) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto attributes,
+absl::StatusOr<RealEntry> DecodeReal(ByteView message, Family family, Content content) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const ByteView nested,
                             Inside(message, Command::kNewReal, IPVS_CMD_ATTR_DEST));
-  RealEntry out;
-  std::optional<Attribute> address;
-  std::optional<uint16_t> port;
-  std::optional<uint32_t> method, weight;
-  std::optional<Statistics> narrow, wide;
-  for (const Attribute& a : attributes) {
-    switch (a.type) {
-      case IPVS_DEST_ATTR_ADDR:
-        address = a;
-        break;
-      case IPVS_DEST_ATTR_ADDR_FAMILY: {
-        KUBE_LVS_ASSIGN_OR_RETURN(const uint16_t number, Number16(a, "real server family"));
-        KUBE_LVS_ASSIGN_OR_RETURN(family, FamilyFrom(number));
-        break;
-      }
-      case IPVS_DEST_ATTR_PORT: {
-        KUBE_LVS_ASSIGN_OR_RETURN(port, PortOf(a, "real server port"));
-        break;
-      }
-      case IPVS_DEST_ATTR_FWD_METHOD: {
-        KUBE_LVS_ASSIGN_OR_RETURN(method, Number32(a, "forwarding method"));
-        break;
-      }
-      case IPVS_DEST_ATTR_WEIGHT: {
-        KUBE_LVS_ASSIGN_OR_RETURN(weight, Number32(a, "weight"));
-        break;
-      }
-      case IPVS_DEST_ATTR_U_THRESH: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.real.upper_threshold, Number32(a, "upper threshold"));
-        break;
-      }
-      case IPVS_DEST_ATTR_L_THRESH: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.real.lower_threshold, Number32(a, "lower threshold"));
-        break;
-      }
-      case IPVS_DEST_ATTR_ACTIVE_CONNS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.active_connections, Number32(a, "active connections"));
-        break;
-      }
-      case IPVS_DEST_ATTR_INACT_CONNS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.inactive_connections, Number32(a, "inactive connections"));
-        break;
-      }
-      case IPVS_DEST_ATTR_PERSIST_CONNS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.persistent_connections,
-                                  Number32(a, "persistent connections"));
-        break;
-      }
-      case IPVS_DEST_ATTR_TUN_TYPE: {
-        KUBE_LVS_ASSIGN_OR_RETURN(const uint8_t number, Number8(a, "tunnel type"));
-        out.tells_tunnel = true;
-        if (const auto known = TunnelTypeOf(number)) {
-          out.real.tunnel.type = *known;
-        } else {
-          out.foreign = true;
-        }
-        break;
-      }
-      case IPVS_DEST_ATTR_TUN_PORT: {
-        KUBE_LVS_ASSIGN_OR_RETURN(out.real.tunnel.port, PortOf(a, "tunnel port"));
-        break;
-      }
-      case IPVS_DEST_ATTR_TUN_FLAGS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(const uint16_t flags, Number16(a, "tunnel flags"));
-        out.real.tunnel.checksum = (flags & IP_VS_TUNNEL_ENCAP_FLAG_CSUM) != 0;
-        out.real.tunnel.remote_checksum = (flags & IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM) != 0;
-        if ((flags & ~kTunnelFlags) != 0) out.foreign = true;
-        break;
-      }
-      case IPVS_DEST_ATTR_STATS: {
-        KUBE_LVS_ASSIGN_OR_RETURN(narrow, DecodeStatistics(a.value, false));
-        break;
-      }
-      case IPVS_DEST_ATTR_STATS64: {
-        KUBE_LVS_ASSIGN_OR_RETURN(wide, DecodeStatistics(a.value, true));
-        break;
-      }
-    }
-  }
-  if (!address || !port) return Missing("real server address");
-  if (!method) return Missing("forwarding method");
-  if (!weight) return Missing("weight");
+  RawReal raw;
+  KUBE_LVS_RETURN_IF_ERROR(
+      ForEachAttribute(nested, [&](const Attribute& a) { return Collect(a, raw, family); }));
+  RealEntry& out = raw.entry;
+  if (!raw.address || !raw.port) return Missing("real server address");
+  if (!raw.method) return Missing("forwarding method");
+  if (!raw.weight) return Missing("weight");
   // Last, because the family may come after the address.
-  KUBE_LVS_ASSIGN_OR_RETURN(out.real.at.ip, AddressOf(*address, family));
-  out.real.at.port = *port;
-  out.real.weight = *weight;
-  out.kernel_method = *method & IP_VS_CONN_F_FWD_MASK;
-  if (const auto known = MethodOf(*method)) {
+  KUBE_LVS_ASSIGN_OR_RETURN(out.real.at.ip, AddressOf(*raw.address, family));
+  out.real.at.port = *raw.port;
+  out.real.weight = *raw.weight;
+  out.kernel_method = *raw.method & IP_VS_CONN_F_FWD_MASK;
+  if (const auto known = MethodOf(*raw.method)) {
     out.real.method = *known;
   } else {
     out.foreign = true;
   }
-  const Statistics statistics = wide.value_or(narrow.value_or(Statistics{}));
+  KUBE_LVS_ASSIGN_OR_RETURN(const Statistics statistics, StatisticsOf(raw.statistics, content));
   out.counters = statistics.counters;
   out.rates = statistics.rates;
-  return out;
+  return std::move(out);
 }
 
 }  // namespace kube_lvs::ipvs

@@ -16,6 +16,9 @@
 
 namespace kube_lvs::ipvs {
 
+// How much of an answer is wanted. kRules leaves counters and rates at 0, at half the cost.
+enum class Content : uint8_t { kAll, kRules };
+
 // A virtual service as the kernel tells it.
 struct ServiceEntry {
   ServiceKey key;
@@ -57,9 +60,10 @@ Bytes EncodeRemoveReal(const ServiceKey& key, const Endpoint& at);
 
 // Unknown attributes are ignored; missing, truncated or wrong-sized ones are kInternal.
 // kUnimplemented: a service of a protocol that ServiceKey cannot name, which is not ours.
-absl::StatusOr<ServiceEntry> DecodeService(ByteView message);
+absl::StatusOr<ServiceEntry> DecodeService(ByteView message, Content content = Content::kAll);
 // `family`: of the service, for kernels that do not tell the real server's own.
-absl::StatusOr<RealEntry> DecodeReal(ByteView message, Family family);
+absl::StatusOr<RealEntry> DecodeReal(ByteView message, Family family,
+                                     Content content = Content::kAll);
 // Of a service's VIP, or of its mark.
 Family FamilyOf(const ServiceKey& key);
 

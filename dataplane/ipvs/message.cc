@@ -2,6 +2,7 @@
 
 #include <linux/ip_vs.h>
 
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -10,6 +11,16 @@ namespace kube_lvs::ipvs {
 namespace {
 
 constexpr size_t kGenericHeader = 4;
+
+// What follows the header of a message of that command.
+absl::StatusOr<ByteView> Body(ByteView message, Command command) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Command found, CommandOf(message));
+  if (found != command) {
+    return absl::InternalError("IPVS message: command " + std::to_string(int(found)) + ", not " +
+                               std::to_string(int(command)));
+  }
+  return message.subspan(kGenericHeader);
+}
 
 }  // namespace
 
@@ -25,19 +36,18 @@ absl::StatusOr<Command> CommandOf(ByteView message) {
 }
 
 absl::StatusOr<std::vector<Attribute>> FirstLevel(ByteView message, Command command) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const Command found, CommandOf(message));
-  if (found != command) {
-    return absl::InternalError("IPVS message: command " + std::to_string(int(found)) + ", not " +
-                               std::to_string(int(command)));
-  }
-  return ParseAttributes(message.subspan(kGenericHeader));
+  KUBE_LVS_ASSIGN_OR_RETURN(const ByteView attributes, Body(message, command));
+  return ParseAttributes(attributes);
 }
 
-absl::StatusOr<std::vector<Attribute>> Inside(ByteView message, Command command, uint16_t type) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto outer, FirstLevel(message, command));
-  for (const Attribute& attribute : outer) {
-    if (attribute.type == type) return ParseAttributes(attribute.value);
-  }
+absl::StatusOr<ByteView> Inside(ByteView message, Command command, uint16_t type) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const ByteView attributes, Body(message, command));
+  std::optional<ByteView> found;
+  KUBE_LVS_RETURN_IF_ERROR(ForEachAttribute(attributes, [&](const Attribute& attribute) {
+    if (attribute.type == type && !found) found = attribute.value;
+    return absl::OkStatus();
+  }));
+  if (found) return *found;
   return absl::InternalError("IPVS message: attribute " + std::to_string(type) + " is missing");
 }
 

@@ -40,8 +40,8 @@ absl::StatusOr<Command> CommandOf(ByteView message);
 
 // The attributes of the first level. kInternal when the message is of another command.
 absl::StatusOr<std::vector<Attribute>> FirstLevel(ByteView message, Command command);
-// The attributes inside the first-level attribute `type`.
-absl::StatusOr<std::vector<Attribute>> Inside(ByteView message, Command command, uint16_t type);
+// What is inside the first-level attribute `type`: attributes again. kInternal when it is missing.
+absl::StatusOr<ByteView> Inside(ByteView message, Command command, uint16_t type);
 
 // kInternal: "IPVS message: NAME is missing".
 absl::Status Missing(std::string_view name);

@@ -19,6 +19,9 @@ namespace kube_lvs::ipvs {
 namespace {
 
 constexpr int kReceiveBuffer = 1 << 20;
+// No part of a dump is longer, whatever the kernel (SKB_WITH_OVERHEAD(32768) in
+// net/netlink/af_netlink.c); so it need not be asked for each part's length first.
+constexpr size_t kLongestPart = 32 * 1024;
 constexpr timeval kPatience{.tv_sec = 30, .tv_usec = 0};
 
 absl::Status LibraryError(int code, const std::string& doing) {
@@ -44,7 +47,10 @@ class NetlinkWire final : public Wire {
     if (const int rc = genl_connect(socket_.get()); rc < 0) {
       return LibraryError(rc, "opening a netlink socket");
     }
-    nl_socket_enable_msg_peek(socket_.get());
+    nl_socket_disable_msg_peek(socket_.get());
+    if (const int rc = nl_socket_set_msg_buf_size(socket_.get(), kLongestPart); rc < 0) {
+      return LibraryError(rc, "setting the length of netlink messages");
+    }
     const int fd = nl_socket_get_fd(socket_.get());
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience) != 0) {
       return absl::UnavailableError(std::string("SO_RCVTIMEO: ") + std::strerror(errno));

@@ -6,11 +6,12 @@
 
 namespace kube_lvs::ipvs {
 
-absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel) {
+absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel, Content content) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodePlain(Command::kGetService)));
   std::vector<ServiceEntry> out;
+  out.reserve(messages.size());
   for (const Bytes& message : messages) {
-    auto entry = DecodeService(message);
+    auto entry = DecodeService(message, content);
     // Of a protocol that we never use.
     if (entry.status().code() == absl::StatusCode::kUnimplemented) continue;
     if (!entry.ok()) return entry.status();
@@ -19,11 +20,13 @@ absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel) {
   return out;
 }
 
-absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const ServiceKey& key) {
+absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const ServiceKey& key,
+                                                 Content content) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodeKey(Command::kGetReal, key)));
   std::vector<RealEntry> out;
+  out.reserve(messages.size());
   for (const Bytes& message : messages) {
-    KUBE_LVS_ASSIGN_OR_RETURN(RealEntry entry, DecodeReal(message, FamilyOf(key)));
+    KUBE_LVS_ASSIGN_OR_RETURN(RealEntry entry, DecodeReal(message, FamilyOf(key), content));
     out.push_back(std::move(entry));
   }
   return out;

@@ -11,10 +11,12 @@
 namespace kube_lvs::ipvs {
 
 // All services, save those of a protocol that ServiceKey cannot name. Errors: Channel's.
-absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel);
+absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel,
+                                                       Content content = Content::kAll);
 
 // The real servers of one service, in the kernel's order; none if there is no such service.
-absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const ServiceKey& key);
+absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const ServiceKey& key,
+                                                 Content content = Content::kAll);
 
 absl::StatusOr<Info> ReadInfo(Channel& channel);
 absl::StatusOr<IpvsTimeouts> ReadTimeouts(Channel& channel);

@@ -126,8 +126,9 @@ Bytes EncodeRemoveDaemon(SyncRole role) {
 }
 
 absl::StatusOr<SyncDaemon> DecodeDaemon(ByteView message) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto attributes,
+  KUBE_LVS_ASSIGN_OR_RETURN(const ByteView nested,
                             Inside(message, Command::kNewDaemon, IPVS_CMD_ATTR_DAEMON));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto attributes, ParseAttributes(nested));
   SyncDaemon out;
   std::optional<uint32_t> role, sync_id;
   std::optional<std::string> interface;

@@ -7,9 +7,8 @@
 namespace kube_lvs::ipvs {
 
 absl::StatusOr<Statistics> DecodeStatistics(ByteView nested, bool wide) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto attributes, ParseAttributes(nested));
   Statistics out;
-  for (const Attribute& a : attributes) {
+  KUBE_LVS_RETURN_IF_ERROR(ForEachAttribute(nested, [&](const Attribute& a) -> absl::Status {
     uint64_t* number = nullptr;
     bool always_wide = false;
     switch (a.type) {
@@ -46,14 +45,15 @@ absl::StatusOr<Statistics> DecodeStatistics(ByteView nested, bool wide) {
         number = &out.rates.reply_bytes;
         break;
       default:
-        continue;
+        return absl::OkStatus();
     }
     if (wide || always_wide) {
       KUBE_LVS_ASSIGN_OR_RETURN(*number, Number64(a, "a counter"));
     } else {
       KUBE_LVS_ASSIGN_OR_RETURN(*number, Number32(a, "a counter"));
     }
-  }
+    return absl::OkStatus();
+  }));
   return out;
 }
 

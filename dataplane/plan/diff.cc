@@ -21,11 +21,32 @@ const RealServer* Find(const VirtualService& service, const Endpoint& at) {
   return it == service.reals.end() ? nullptr : &*it;
 }
 
+// Finds real servers in a list that is mostly in the order in which they are asked for.
+class Finder {
+ public:
+  explicit Finder(const std::vector<RealServer>& reals) : reals_(reals) {}
+
+  const RealServer* Find(const Endpoint& at) {
+    for (size_t tried = 0; tried < reals_.size(); ++tried) {
+      if (next_ == reals_.size()) next_ = 0;
+      const RealServer& real = reals_[next_++];
+      if (real.at == at) return &real;
+    }
+    return nullptr;
+  }
+
+ private:
+  const std::vector<RealServer>& reals_;
+  size_t next_ = 0;
+};
+
 void DiffService(const ServiceKey& key, const VirtualService& desired, const VirtualService& actual,
                  std::vector<Step>& steps) {
+  if (desired == actual) return;
   std::vector<Step> lowered;
+  Finder in_actual(actual.reals), in_desired(desired.reals);
   for (const RealServer& real : desired.reals) {
-    const RealServer* there = Find(actual, real.at);
+    const RealServer* there = in_actual.Find(real.at);
     if (there == nullptr) {
       steps.push_back(AddReal{key, real});
     } else if (*there != real && real.weight >= there->weight) {
@@ -41,7 +62,7 @@ void DiffService(const ServiceKey& key, const VirtualService& desired, const Vir
   if (desired.config != actual.config) steps.push_back(SetService{key, desired.config});
   steps.insert(steps.end(), lowered.begin(), lowered.end());
   for (const RealServer& real : actual.reals) {
-    if (Find(desired, real.at) == nullptr) steps.push_back(RemoveReal{key, real.at});
+    if (in_desired.Find(real.at) == nullptr) steps.push_back(RemoveReal{key, real.at});
   }
 }
 
@@ -53,20 +74,25 @@ Plan Diff(const State& desired, const State& actual) {
     if (actual.items.contains(item)) continue;
     (IsAnswered(item) ? answer : prepare).push_back(AddItem{item});
   }
-  for (const auto& [key, wanted] : desired.services) {
-    const auto there = actual.services.find(key);
-    std::vector<Step> steps;
-    if (there == actual.services.end()) {
-      steps.push_back(AddService{key, wanted.config});
-      for (const RealServer& real : wanted.reals) steps.push_back(AddReal{key, real});
-    } else {
-      DiffService(key, wanted, there->second, steps);
+  auto there = actual.services.begin();
+  const auto remove_before = [&](const ServiceKey* key) {
+    for (; there != actual.services.end() && (key == nullptr || there->first < *key); ++there) {
+      remove_services.push_back(RemoveService{there->first});
     }
+  };
+  for (const auto& [key, wanted] : desired.services) {
+    remove_before(&key);
+    if (there == actual.services.end() || key < there->first) {
+      services.push_back(AddService{key, wanted.config});
+      for (const RealServer& real : wanted.reals) services.push_back(AddReal{key, real});
+      continue;
+    }
+    std::vector<Step> steps;
+    DiffService(key, wanted, there->second, steps);
     services.insert(services.end(), steps.begin(), steps.end());
+    ++there;
   }
-  for (const auto& [key, service] : actual.services) {
-    if (!desired.services.contains(key)) remove_services.push_back(RemoveService{key});
-  }
+  remove_before(nullptr);
   for (const NodeItem& item : actual.items) {
     const bool stays_or_replaced = std::ranges::any_of(
         desired.items, [&](const NodeItem& wanted) { return Replaces(item, wanted); });
