@@ -248,7 +248,7 @@ class Test:
         self.expect("web", "Ready", "True", "Ready")
 
     def what_is_wrong_says_so_and_harms_no_other(self):
-        self.service("scheduler", scheduler={"name": "wlc"})
+        self.service("scheduler", scheduler={"name": "lblc"})
         self.service("static", backends=[{"name": "x", "static": [{"address": "10.9.0.1"}]}])
         self.service("pods", forwarding={"method": "DirectRouting"})
         self.service("pool", addresses=[{"type": "Pool", "poolName": "nowhere"}])

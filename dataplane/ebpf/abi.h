@@ -143,12 +143,24 @@ enum klvs_scheduler {
 	KLVS_SCHEDULER_RR = 1,
 	KLVS_SCHEDULER_WRR = 2,
 	KLVS_SCHEDULER_MH = 3,
+	KLVS_SCHEDULER_LC = 4,
+	KLVS_SCHEDULER_WLC = 5,
+	KLVS_SCHEDULER_SED = 6,
+	KLVS_SCHEDULER_NQ = 7,
+	KLVS_SCHEDULER_OVF = 8,
+	KLVS_SCHEDULER_TWOS = 9,
+	KLVS_SCHEDULER_FO = 10,
+	KLVS_SCHEDULER_SH = 11,
+	KLVS_SCHEDULER_DH = 12,
 };
+
+#define KLVS_HASH_BUCKETS 256 /* of sh and dh */
 
 enum klvs_service_flags {
 	KLVS_SERVICE_SOURCE_NAT = 1, /* its NAT real servers see `source` instead of the client */
-	KLVS_SERVICE_HASH_PORT = 2,	/* mh-port: the client's port takes part in the hash */
-	KLVS_SERVICE_HASH_FALLBACK = 4, /* mh-fallback: a quiesced choice is replaced by another */
+	KLVS_SERVICE_HASH_PORT = 2, /* mh, sh: the client's port takes part in the hash */
+	KLVS_SERVICE_HASH_FALLBACK = 4, /* mh, sh: an unavailable choice is replaced by another */
+	KLVS_SERVICE_THRESHOLDS = 8,	/* some real server of its list has an upper threshold */
 };
 
 /*
@@ -164,8 +176,9 @@ struct klvs_service {
 	__u16 generation; /* != 0; another one whenever the list changes */
 	__u32 list_base;  /* first index in klvs_lists */
 	__u32 list_count; /* <= 65535 */
-	__u32 table_base; /* mh: first index in klvs_tables */
-	__u32 table_size; /* mh: a prime of the kernel's list, default 4093 */
+	__u32 table_base; /* mh, sh, dh: first index in klvs_tables */
+	__u32 table_size; /* mh: a prime of the kernel's list, default 4093; sh, dh:
+			     KLVS_HASH_BUCKETS */
 	__u32 wrr_max;	  /* greatest weight - wrr_gcd + 1; 0 if there is no weight > 0 */
 	__u32 wrr_gcd;	  /* of all weights > 0; 1 if there is none */
 	__u32 start_weight; /* wrr: current weight of this generation's first choice */
@@ -195,8 +208,8 @@ struct klvs_list_entry {
 };
 KLVS_ASSERT_SIZE(struct klvs_list_entry, 8);
 
-/* klvs_tables, ARRAY, mapped: a real server id for each slot of a Maglev table; 0 is an empty slot.
- * Whether the real server is quiesced is read from klvs_reals. */
+/* klvs_tables, ARRAY, mapped: a real server id for each slot of a table of mh, sh or dh; 0 is an
+ * empty slot. Whether the real server is quiesced is read from klvs_reals. */
 typedef __u32 klvs_table_slot;
 
 /* ---- real servers: klvs_reals, ARRAY by real id, mapped ------------------------------------ */
@@ -231,15 +244,24 @@ struct klvs_real {
 	__u32 service; /* id of its service */
 	__u32 last_weight; /* newest weight that was not 0: what mh's table is made of; only user
 			      space looks at it */
-	__u32 reserved[4];
+	__u32 upper_threshold; /* connections; 0 none */
+	__u32 lower_threshold; /* 0: upper_threshold - upper_threshold / 4 */
+	__u32 reserved[2];
 };
 KLVS_ASSERT_SIZE(struct klvs_real, 64);
 
-/* klvs_real_conns, ARRAY by real id, mapped: kept by the programs, read by user space. */
+/*
+ * klvs_real_conns, ARRAY by real id, mapped: kept by the programs, read by user space. Both counts
+ * are one 64-bit word, changed by one atomic addition, so that their sum is exact at each change.
+ *
+ * `overloaded` is 1 from the connection that reaches the upper threshold until there are fewer than
+ * the lower one says. User space, too, writes it, when it changes a threshold.
+ */
 struct klvs_real_conns {
 	__u32 active;
 	__u32 inactive;
-	__u32 reserved[2];
+	__u32 overloaded;
+	__u32 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_real_conns, 16);
 

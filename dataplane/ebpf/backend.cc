@@ -356,7 +356,8 @@ absl::Status EbpfBackend::Refresh() {
   ways_.clear();
   KUBE_LVS_RETURN_IF_ERROR(ways);
   KUBE_LVS_RETURN_IF_ERROR(RefreshInterfaces());
-  if (services_->AnyRests()) KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
+  KUBE_LVS_ASSIGN_OR_RETURN(const bool counts_matter, services_->CountsMatter());
+  if (counts_matter) KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
   return services_->Sweep(clock_.Now());
 }
 

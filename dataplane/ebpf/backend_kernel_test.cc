@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ebpf/testing/namespaces.h"
 #include "dataplane/ebpf/testing/xdp.h"
+#include "dataplane/model/schedulers.h"
 #include "dataplane/plan/diff.h"
 #include "gtest/gtest.h"
 
@@ -121,7 +122,10 @@ State RandomState(std::mt19937& random) {
     if (below(2) == 0) key.protocol = Protocol::kUdp;
     if (out.services.contains(key)) continue;
     VirtualService& service = out.services[key];
-    service.config.scheduler = std::vector<std::string>{"rr", "wrr", "mh"}[below(3)];
+    service.config.scheduler = kEbpfSchedulers[below(kEbpfSchedulers.size())];
+    if (TakesHashFlags(service.config.scheduler)) {
+      service.config.hash = {below(2) == 0, below(2) == 0};
+    }
     service.config.source_nat = below(2) == 0;
     std::set<Endpoint> used;
     for (uint32_t n = below(6); n > 0; --n) {
@@ -132,6 +136,7 @@ State RandomState(std::mt19937& random) {
                                 : std::get<Endpoint>(key.match).port;
       real.at = {Ip("10.0." + std::to_string(below(2)) + "." + std::to_string(1 + below(5))), port};
       real.weight = below(5);
+      if (below(3) == 0) real.upper_threshold = 1 + below(9);
       if (used.insert(real.at).second) service.reals.push_back(real);
     }
     SortCanonically(service.reals);

@@ -12,6 +12,7 @@
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/testing/fake_maps.h"
 #include "dataplane/ebpf/testing/fake_network.h"
+#include "dataplane/model/schedulers.h"
 #include "dataplane/plan/diff.h"
 #include "gtest/gtest.h"
 
@@ -49,7 +50,10 @@ class EbpfLaws : public testing::Test {
                            Endpoint{Ip("192.0.2." + std::to_string(1 + Below(3))), port},
                            Protocol::kTcp};
       VirtualService service;
-      service.config.scheduler = std::vector<std::string>{"rr", "wrr", "mh"}[Below(3)];
+      service.config.scheduler = kEbpfSchedulers[Below(kEbpfSchedulers.size())];
+      if (TakesHashFlags(service.config.scheduler)) {
+        service.config.hash = {Below(2) == 0, Below(2) == 0};
+      }
       service.config.source_nat = Below(2) == 0;
       std::set<Endpoint> used;
       for (uint32_t n = Below(5); n > 0; --n) {
@@ -57,6 +61,10 @@ class EbpfLaws : public testing::Test {
         real.at = {Ip("10.0.0." + std::to_string(1 + Below(7))), port};
         real.method = static_cast<ForwardingMethod>(Below(3));
         real.weight = Below(4);
+        if (Below(3) == 0) {
+          real.upper_threshold = 1 + Below(4);
+          real.lower_threshold = Below(real.upper_threshold + 1);
+        }
         if (used.insert(real.at).second) service.reals.push_back(real);
       }
       SortCanonically(service.reals);
@@ -86,10 +94,13 @@ class EbpfLaws : public testing::Test {
     const auto lists = GetArray<klvs_list_entry>(maps_, kListsMap).value();
     const auto tables = GetArray<TableCell>(maps_, kTablesMap).value();
     for (const auto& [key, service] : services) {
+      bool limited = false;
       for (const auto& entry : lists.subspan(service.list_base, service.list_count)) {
         ASSERT_EQ(reals[entry.real].flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED), KLVS_REAL_VALID);
         ASSERT_EQ(reals[entry.real].service, service.id);
+        limited = limited || reals[entry.real].upper_threshold != 0;
       }
+      ASSERT_EQ((service.flags & KLVS_SERVICE_THRESHOLDS) != 0, limited);
       for (const auto& cell : tables.subspan(service.table_base, service.table_size)) {
         if (cell.real == 0) continue;
         ASSERT_EQ(reals[cell.real].flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED), KLVS_REAL_VALID);

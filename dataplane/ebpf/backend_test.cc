@@ -213,6 +213,104 @@ TEST_F(EbpfBackendTest, QuiescingDoesNotMoveAnybodyInAMaglevTable) {
   EXPECT_EQ(Table(web_), before);
 }
 
+TEST_F(EbpfBackendTest, AnotherSchedulerIsAnEditThatKeepsIdsAndCounts) {
+  ASSERT_TRUE(Do({AddService{web_, Config("wlc")}, AddReal{web_, Real("10.0.0.1:80", 3)},
+                  AddReal{web_, Real("10.0.0.2:80", 1)}})
+                  .ok());
+  const auto list = List(web_);
+  const uint32_t id = Service(web_).id;
+  Conns()[list[0].real].active = 5;
+  for (const std::string scheduler : {"sh", "lc", "mh", "dh", "rr", "twos"}) {
+    ServiceConfig config = Config(scheduler);
+    config.hash.fallback = scheduler == "sh";
+    ASSERT_TRUE(Do({SetService{web_, config}}).ok());
+    Start();
+    EXPECT_EQ(Actual(web_).config, config);
+    EXPECT_EQ(Service(web_).id, id);
+    EXPECT_EQ(List(web_)[0].real, list[0].real);
+    EXPECT_EQ(List(web_)[1].real, list[1].real);
+    EXPECT_EQ(Conns()[list[0].real].active, 5U);
+  }
+  // Nothing is left of the tables in between.
+  clock_.Advance(std::chrono::seconds(2));
+  ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.2:80", 2)}}).ok());
+  Start();
+  EXPECT_EQ(backend_->Fill().at("tables"), 0.0);
+}
+
+TEST_F(EbpfBackendTest, SourceHashingFollowsWeightsAndDestinationHashingDoesNot) {
+  ASSERT_TRUE(Do({AddService{web_, Config("sh")}, AddReal{web_, Real("10.0.0.1:80", 2)},
+                  AddReal{web_, Real("10.0.0.2:80", 1)}})
+                  .ok());
+  const auto first = [this] {
+    const auto table = Table(web_);
+    return std::vector<std::string>(table.begin(), table.begin() + 4);
+  };
+  EXPECT_EQ(Table(web_).size(), 256U);
+  EXPECT_EQ(first(), (std::vector<std::string>{"10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.1"}));
+  ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.1:80", 0)}}).ok());
+  EXPECT_EQ(first(), (std::vector<std::string>{"10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2"}));
+  ASSERT_TRUE(Do({SetService{web_, Config("dh")}}).ok());
+  const uint32_t base = Service(web_).table_base;
+  ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.1:80", 7)}}).ok());
+  EXPECT_EQ(Service(web_).table_base, base);
+  EXPECT_EQ(first(), (std::vector<std::string>{"10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2"}));
+}
+
+TEST_F(EbpfBackendTest, ThresholdsThatChangeAreHeldAgainstTheConnectionsThereAre) {
+  const auto limited = [](uint32_t upper, uint32_t lower) {
+    RealServer real = Real("10.0.0.1:80", 1);
+    real.upper_threshold = upper;
+    real.lower_threshold = lower;
+    return real;
+  };
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, limited(9, 3)}}).ok());
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{limited(9, 3)}));
+  EXPECT_EQ(Service(web_).flags, KLVS_SERVICE_THRESHOLDS);
+  const uint32_t id = IdOf(web_, "10.0.0.1");
+  Conns()[id] = {4, 2, 0, 0};
+  const auto overloaded_at = [&](uint32_t upper, uint32_t lower) {
+    EXPECT_TRUE(Do({SetReal{web_, limited(upper, lower)}}).ok());
+    EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{limited(upper, lower)}));
+    EXPECT_EQ(Conns()[id].active, 4U);
+    return Conns()[id].overloaded;
+  };
+  EXPECT_EQ(overloaded_at(7, 3), 0U);
+  EXPECT_EQ(overloaded_at(6, 3), 1U);
+  EXPECT_EQ(overloaded_at(8, 6), 1U);  // between both it stays
+  EXPECT_EQ(overloaded_at(8, 7), 0U);
+  EXPECT_EQ(overloaded_at(5, 0), 1U);
+  EXPECT_EQ(overloaded_at(0, 0), 0U);
+  EXPECT_EQ(Service(web_).flags, 0);
+}
+
+TEST_F(EbpfBackendTest, ThresholdsOfAChangeThatWasCutShortCountAfterAStart) {
+  RealServer real = Real("10.0.0.1:80", 1);
+  real.upper_threshold = 2;
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80", 1)}}).ok());
+  const uint32_t id = IdOf(web_, "10.0.0.1");
+  Conns()[id].active = 3;
+  Reals()[id].upper_threshold = 2;  // as far as it got
+  Start();
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{real}));
+  EXPECT_EQ(Service(web_).flags, KLVS_SERVICE_THRESHOLDS);
+  EXPECT_EQ(Conns()[id].overloaded, 1U);
+}
+
+TEST_F(EbpfBackendTest, WhereCountsDecideExpiredConnectionsAreSweptInTime) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  const auto refreshed = [this] {
+    clock_.Advance(std::chrono::seconds(2));
+    const uint32_t before = programs_.swept_sets;
+    EXPECT_TRUE(backend_->Refresh().ok());
+    return programs_.swept_sets - before;
+  };
+  const uint32_t sets = maps_.Capacity(kConnsMap).value();
+  EXPECT_EQ(refreshed(), 0U);
+  ASSERT_TRUE(Do({SetService{web_, Config("lc")}}).ok());
+  EXPECT_EQ(refreshed(), sets);
+}
+
 TEST_F(EbpfBackendTest, ARemovedRealServerKeepsItsRecordWhileItHasConnections) {
   ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")},
                   AddReal{web_, Real("10.0.0.2:80")}})
@@ -513,7 +611,7 @@ TEST_F(EbpfBackendTest, StepsThatDoNotFitWhatIsThereAreRefused) {
   EXPECT_EQ(Do({RemoveReal{web_, Real("10.0.0.2:80").at}}).code(), Code::kNotFound);
   EXPECT_EQ(Do({SetService{none, Config("rr")}}).code(), Code::kNotFound);
   EXPECT_EQ(Do({RemoveService{none}}).code(), Code::kNotFound);
-  EXPECT_EQ(Do({SetService{web_, Config("wlc")}}).code(), Code::kUnimplemented);
+  EXPECT_EQ(Do({SetService{web_, Config("lblc")}}).code(), Code::kUnimplemented);
   EXPECT_EQ(Do({AddService{mark, Config("rr")}}).code(), Code::kUnimplemented);
   EXPECT_EQ(Do({AddItem{MssClamp{Ip("192.0.2.1"), 0}}}).code(), Code::kInvalidArgument);
   EXPECT_EQ(Do({AddItem{TunnelPeer{Ip("2001:db8::1"), Ip("192.0.2.1")}}}).code(),
@@ -546,7 +644,7 @@ TEST_F(EbpfBackendTest, CountersOfAllCpusAreSummed) {
     maps_.SetOnCpu(kRealCountersMap, real, cpu, AsBytes(klvs_counters{2 * n, n, 0, 3 * n, 0}));
     maps_.SetOnCpu(kDropsMap, KLVS_DROP_NO_SERVICE, cpu, AsBytes(n));
   }
-  Conns()[real] = klvs_real_conns{5, 2, {}};
+  Conns()[real] = klvs_real_conns{5, 2, 0, 0};
   const Stats stats = *backend_->ReadStats();
   EXPECT_GT(programs_.swept_sets, 0U);  // before the counts are read
   EXPECT_EQ(stats.services.at(web_), (Counters{6, 60, 6, 0}));

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <numeric>
 #include <optional>
+#include <string_view>
 
+#include "dataplane/model/schedulers.h"
 #include "dataplane/plan/maglev.h"
 
 namespace kube_lvs::ebpf {
@@ -22,24 +25,35 @@ absl::Status Invalid(const std::string& where, const std::string& what) {
   return absl::InvalidArgumentError(where + ": " + what);
 }
 
-std::optional<klvs_scheduler> SchedulerByName(const std::string& name) {
-  if (name == "rr") return KLVS_SCHEDULER_RR;
-  if (name == "wrr") return KLVS_SCHEDULER_WRR;
-  if (name == "mh") return KLVS_SCHEDULER_MH;
-  return std::nullopt;
+struct NamedScheduler {
+  const char* name;
+  klvs_scheduler number;
+};
+constexpr NamedScheduler kNamedSchedulers[] = {
+    {"rr", KLVS_SCHEDULER_RR},     {"wrr", KLVS_SCHEDULER_WRR}, {"mh", KLVS_SCHEDULER_MH},
+    {"lc", KLVS_SCHEDULER_LC},     {"wlc", KLVS_SCHEDULER_WLC}, {"sed", KLVS_SCHEDULER_SED},
+    {"nq", KLVS_SCHEDULER_NQ},     {"fo", KLVS_SCHEDULER_FO},   {"ovf", KLVS_SCHEDULER_OVF},
+    {"twos", KLVS_SCHEDULER_TWOS}, {"sh", KLVS_SCHEDULER_SH},   {"dh", KLVS_SCHEDULER_DH},
+};
+static_assert(std::size(kNamedSchedulers) == kEbpfSchedulers.size());
+
+std::optional<klvs_scheduler> SchedulerByName(std::string_view name) {
+  const auto* found = std::ranges::find(kNamedSchedulers, name, &NamedScheduler::name);
+  if (found == std::end(kNamedSchedulers)) return std::nullopt;
+  return found->number;
 }
 
 const char* SchedulerName(uint8_t scheduler) {
-  switch (scheduler) {
-    case KLVS_SCHEDULER_RR:
-      return "rr";
-    case KLVS_SCHEDULER_WRR:
-      return "wrr";
-    case KLVS_SCHEDULER_MH:
-      return "mh";
-    default:
-      return nullptr;
+  const auto* found = std::ranges::find(kNamedSchedulers, scheduler, &NamedScheduler::number);
+  return found == std::end(kNamedSchedulers) ? nullptr : found->name;
+}
+
+std::string SchedulersWeHave() {
+  std::string out;
+  for (const std::string_view name : kEbpfSchedulers) {
+    out += (out.empty() ? "" : ", ") + std::string(name);
   }
+  return out;
 }
 
 bool Listed(std::span<const klvs_list_entry> list, uint32_t real, size_t* index) {
@@ -85,12 +99,12 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
   }
   if (at->port == 0) return Unimplemented(key, "a service on all ports needs dataplane IPVS");
   if (!SchedulerByName(config.scheduler)) {
-    return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler +
-                                  "\"; use rr, wrr or mh, or dataplane IPVS");
+    return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler + "\"; use one of " +
+                                  SchedulersWeHave() + ", or dataplane IPVS");
   }
-  if ((config.hash.source_port || config.hash.fallback) && config.scheduler != "mh") {
+  if ((config.hash.source_port || config.hash.fallback) && !TakesHashFlags(config.scheduler)) {
     return Invalid(ToString(key), "hash flags make no sense with scheduler \"" + config.scheduler +
-                                      "\"; use mh, or leave them out");
+                                      "\"; use sh or mh, or leave them out");
   }
   if (config.persistence) return Unimplemented(key, "persistence needs dataplane IPVS");
   if (config.one_packet) return Unimplemented(key, "one-packet scheduling needs dataplane IPVS");
@@ -114,8 +128,10 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
     return Invalid(
         where, "weight " + std::to_string(real.weight) + " is above " + std::to_string(kMaxWeight));
   }
-  if (real.upper_threshold != 0 || real.lower_threshold != 0) {
-    return absl::UnimplementedError(where + ": thresholds need dataplane IPVS");
+  if (real.lower_threshold > real.upper_threshold) {
+    return Invalid(where, "lower threshold " + std::to_string(real.lower_threshold) +
+                              " is above the upper one, " + std::to_string(real.upper_threshold) +
+                              "; lower it, or leave it out");
   }
   if (real.tunnel != Tunnel{}) {
     return absl::UnimplementedError(where + ": eBPF tunnels by IPIP only; " +
@@ -147,6 +163,9 @@ klvs_service EncodeConfig(const ServiceConfig& config) {
   if (config.hash.source_port) out.flags |= KLVS_SERVICE_HASH_PORT;
   if (config.hash.fallback) out.flags |= KLVS_SERVICE_HASH_FALLBACK;
   if (out.scheduler == KLVS_SCHEDULER_MH) out.table_size = kMaglevDefaultSize;
+  if (out.scheduler == KLVS_SCHEDULER_SH || out.scheduler == KLVS_SCHEDULER_DH) {
+    out.table_size = KLVS_HASH_BUCKETS;
+  }
   return out;
 }
 
@@ -214,6 +233,8 @@ klvs_real EncodeReal(uint32_t service_id, const RealServer& real) {
   out.weight = real.weight;
   out.last_weight = real.weight;
   out.service = service_id;
+  out.upper_threshold = real.upper_threshold;
+  out.lower_threshold = real.lower_threshold;
   return out;
 }
 
@@ -225,7 +246,23 @@ absl::StatusOr<RealServer> DecodeReal(const klvs_real& record, uint32_t weight) 
   out.at = {FromWire(record.address), FromWirePort(record.port)};
   out.method = static_cast<ForwardingMethod>(record.method);
   out.weight = weight;
+  out.upper_threshold = record.upper_threshold;
+  out.lower_threshold = record.lower_threshold;
   return out;
+}
+
+bool CountsConnections(const klvs_service& service) {
+  return (service.scheduler >= KLVS_SCHEDULER_LC && service.scheduler <= KLVS_SCHEDULER_TWOS) ||
+         (service.flags & KLVS_SERVICE_THRESHOLDS) != 0;
+}
+
+bool IsOverloaded(const klvs_real& record, const klvs_real_conns& conns) {
+  const uint32_t upper = record.upper_threshold;
+  const uint32_t lower = record.lower_threshold != 0 ? record.lower_threshold : upper - upper / 4;
+  const uint32_t total = conns.active + conns.inactive;
+  if (upper == 0) return false;
+  if (total >= upper) return true;
+  return total >= lower && conns.overloaded != 0;
 }
 
 void SetWay(const NextHop& hop, klvs_real& record) {
@@ -265,7 +302,9 @@ std::string ToString(const klvs_real& real) {
   if ((real.flags & KLVS_REAL_VALID) == 0) return "empty";
   std::string out = ToString(RealServer{.at = {FromWire(real.address), FromWirePort(real.port)},
                                         .method = static_cast<ForwardingMethod>(real.method),
-                                        .weight = real.weight}) +
+                                        .weight = real.weight,
+                                        .upper_threshold = real.upper_threshold,
+                                        .lower_threshold = real.lower_threshold}) +
                     " of service " + std::to_string(real.service);
   if ((real.flags & KLVS_REAL_REMOVED) != 0) out += " removed";
   if ((real.flags & KLVS_REAL_LOCAL) != 0) return out + " local";

@@ -50,6 +50,13 @@ void ContinueRoundRobin(const klvs_service& before, uint64_t cursor,
 klvs_real EncodeReal(uint32_t service_id, const RealServer& real);
 absl::StatusOr<RealServer> DecodeReal(const klvs_real& record, uint32_t weight);  // kDataLoss
 
+// Whether choices of the service depend on how many connections its real servers have.
+bool CountsConnections(const klvs_service& service);
+
+// Whether a real server whose thresholds have just become those of `record` takes no connections:
+// ip_vs_dest_update_overload of Linux 6.1. Between both thresholds it stays as it was.
+bool IsOverloaded(const klvs_real& record, const klvs_real_conns& conns);
+
 // Puts the way to the real server into `record`, with KLVS_REAL_LOCAL and KLVS_REAL_L2 as needed.
 // No way at all is a NextHop with ifindex 0.
 void SetWay(const NextHop& hop, klvs_real& record);

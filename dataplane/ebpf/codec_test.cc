@@ -2,11 +2,14 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/status.h"
+#include "dataplane/model/schedulers.h"
 #include "gtest/gtest.h"
 
 namespace kube_lvs::ebpf {
@@ -42,9 +45,9 @@ TEST(Codec, AddressesLieAsOnTheWire) {
 }
 
 TEST(Codec, ConfigsGoBothWays) {
-  for (const char* scheduler : {"rr", "wrr", "mh"}) {
-    const bool mh = std::string(scheduler) == "mh";
-    for (int flags = 0; flags < (mh ? 8 : 2); ++flags) {
+  const std::map<std::string_view, uint32_t> tables = {{"mh", 4093}, {"sh", 256}, {"dh", 256}};
+  for (const std::string_view scheduler : kEbpfSchedulers) {
+    for (int flags = 0; flags < (TakesHashFlags(scheduler) ? 8 : 2); ++flags) {
       ServiceConfig config;
       config.scheduler = scheduler;
       config.source_nat = (flags & 1) != 0;
@@ -53,7 +56,7 @@ TEST(Codec, ConfigsGoBothWays) {
       ASSERT_TRUE(CheckSupported(Key("192.0.2.1:80"), config).ok());
       const klvs_service record = EncodeConfig(config);
       EXPECT_EQ(*DecodeConfig(record), config);
-      EXPECT_EQ(record.table_size, mh ? 4093U : 0U);
+      EXPECT_EQ(record.table_size, tables.contains(scheduler) ? tables.at(scheduler) : 0U);
     }
   }
   klvs_service unknown{};
@@ -66,6 +69,8 @@ TEST(Codec, RealServersGoBothWays) {
        {ForwardingMethod::kNat, ForwardingMethod::kDirectRouting, ForwardingMethod::kTunnel}) {
     RealServer real = Real("10.0.0.7:8080", 12);
     real.method = method;
+    real.upper_threshold = 90;
+    real.lower_threshold = 30;
     const klvs_real record = EncodeReal(3, real);
     EXPECT_EQ(record.service, 3U);
     EXPECT_EQ(*DecodeReal(record, 12), real);
@@ -84,7 +89,7 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
       {Key("192.0.2.1:80", Protocol::kSctp), {}},
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
       {Key("192.0.2.1:0"), {}},
-      {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "wlc"; })},
+      {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "lblc"; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.persistence = Persistence{}; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.one_packet = true; })},
   };
@@ -95,7 +100,7 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
   }
 }
 
-TEST(Codec, HashFlagsAreForMaglevHashing) {
+TEST(Codec, HashFlagsAreForHashSchedulers) {
   ServiceConfig config;
   config.scheduler = "wrr";
   config.hash.fallback = true;
@@ -118,8 +123,12 @@ TEST(Codec, RealServersThatMakeNoSenseAreRefused) {
       Real("10.0.0.1:80", 65536),
       with(Real("10.0.0.1:8080"), [](auto& r) { r.method = ForwardingMethod::kTunnel; }),
       with(Real("10.0.0.1:8080"), [](auto& r) { r.method = ForwardingMethod::kDirectRouting; }),
-      with(Real("10.0.0.1:80"), [](auto& r) { r.upper_threshold = 5; }),
       with(Real("10.0.0.1:80"), [](auto& r) { r.lower_threshold = 5; }),
+      with(Real("10.0.0.1:80"),
+           [](auto& r) {
+             r.upper_threshold = 5;
+             r.lower_threshold = 6;
+           }),
   };
   for (const RealServer& real : refused) {
     const absl::Status status = CheckSupported(key, real);
@@ -219,6 +228,35 @@ TEST(Codec, TheWayDecidesWhetherXdpMayTransmit) {
   SetWay(local, record);
   EXPECT_EQ(record.flags, KLVS_REAL_VALID | KLVS_REAL_LOCAL);
   EXPECT_EQ(record.ifindex, 0U);
+}
+
+TEST(Codec, ThresholdsThatChangeDecideAnew) {
+  const auto overloaded = [](uint32_t upper, uint32_t lower, uint32_t active, uint32_t inactive,
+                             bool before) {
+    klvs_real record{};
+    record.upper_threshold = upper;
+    record.lower_threshold = lower;
+    return IsOverloaded(record, {active, inactive, before ? 1U : 0U, 0});
+  };
+  EXPECT_FALSE(overloaded(0, 0, 100, 100, true));
+  EXPECT_TRUE(overloaded(10, 5, 6, 4, false));
+  EXPECT_FALSE(overloaded(10, 5, 6, 3, false));
+  EXPECT_TRUE(overloaded(10, 5, 0, 5, true));  // in between it stays
+  EXPECT_FALSE(overloaded(10, 5, 0, 4, true));
+  EXPECT_TRUE(overloaded(10, 0, 0, 8, true));  // three quarters, rounded up
+  EXPECT_FALSE(overloaded(10, 0, 0, 7, true));
+}
+
+TEST(Codec, ServicesThatChooseByCountsAreKnown) {
+  const std::set<std::string_view> counting = {"lc", "wlc", "sed", "nq", "ovf", "twos"};
+  for (const std::string_view scheduler : kEbpfSchedulers) {
+    ServiceConfig config;
+    config.scheduler = scheduler;
+    klvs_service record = EncodeConfig(config);
+    EXPECT_EQ(CountsConnections(record), counting.contains(scheduler)) << scheduler;
+    record.flags |= KLVS_SERVICE_THRESHOLDS;
+    EXPECT_TRUE(CountsConnections(record));
+  }
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/codec.h"
+#include "dataplane/plan/hash_buckets.h"
 #include "dataplane/plan/maglev.h"
 
 namespace kube_lvs::ebpf {
@@ -39,6 +40,13 @@ void StoreReal(klvs_real& shared, const klvs_real& next) {
   std::memcpy(&shared, &hidden, sizeof hidden);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   flags.store(next.flags);
+}
+
+// For thresholds that may be new.
+void FitOverload(const klvs_real& record, klvs_real_conns& conns) {
+  const uint32_t overloaded = IsOverloaded(record, conns) ? 1 : 0;
+  std::atomic_ref<uint32_t> shared(conns.overloaded);
+  if (shared.load() != overloaded) shared.store(overloaded);
 }
 
 uint16_t NextGeneration(uint16_t generation) {
@@ -173,8 +181,26 @@ absl::Status ServiceTables::AdoptLists(
       if (entry.weight != 0) record.last_weight = entry.weight;
       StoreReal(reals_[entry.real], record);
     }
+    KUBE_LVS_RETURN_IF_ERROR(AdoptThresholds(key, service));
   }
   return absl::OkStatus();
+}
+
+absl::Status ServiceTables::AdoptThresholds(const ServiceKey& key, const klvs_service& service) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(service));
+  bool limited = false;
+  for (const klvs_list_entry& entry : list) {
+    const klvs_real& record = reals_[entry.real];
+    limited = limited || record.upper_threshold != 0;
+    FitOverload(record, conns_[entry.real]);
+  }
+  if (!limited || (service.flags & KLVS_SERVICE_THRESHOLDS) != 0) return absl::OkStatus();
+  // A change that was cut short: the thresholds are in the records, but nobody looks at them.
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Lookup(key));
+  if (!found) return absl::OkStatus();
+  klvs_service repaired = service;
+  repaired.flags |= KLVS_SERVICE_THRESHOLDS;
+  return Annotate(Put(maps_, kServicesMap, found->key, repaired), ToString(key));
 }
 
 absl::Status ServiceTables::AdoptRemoved(TimePoint now) {
@@ -291,6 +317,25 @@ absl::Status ServiceTables::TakeIds(const ServiceKey& key, const VirtualService&
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<uint32_t>> ServiceTables::TableSlots(
+    const VirtualService& wanted, std::span<const uint32_t> ids) const {
+  const std::string& scheduler = wanted.config.scheduler;
+  std::vector<uint32_t> slots;
+  if (scheduler == "sh") {
+    std::vector<uint32_t> weights;
+    for (const RealServer& real : wanted.reals) weights.push_back(real.weight);
+    slots = PopulateSourceHash(weights);
+  } else if (scheduler == "dh") {
+    slots = PopulateDestinationHash(static_cast<uint32_t>(ids.size()));
+  }
+  static_assert(kEmptyHashBucket == kMaglevEmptySlot && kHashBuckets == KLVS_HASH_BUCKETS);
+  if (scheduler == "mh") {
+    KUBE_LVS_ASSIGN_OR_RETURN(slots, MaglevSlots(wanted, ids));
+  }
+  for (uint32_t& slot : slots) slot = slot == kMaglevEmptySlot ? 0 : ids[slot];
+  return slots;
+}
+
 absl::StatusOr<std::vector<uint32_t>> ServiceTables::MaglevSlots(
     const VirtualService& wanted, std::span<const uint32_t> ids) const {
   std::vector<MaglevReal> list;
@@ -301,9 +346,7 @@ absl::StatusOr<std::vector<uint32_t>> ServiceTables::MaglevSlots(
     const uint32_t last = IsValid(record) ? record.last_weight : 0;
     list.push_back({wanted.reals[i].at, weight != 0 ? weight : last});
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(std::vector<uint32_t> slots, PopulateMaglev(list, kMaglevDefaultSize));
-  for (uint32_t& slot : slots) slot = slot == kMaglevEmptySlot ? 0 : ids[slot];
-  return slots;
+  return PopulateMaglev(list, kMaglevDefaultSize);
 }
 
 absl::Status ServiceTables::TakeExtents(const ServiceKey& key, const VirtualService& wanted,
@@ -315,9 +358,9 @@ absl::Status ServiceTables::TakeExtents(const ServiceKey& key, const VirtualServ
   for (size_t i = 0; i < wanted.reals.size(); ++i) {
     lists_[claim.list.base + i] = {claim.reals[i], wanted.reals[i].weight};
   }
-  if (wanted.config.scheduler != "mh") return absl::OkStatus();
-  auto slots = MaglevSlots(wanted, claim.reals);
+  auto slots = TableSlots(wanted, claim.reals);
   if (!slots.ok()) return Annotate(slots.status(), ToString(key));
+  if (slots->empty()) return absl::OkStatus();
   if (before && before->value.table_size == slots->size() &&
       std::ranges::equal(tables_.subspan(before->value.table_base, slots->size()), *slots, {},
                          &TableCell::real)) {
@@ -326,7 +369,8 @@ absl::Status ServiceTables::TakeExtents(const ServiceKey& key, const VirtualServ
   }
   const auto table = table_extents_->Allocate(static_cast<uint32_t>(slots->size()), now);
   if (!table.ok()) {
-    return Annotate(table.status(), ToString(key) + ": the table of Maglev tables is full");
+    return Annotate(table.status(),
+                    ToString(key) + ": the table of Maglev and hash tables is full");
   }
   claim.table = *table;
   for (size_t i = 0; i < slots->size(); ++i) tables_[claim.table.base + i].real = (*slots)[i];
@@ -342,6 +386,8 @@ absl::StatusOr<std::vector<klvs_real>> ServiceTables::PrepareReals(const Virtual
     if (IsValid(record)) {
       record.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
       record.method = static_cast<uint8_t>(real.method);
+      record.upper_threshold = real.upper_threshold;
+      record.lower_threshold = real.lower_threshold;
       // A weight that becomes 0 waits until the new list is visible: make before break.
       if (real.weight != 0) record.weight = record.last_weight = real.weight;
     } else {
@@ -426,6 +472,9 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   const uint64_t cursor = std::atomic_ref<__u64>(states_[claim.service_id].cursor).load();
   next.generation = NextGeneration(before ? old.generation : static_cast<uint16_t>(cursor >> 48));
   const auto list = lists_.subspan(claim.list.base, claim.list.length);
+  if (std::ranges::any_of(*records, [](const klvs_real& r) { return r.upper_threshold != 0; })) {
+    next.flags |= KLVS_SERVICE_THRESHOLDS;
+  }
   SetWrr(list, next);
   ContinueRoundRobin(old, cursor, *old_list, list, next);
 
@@ -448,6 +497,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   if (!before) ++services_of_vip_[vip];
   for (size_t i = 0; i < wanted.reals.size(); ++i) {
     std::atomic_ref<uint32_t>(reals_[claim.reals[i]].weight).store(wanted.reals[i].weight);
+    FitOverload((*records)[i], conns_[claim.reals[i]]);
   }
   for (const klvs_list_entry& entry : *old_list) {
     if (std::ranges::find(claim.reals, entry.real) == claim.reals.end()) {
@@ -461,7 +511,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   for (size_t i = 0; i < replaced.size(); ++i) {
     if (IsValid(replaced[i]) && replaced[i].method != (*records)[i].method) nat_changed_ = true;
   }
-  if (before && old.flags != next.flags) nat_changed_ = true;
+  if (before && ((old.flags ^ next.flags) & KLVS_SERVICE_SOURCE_NAT) != 0) nat_changed_ = true;
   return absl::OkStatus();
 }
 
@@ -562,6 +612,14 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
   }
   KUBE_LVS_ASSIGN_OR_RETURN(nat_changed_, addresses_.KeepNat(wanted, allowed));
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> ServiceTables::CountsMatter() {
+  if (!real_rests_since_.empty()) return true;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
+                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  return std::ranges::any_of(entries,
+                             [](const auto& entry) { return CountsConnections(entry.second); });
 }
 
 absl::Status ServiceTables::RefreshWays() {

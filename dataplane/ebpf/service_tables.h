@@ -51,8 +51,8 @@ class ServiceTables {
 
   bool HasServices(const IpAddress& vip) const { return services_of_vip_.contains(vip); }
 
-  // Whether an id rests, so that the counts of connections matter.
-  bool AnyRests() const { return !real_rests_since_.empty(); }
+  // Whether the counts of connections matter: an id rests, or some service chooses by them.
+  absl::StatusOr<bool> CountsMatter();
 
   // Ends the rest of ids whose connections are gone, and forgets addresses that NAT needs no more.
   absl::Status Sweep(TimePoint now);
@@ -90,6 +90,7 @@ class ServiceTables {
   absl::Status Map();
   absl::Status AdoptServices(TimePoint now);
   absl::Status AdoptLists(const std::vector<std::pair<ServiceKey, klvs_service>>& services);
+  absl::Status AdoptThresholds(const ServiceKey& key, const klvs_service& service);
   absl::Status AdoptRemoved(TimePoint now);
 
   absl::StatusOr<std::optional<Found>> Lookup(const ServiceKey& key);
@@ -102,6 +103,9 @@ class ServiceTables {
   void GiveBack(const ServiceKey& key, const Claim& claim, TimePoint now);
   absl::StatusOr<std::vector<uint32_t>> MaglevSlots(const VirtualService& wanted,
                                                     std::span<const uint32_t> reals) const;
+  // The real server's id in each slot of the scheduler's table; none for one without a table.
+  absl::StatusOr<std::vector<uint32_t>> TableSlots(const VirtualService& wanted,
+                                                   std::span<const uint32_t> reals) const;
   absl::StatusOr<std::vector<klvs_real>> PrepareReals(const VirtualService& wanted,
                                                       const Claim& claim);
   void Retire(const RealKey& key, TimePoint now);

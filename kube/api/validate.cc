@@ -1,19 +1,15 @@
 #include "kube/api/validate.h"
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <string_view>
 
 #include "base/status.h"
+#include "dataplane/model/schedulers.h"
 #include "kube/api/pools.h"
 
 namespace kube_lvs::api {
 namespace {
-
-constexpr std::array<std::string_view, 14> kSchedulers = {
-    "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "mh", "fo", "ovf", "twos"};
-constexpr std::array<std::string_view, 3> kEbpfSchedulers = {"rr", "wrr", "mh"};
 
 class Problems {
  public:
@@ -162,11 +158,11 @@ void CheckForwarding(const LvsServiceSpec& spec, Problems& out) {
 }
 
 void CheckScheduler(const LvsServiceSpec& spec, Problems& out) {
-  if (std::ranges::find(kSchedulers, spec.scheduler) == kSchedulers.end()) {
+  if (!IsScheduler(spec.scheduler)) {
     out.Invalid("spec.scheduler.name",
                 "\"" + spec.scheduler.substr(0, 64) + "\" is no scheduler that LVS has");
   }
-  if (spec.hash != HashFlags{} && spec.scheduler != "sh" && spec.scheduler != "mh") {
+  if (spec.hash != HashFlags{} && !TakesHashFlags(spec.scheduler)) {
     out.Invalid("spec.scheduler.hash", "is for schedulers sh and mh only");
   }
   if (spec.slow_start_seconds != 0) out.Unsupported("spec.scheduler.slowStartSeconds");
@@ -285,11 +281,9 @@ bool AnyIpv6(const LvsService& service) {
 void CheckEbpf(const LvsService& service, Problems& out) {
   const LvsServiceSpec& spec = service.spec;
   const std::string mend = " needs dataplane IPVS; dataplane eBPF does not support it yet";
-  if (std::ranges::find(kSchedulers, spec.scheduler) != kSchedulers.end() &&
-      std::ranges::find(kEbpfSchedulers, spec.scheduler) == kEbpfSchedulers.end()) {
-    out.NotHere("spec.scheduler.name: " + spec.scheduler + mend + " (it has rr, wrr and mh)");
+  if (IsScheduler(spec.scheduler) && !EbpfHasScheduler(spec.scheduler)) {
+    out.NotHere("spec.scheduler.name: " + spec.scheduler + mend);
   }
-  if (spec.hash != HashFlags{}) out.NotHere("spec.scheduler.hash" + mend);
   if (spec.persistence) out.NotHere("spec.persistence" + mend);
   if (spec.one_packet) out.NotHere("spec.onePacketScheduling: Enabled" + mend);
   if (spec.tunnel_type != "IPIP") {
@@ -299,13 +293,6 @@ void CheckEbpf(const LvsService& service, Problems& out) {
   for (size_t i = 0; i < spec.ports.size(); ++i) {
     if (spec.ports[i].protocol == Protocol::kSctp) {
       out.NotHere(Item("spec.ports", i) + ".protocol: SCTP" + mend);
-    }
-  }
-  for (size_t i = 0; i < spec.backends.size(); ++i) {
-    for (size_t j = 0; j < spec.backends[i].static_reals.size(); ++j) {
-      if (spec.backends[i].static_reals[j].upper_threshold != 0) {
-        out.NotHere(Item("spec.backends", i) + "." + Item("static", j) + ".upperThreshold" + mend);
-      }
     }
   }
 }

@@ -160,14 +160,12 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
 
 TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
-      "scheduler: {name: wlc}",
-      "scheduler: {name: mh, hash: {fallback: Enabled}}",
+      "scheduler: {name: lblc}",
       "persistence: {timeoutSeconds: 60}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "ports: [{name: a, port: 80, protocol: SCTP}]",
       "addresses: [{type: IP, value: '2001:db8::1'}]",
       "addresses: [{type: Pool, ipFamily: IPv6}]",
-      "backends: [{name: a, static: [{address: 10.0.0.1, upperThreshold: 9}]}]",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
       "{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, backends: [{name: a, "
       "static: [{address: 10.0.0.1}]}]}",

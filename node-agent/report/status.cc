@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/ip.h"
+#include "dataplane/model/schedulers.h"
 #include "node-agent/report/mends.h"
 
 namespace kube_lvs {
@@ -56,7 +57,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
   status.epoch = report.epoch;
   status.dataplane = report.dataplane;
   if (status.dataplane == "eBPF") {
-    status.schedulers = {"mh", "rr", "wrr"};
+    status.schedulers = {kEbpfSchedulers.begin(), kEbpfSchedulers.end()};
     status.tunnels = {"IPIP"};
   }
   for (const std::string& name : report.attached) {

@@ -5,11 +5,13 @@
  * the freeing of a way hold the spin lock that both candidate sets of a key share. Whoever takes
  * LIVE from an entry by compare-and-swap corrects its real server's counts, exactly once.
  *
- * conn_find, conn_get, conn_insert and conn_remove are all that the rest of the program knows.
+ * conn_find, conn_get, conn_insert, conn_remove and conn_sweep are all that the rest of the program
+ * knows.
  */
 #pragma once
 
 #include "dataplane/ebpf/bpf/defs.h"
+#include "dataplane/ebpf/bpf/real_conns.h"
 #include "dataplane/ebpf/bpf/state.h"
 
 #define CONN_EXISTS -1
@@ -191,7 +193,7 @@ __noinline int conn_remove(__u32 handle, __u64 ctl)
 	real = c->real;
 	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) != ctl)
 		return 0;
-	real_conns_add(real, KLVS_CTL_STATE(ctl), -1);
+	real_conns_close(real, KLVS_CTL_STATE(ctl));
 	if (peer) {
 		struct klvs_conn *r = conn_get(peer);
 
@@ -386,6 +388,33 @@ __noinline int conn_insert(struct klvs_conn *new, __u64 now)
 	return conn_try_insert(new, place.set[0], place.set[1], place.tag);
 }
 
+#define CONN_SWEPT_SETS 2 /* at each new connection whose choice depends on counts */
+
+/*
+ * Takes out what has expired in the next few sets, in turn: counts are right without a timer as
+ * long as connections begin.
+ */
+__noinline int conn_sweep(__u64 now)
+{
+	struct klvs_settings *settings = settings_get();
+	struct conn_survey survey = {.now = now};
+	__u32 zero = 0, first, i;
+	__u32 *hand = bpf_map_lookup_elem(&klvs_sweep_hand, &zero);
+
+	if (!settings || !hand)
+		return 0;
+	first = *hand;
+	*hand = (first + CONN_SWEPT_SETS) & (settings->conn_sets - 1);
+	for (i = 0; i < CONN_SWEPT_SETS * KLVS_CONN_WAYS; i++) {
+		__u32 index = first + i / KLVS_CONN_WAYS;
+		struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
+
+		if (set && set->tags[i & (KLVS_CONN_WAYS - 1)])
+			conn_look(conn_handle(index, i & (KLVS_CONN_WAYS - 1)), &survey);
+	}
+	return 0;
+}
+
 /* A packet of an embryonic connection: its control word from now on. */
 static __noinline __u64 conn_settle(struct klvs_conn *c, __u64 ctl, __u32 direction)
 {
@@ -415,10 +444,8 @@ static __always_inline void conn_step(struct klvs_conn *c, __u64 ctl, __u32 dire
 		ctl = conn_settle(c, ctl, direction);
 	if (next != state &&
 	    __sync_val_compare_and_swap(&c->ctl, ctl, (ctl & ~0xffULL) | next) == ctl &&
-	    state_is_active(state) != state_is_active(next)) {
-		real_conns_add(c->real, next, 1);
-		real_conns_add(c->real, state, -1);
-	}
+	    state_is_active(state) != state_is_active(next))
+		real_conns_move(c->real, state, next);
 	expires = now + state_timeout(settings, next);
 	if (c->expires != expires)
 		WRITE_ONCE(c->expires, expires);

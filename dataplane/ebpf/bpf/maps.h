@@ -115,6 +115,14 @@ struct {
 	__type(value, struct klvs_counters);
 } klvs_real_counters SEC(".maps");
 
+/* The set of klvs_conns from which the next conn_sweep goes on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} klvs_sweep_hand SEC(".maps");
+
 /* What later fragments go by. Least recently used ones give way when it is full. */
 struct klvs_fragment_key {
 	__be32 src;

@@ -5,8 +5,10 @@
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/packet.h"
+#include "dataplane/ebpf/bpf/schedule_least.h"
 #include "dataplane/ebpf/bpf/schedule_list.h"
-#include "dataplane/ebpf/bpf/schedule_mh.h"
+#include "dataplane/ebpf/bpf/schedule_table.h"
+#include "dataplane/ebpf/bpf/schedule_twos.h"
 
 #define SNAT_TRIES 16
 
@@ -40,9 +42,13 @@ __noinline int schedule(struct packet *p)
 	service = service_find(p);
 	if (!service)
 		return 0;
-	if (service->scheduler == KLVS_SCHEDULER_MH)
-		return schedule_mh(service, p);
-	return schedule_list(service);
+	if (scheduler_has_table(service->scheduler))
+		return schedule_table(service, p);
+	if (service->scheduler == KLVS_SCHEDULER_TWOS)
+		return schedule_twos(service);
+	if (service->scheduler == KLVS_SCHEDULER_RR || service->scheduler == KLVS_SCHEDULER_WRR)
+		return schedule_list(service);
+	return schedule_least(service);
 }
 
 /*
@@ -142,10 +148,12 @@ __noinline int conn_open(struct packet *p)
 	if (!service)
 		return -KLVS_DROP_NO_SERVICE;
 	/* A hash scheduler chooses for a packet in mid-stream what another director chose. */
-	if (!p->opening && (service->scheduler != KLVS_SCHEDULER_MH || p->event == EVENT_RST))
+	if (!p->opening && (!scheduler_has_table(service->scheduler) || p->event == EVENT_RST))
 		return -KLVS_DROP_NO_CONNECTION;
 	if (source_is_martian(p) || source_is_ours(p))
 		return -KLVS_DROP_MARTIAN;
+	if (scheduler_counts(service->scheduler) || service->flags & KLVS_SERVICE_THRESHOLDS)
+		conn_sweep(p->now);
 	new.service = service->id;
 	new.real = schedule(p);
 	if (!new.real)
@@ -178,6 +186,6 @@ __noinline int conn_open(struct packet *p)
 		return -KLVS_DROP_RACE;
 	if (handle <= 0)
 		return -KLVS_DROP_TABLE_FULL;
-	real_conns_add(new.real, state, 1);
+	real_conns_open(new.real, real, state);
 	return handle;
 }

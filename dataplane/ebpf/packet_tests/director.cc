@@ -137,7 +137,10 @@ klvs_service_state& Director::state(uint32_t id) {
 klvs_real_conns Director::real_conns(uint32_t id) {
   return Map<klvs_real_conns>("klvs_real_conns")[id];
 }
-void Director::ResetRealConns(uint32_t id) { Map<klvs_real_conns>("klvs_real_conns")[id] = {}; }
+void Director::ResetRealConns(uint32_t id) { SetRealConns(id, 0, 0); }
+void Director::SetRealConns(uint32_t id, uint32_t active, uint32_t inactive, uint32_t overloaded) {
+  Map<klvs_real_conns>("klvs_real_conns")[id] = {active, inactive, overloaded, 0};
+}
 std::span<klvs_list_entry> Director::lists() { return Map<klvs_list_entry>("klvs_lists"); }
 std::span<TableCell> Director::tables() { return Map<TableCell>("klvs_tables"); }
 std::span<klvs_conn_set> Director::conns() { return Map<klvs_conn_set>("klvs_conns"); }
@@ -189,6 +192,9 @@ void Director::Replace(const Service& service, const Start& start) {
     std::copy(kRealMac.begin(), kRealMac.end(), record.dst_mac);
     std::copy(kOwnMac.begin(), kOwnMac.end(), record.src_mac);
     record.service = service.id;
+    record.upper_threshold = r.upper;
+    record.lower_threshold = r.lower;
+    if (r.upper != 0) value.flags |= KLVS_SERVICE_THRESHOLDS;
     lists()[next_list_++] = {id, r.weight};
     value.wrr_gcd = std::gcd(value.wrr_gcd, r.weight);
     greatest = std::max(greatest, r.weight);
@@ -196,6 +202,9 @@ void Director::Replace(const Service& service, const Start& start) {
   if (greatest > 0) value.wrr_max = greatest - value.wrr_gcd + 1;
   if (value.wrr_gcd == 0) value.wrr_gcd = 1;
   if (service.scheduler == KLVS_SCHEDULER_MH) value.table_size = 4093;
+  if (service.scheduler == KLVS_SCHEDULER_SH || service.scheduler == KLVS_SCHEDULER_DH) {
+    value.table_size = KLVS_HASH_BUCKETS;
+  }
 
   klvs_service_key key = {};
   key.vip_id = Ip(service.vip);

@@ -44,6 +44,8 @@ struct Real {
   uint16_t port = 80;
   uint32_t weight = 1;
   uint8_t flags = KLVS_REAL_VALID | KLVS_REAL_L2;
+  uint32_t upper = 0;
+  uint32_t lower = 0;
 };
 
 struct Service {
@@ -99,6 +101,7 @@ class Director {
   klvs_service_state& state(uint32_t id);
   klvs_real_conns real_conns(uint32_t id);
   void ResetRealConns(uint32_t id);
+  void SetRealConns(uint32_t id, uint32_t active, uint32_t inactive, uint32_t overloaded = 0);
   std::span<klvs_list_entry> lists();
   std::span<TableCell> tables();
   std::span<klvs_conn_set> conns();

@@ -1,7 +1,6 @@
 // Which real server a new connection gets: the choices that Linux 6.1's IPVS was seen to make for
 // the same services and clients (three real servers 10.1.200.1 to .3, added in that order; the
 // kernel's list is newest first).
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "dataplane/ebpf/packet_tests/director.h"
+#include "dataplane/ebpf/packet_tests/schedule_fixture.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -66,21 +65,8 @@ std::vector<uint32_t> MaglevTable(const std::vector<Real>& reals, const std::vec
   return table;
 }
 
-class ScheduleTest : public testing::TestWithParam<Stage> {
+class MaglevTest : public ScheduleTest {
  protected:
-  // Real servers 1..n with these weights, newest first; ids are their numbers.
-  Service Kernel(uint8_t scheduler, std::vector<uint32_t> weights) {
-    Service service;
-    service.protocol = 17;
-    service.scheduler = scheduler;
-    // Ids go up along the list here; Numbers() turns them round again.
-    for (size_t n = weights.size(); n >= 1; --n) {
-      service.reals.push_back(
-          {.address = "10.1.200." + std::to_string(n), .weight = weights[n - 1]});
-    }
-    size_ = weights.size();
-    return service;
-  }
   void FillMaglev(const Service& service, std::vector<uint32_t> last_weights = {}) {
     std::vector<uint32_t> ids(service.reals.size());
     std::iota(ids.begin(), ids.end(), service.first_real);
@@ -90,41 +76,11 @@ class ScheduleTest : public testing::TestWithParam<Stage> {
     const std::vector<uint32_t> table = MaglevTable(service.reals, ids, last_weights);
     for (size_t i = 0; i < table.size(); ++i) director_.tables()[i].real = table[i];
   }
-  // Whom `count` new clients get: 10.1.0.1 on, or with `ports` 10.1.0.1 from the given port on.
-  std::string Choices(int count, uint16_t ports = 0) {
-    std::string out;
-    for (int i = 0; i < count; ++i) {
-      Frame frame = ClientFrame();
-      frame.protocol = 17;
-      if (ports != 0) {
-        frame.sport = ports + i;
-      } else {
-        frame.src = Ip("10.1.0.1") + i;
-      }
-      const size_t before = director_.Entries().size();
-      if (director_.Run(frame).verdict == Verdict::kSent) {
-        EXPECT_EQ(director_.Entries().size(), before + 1);
-        for (const klvs_conn* c : director_.Entries()) {
-          if (ntohl(c->key.src) == frame.src && ntohs(c->key.sport) == frame.sport) {
-            out += std::to_string(size_ + 1 - c->real) + " ";
-          }
-        }
-      } else {
-        out += "- ";
-      }
-    }
-    if (!out.empty()) out.pop_back();
-    return out;
-  }
-  void Forget() {
-    for (klvs_conn_set& set : director_.conns()) set = {};
-  }
-
-  Director director_{GetParam()};
-  size_t size_ = 0;
 };
 
 INSTANTIATE_TEST_SUITE_P(Stages, ScheduleTest, testing::Values(Stage::kXdp, Stage::kTc),
+                         [](const auto& info) { return ToString(info.param); });
+INSTANTIATE_TEST_SUITE_P(Stages, MaglevTest, testing::Values(Stage::kXdp, Stage::kTc),
                          [](const auto& info) { return ToString(info.param); });
 
 TEST_P(ScheduleTest, RoundRobinGoesRound) {
@@ -174,7 +130,7 @@ TEST_P(ScheduleTest, WeightedRoundRobinGivesEachItsShare) {
   EXPECT_EQ(std::count(choices.begin(), choices.end(), '4'), 200);
 }
 
-TEST_P(ScheduleTest, MaglevHashing) {
+TEST_P(MaglevTest, MaglevHashing) {
   const Service service = Kernel(KLVS_SCHEDULER_MH, {3, 1, 2});
   director_.Add(service);
   FillMaglev(service);
@@ -182,7 +138,7 @@ TEST_P(ScheduleTest, MaglevHashing) {
             "3 1 2 1 1 3 1 1 1 1 1 2 1 1 1 1 3 1 2 1 2 1 1 1 2 1 1 1 3 3 1 3 3 3 3 1 2 2 3 3");
 }
 
-TEST_P(ScheduleTest, MaglevHashingWithPorts) {
+TEST_P(MaglevTest, MaglevHashingWithPorts) {
   Service service = Kernel(KLVS_SCHEDULER_MH, {3, 1, 2});
   service.flags = KLVS_SERVICE_HASH_PORT;
   director_.Add(service);
@@ -191,7 +147,7 @@ TEST_P(ScheduleTest, MaglevHashingWithPorts) {
             "1 1 3 1 1 3 3 3 3 1 1 2 2 1 1 2 2 2 3 1 1 3 3 2 1 1 3 1 3 3 2 1 1 3 3 1 1 3 3 1");
 }
 
-TEST_P(ScheduleTest, MaglevHashingFallsBackFromTheQuiesced) {
+TEST_P(MaglevTest, MaglevHashingFallsBackFromTheQuiesced) {
   Service service = Kernel(KLVS_SCHEDULER_MH, {0, 1, 2});
   service.flags = KLVS_SERVICE_HASH_FALLBACK;
   director_.Add(service);
@@ -201,7 +157,7 @@ TEST_P(ScheduleTest, MaglevHashingFallsBackFromTheQuiesced) {
 }
 
 // The table is that of the weights before: quiescing does not move others.
-TEST_P(ScheduleTest, MaglevHashingRefusesTheQuiescedAndKeepsTheRest) {
+TEST_P(MaglevTest, MaglevHashingRefusesTheQuiescedAndKeepsTheRest) {
   Service service = Kernel(KLVS_SCHEDULER_MH, {0, 1, 2});
   director_.Add(service);
   FillMaglev(service, {2, 1, 3});
@@ -214,7 +170,7 @@ TEST_P(ScheduleTest, MaglevHashingRefusesTheQuiescedAndKeepsTheRest) {
   EXPECT_EQ(Choices(40).find('-'), std::string::npos);
 }
 
-TEST_P(ScheduleTest, MaglevHashingTakesOverTcpInMidStream) {
+TEST_P(MaglevTest, MaglevHashingTakesOverTcpInMidStream) {
   Service service = Kernel(KLVS_SCHEDULER_MH, {3, 1, 2});
   service.protocol = 6;
   director_.Add(service);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * lc, wlc, sed, nq, fo, ovf: one walk over the service's list for the real server with the least
+ * load for its weight; of equals, the first. They differ in what they call load and weight. Source:
+ * ip_vs_lc.c and the others of Linux 6.1, restated.
+ */
+#pragma once
+
+#include "dataplane/ebpf/bpf/real_conns.h"
+
+struct least_walk {
+	__u64 load; /* of `real` */
+	__u32 weight;
+	__u32 real; /* the least so far; 0 none */
+	__u32 base;
+	__u8 scheduler;
+};
+
+/* Whether the choices depend on how many connections there are. */
+static __always_inline int scheduler_counts(__u32 scheduler)
+{
+	return scheduler >= KLVS_SCHEDULER_LC && scheduler <= KLVS_SCHEDULER_TWOS;
+}
+
+/* An active connection is as 257 inactive ones. */
+static __always_inline __u64 real_overhead(const struct klvs_real_conns *c)
+{
+	__u64 active = c->active;
+
+	return (active << 8) + active + c->inactive;
+}
+
+static long least_visit(__u32 n, void *data)
+{
+	struct least_walk *walk = data;
+	__u32 index = walk->base + n, scheduler = walk->scheduler, real, weight;
+	struct klvs_list_entry *entry = bpf_map_lookup_elem(&klvs_lists, &index);
+	struct klvs_real_conns *c;
+	__u64 load = 1;
+
+	if (!entry)
+		return 1;
+	real = entry->real;
+	weight = entry->weight;
+	c = bpf_map_lookup_elem(&klvs_real_conns, &real);
+	if (!c || !weight || c->overloaded)
+		return 0;
+	if (scheduler == KLVS_SCHEDULER_OVF && c->active > weight)
+		return 0;
+	if (scheduler == KLVS_SCHEDULER_LC || scheduler == KLVS_SCHEDULER_WLC)
+		load = real_overhead(c);
+	if (scheduler == KLVS_SCHEDULER_SED || scheduler == KLVS_SCHEDULER_NQ)
+		load = (__u64)c->active + 1;
+	if (scheduler == KLVS_SCHEDULER_LC)
+		weight = 1;
+	if (scheduler == KLVS_SCHEDULER_NQ && !c->active) {
+		walk->real = real;
+		return 1;
+	}
+	if (walk->real && walk->load * weight <= load * walk->weight)
+		return 0;
+	walk->real = real;
+	walk->load = load;
+	walk->weight = weight;
+	return 0;
+}
+
+/* The real server's id; 0 if there is none. */
+static __noinline __u32 schedule_least(const struct klvs_service *service)
+{
+	struct least_walk walk = {.base = service->list_base, .scheduler = service->scheduler};
+
+	bpf_loop(service->list_count, least_visit, &walk, 0);
+	return walk.real;
+}
