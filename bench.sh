@@ -2,7 +2,9 @@
 # bench.sh NAME [--json FILE] [SETTING=VALUE...]: a benchmark, as a table with ratios from one and the same run.
 #
 #   ipvs    10,000 services with 10 real servers each in the kernel's IPVS, in a VM: programming, reading back, listing,
-#           beside ipvsadm and beside bare netlink   SERVICES=10000 REALS=10 KERNEL=6.12   (15 min; emulated: read the ratios)
+#           beside ipvsadm and beside bare netlink, and the agent's restart, one changed weight and drift
+#           SERVICES=10000 REALS=10 KERNEL=6.12   (15 min, of which ipvsadm -R takes most; 2 min with SERVICES=1000.
+#           Emulated: read the ratios)
 #
 # Without NAME: this text. What is missing is installed and built first, as test.sh does.
 set -euo pipefail

@@ -78,6 +78,7 @@ int Main(const std::string& path, const std::vector<std::string>& words) {
               .read_ebpf = ReadEbpf,
               .read_connections = [] { return ReadFile("/proc/net/ip_vs_conn", SIZE_MAX); },
               .read_claims = ReadClaims,
+              .check_scheduler = ipvs::CheckSchedulerOfThisNode,
               .watch =
                   [&](const auto& read, double seconds, bool numeric) {
                     std::cout.flush();

@@ -159,6 +159,21 @@ Session::Done Session::Change(const std::vector<Pending>& changes) {
 
 void Session::Warn(const Request& request) {
   if (!dialect_.extensions) return;
+  WarnOfOwner(request);
+  WarnOfScheduler(request);
+}
+
+// Of one that hangs the kernel when the kernel loads it: the addition goes on, as ipvsadm's would.
+void Session::WarnOfScheduler(const Request& request) {
+  if (request.action != Action::kAddService && request.action != Action::kEditService) return;
+  const std::string& scheduler = request.service.scheduler;
+  const absl::Status status = world_.check_scheduler(scheduler);
+  if (status.ok() || !warned_schedulers_.insert(scheduler).second) return;
+  world_.err << "lvsadm: warning: " << Message(status) << "\n";
+  world_.err.flush();
+}
+
+void Session::WarnOfOwner(const Request& request) {
   if (!claims_) {
     auto claims = world_.read_claims(request.extensions.state_dir);
     if (!claims.ok() && !IsAbsent(claims.status())) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <iosfwd>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "cli/table.h"
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/journal.h"
+#include "dataplane/ipvs/schedulers.h"
 #include "dataplane/ipvs/settings_codec.h"
 
 namespace kube_lvs::cli {
@@ -32,6 +34,7 @@ struct World {
   std::function<absl::StatusOr<std::string>()> read_connections;  // /proc/net/ip_vs_conn
   // kNotFound: no agent keeps its state there.
   std::function<absl::StatusOr<ipvs::Claims>(const std::string& state_dir)> read_claims;
+  ipvs::SchedulerCheck check_scheduler;
   // Draws what `read` gives, again and again, until the user ends it. Status as of a program.
   std::function<int(const std::function<std::vector<FrameSection>()>& read, double seconds,
                     bool numeric)>
@@ -62,6 +65,8 @@ class Session {
   int ReadRules(const std::string& text);
   Done Change(const std::vector<Pending>& changes);
   void Warn(const Request& request);
+  void WarnOfOwner(const Request& request);
+  void WarnOfScheduler(const Request& request);
 
   std::optional<Done> Open();
   Done List(const Request& request);
@@ -79,6 +84,7 @@ class Session {
   std::optional<ipvs::Info> info_;
   std::optional<ipvs::Claims> claims_;
   std::vector<ServiceKey> warned_;
+  std::set<std::string> warned_schedulers_;
 };
 
 }  // namespace kube_lvs::cli

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <sstream>
 
 #include "cli/rule_lines.h"
@@ -34,6 +35,7 @@ class SessionTest : public testing::Test {
   ipvs::FakeKernel kernel_;
   absl::StatusOr<Table> ebpf_ = absl::NotFoundError("no maps in /sys/fs/bpf/kube-lvs");
   absl::StatusOr<ipvs::Claims> claims_ = absl::NotFoundError("no journal");
+  std::map<std::string, absl::Status> schedulers_;  // that must not be asked for
 
  private:
   template <typename F>
@@ -49,6 +51,7 @@ class SessionTest : public testing::Test {
         .read_ebpf = [&](const std::string&, bool) { return ebpf_; },
         .read_connections = [] { return absl::StatusOr<std::string>("Pro FromIP\n"); },
         .read_claims = [&](const std::string&) { return claims_; },
+        .check_scheduler = [&](const std::string& name) { return schedulers_[name]; },
         .watch = [](const auto& read, double, bool) { return static_cast<int>(read().size()); }};
     Session session(dialect_, world);
     const int status = run(session);
@@ -130,6 +133,19 @@ TEST_F(SessionTest, WarnsOnceBeforeAChangeOfWhatTheAgentOwns) {
   EXPECT_NE(Run("-C").err.find("1 service is kube-lvs-agent's"), std::string::npos);
   dialect_ = {.program = "ipvsadm", .extensions = false};
   EXPECT_EQ(Run("-A -t 192.0.2.1:80").err, "");
+}
+
+TEST_F(SessionTest, WarnsOnceOfASchedulerThatTheKernelMustNotLoad) {
+  schedulers_["lblc"] = absl::FailedPreconditionError("load the module ip_vs_lblc");
+  const std::string lines = "-A -t 192.0.2.1:80 -s rr\n-A -t 192.0.2.2:80 -s lblc\n";
+  Ran ran = Run("-R", lines + "-E -t 192.0.2.1:80 -s lblc\n");
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_EQ(ran.err, "lvsadm: warning: load the module ip_vs_lblc\n");
+  // It is added all the same, as ipvsadm would.
+  EXPECT_EQ(Run("-Sn").out, "-A -t 192.0.2.1:80 -s lblc\n-A -t 192.0.2.2:80 -s lblc\n");
+  EXPECT_EQ(Run("-D -t 192.0.2.2:80").err, "");
+  dialect_ = {.program = "ipvsadm", .extensions = false};
+  EXPECT_EQ(Run("-A -t 192.0.2.3:80 -s lblc").err, "");
 }
 
 TEST_F(SessionTest, ListsBothDataplanesUnlessAskedForOne) {

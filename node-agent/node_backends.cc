@@ -64,6 +64,12 @@ class Borrowed final : public Backend {
     return backend_.Apply(steps);
   }
   absl::StatusOr<Stats> ReadStats() override { return backend_.ReadStats(); }
+  absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable& expected) override {
+    return backend_.Suspects(expected);
+  }
+  absl::Status ForgetAllBut(const ServiceTable& desired) override {
+    return backend_.ForgetAllBut(desired);
+  }
 
  private:
   Backend& backend_;

@@ -41,6 +41,12 @@ class EbpfBackend final : public Backend {
   // Consecutive steps of one service become visible together, or none of them does.
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   absl::StatusOr<Stats> ReadStats() override;
+  // Reading it all costs no more.
+  absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable&) override {
+    return absl::UnimplementedError("no look is cheaper than a reading");
+  }
+  // Remembers nothing that is not in the kernel.
+  absl::Status ForgetAllBut(const ServiceTable&) override { return absl::OkStatus(); }
 
   // Readable when the network changed: call Refresh() then, and on a timer.
   int fd() const { return network_.fd(); }

@@ -32,6 +32,12 @@ class HostBackend final : public Backend {
   }
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   absl::StatusOr<Stats> ReadStats() override { return Stats{}; }
+  // Reading it all costs no more.
+  absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable&) override {
+    return absl::UnimplementedError("no look is cheaper than a reading");
+  }
+  // Remembers nothing that is not in the kernel.
+  absl::Status ForgetAllBut(const ServiceTable&) override { return absl::OkStatus(); }
 
   // Keeps the VIPs that are answered claimed: until `lifetime` after `now`, for ever without one.
   // May be called as often as one likes: the kernel is asked ten times a lifetime. What had run out

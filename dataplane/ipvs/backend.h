@@ -1,6 +1,7 @@
 // The kernel's IPVS as a Backend.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -16,6 +17,11 @@
 #include "dataplane/model/backend.h"
 
 namespace kube_lvs::ipvs {
+
+// The text of /proc/net/ip_vs.
+using ShowRules = std::function<absl::StatusOr<std::string>()>;
+// In the network namespace of the calling thread. kNotFound: the kernel has no ip_vs.
+absl::StatusOr<std::string> RulesOfThisThread();
 
 // Takes the service steps of keys with Dataplane::kIpvs. Only services in the journal are read or
 // changed; a key that is in the kernel and not in the journal is another owner's (kAlreadyExists).
@@ -36,8 +42,9 @@ namespace kube_lvs::ipvs {
 class IpvsBackend final : public Backend {
  public:
   // Borrows both.
-  IpvsBackend(Channel& channel, Journal& journal, SchedulerCheck check = CheckSchedulerOfThisNode)
-      : channel_(channel), journal_(journal), check_(std::move(check)) {}
+  IpvsBackend(Channel& channel, Journal& journal, SchedulerCheck check = CheckSchedulerOfThisNode,
+              ShowRules show = RulesOfThisThread)
+      : channel_(channel), journal_(journal), check_(std::move(check)), show_(std::move(show)) {}
 
   std::string Name() const override { return "IPVS"; }
   bool Takes(const Step& step) const override;
@@ -50,6 +57,12 @@ class IpvsBackend final : public Backend {
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   // Lags by up to 2 s: the kernel publishes its counters that often.
   absl::StatusOr<Stats> ReadStats() override;
+  // By the text of shown_rules.h, which says what cannot be seen: of a service with a mark too
+  // little, so that it is always a suspect. Holds no lock of IPVS while it reads.
+  absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable& expected) override;
+  // Takes keys that are not desired, and not in the kernel, out of the journal: their addition
+  // failed in a way that left unknown whether it was made.
+  absl::Status ForgetAllBut(const ServiceTable& desired) override;
 
  private:
   class Batch;
@@ -64,6 +77,7 @@ class IpvsBackend final : public Backend {
   Channel& channel_;
   Journal& journal_;
   const SchedulerCheck check_;
+  const ShowRules show_;
   // Whether the kernel knows other tunnels than IPIP; nullopt until it told a real server.
   std::optional<bool> tells_tunnels_;
 };

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <random>
+#include <set>
 
 #include "base/status.h"
 #include "dataplane/ipvs/fake_kernel.h"
@@ -73,6 +74,13 @@ class BackendTest : public ::testing::Test {
   std::unique_ptr<IpvsBackend> backend_;
   std::vector<absl::Status> last_;
 };
+
+template <typename Map>
+std::set<ServiceKey> Keys(const Map& map) {
+  std::set<ServiceKey> out;
+  for (const auto& [key, value] : map) out.insert(key);
+  return out;
+}
 
 constexpr auto kOk = absl::StatusCode::kOk;
 constexpr auto kAborted = absl::StatusCode::kAborted;
@@ -260,6 +268,44 @@ TEST_F(BackendTest, CountsOurServicesAndTheirRealServers) {
                                                              .inactive_connections = 3})));
 }
 
+// Sends nothing, and says that it may have.
+class LostChannel final : public Channel {
+ public:
+  explicit LostChannel(Channel& real) : real_(real) {}
+  absl::StatusOr<std::vector<int>> Send(std::span<const Bytes>) override {
+    return absl::UnavailableError("no answer within 30 s");
+  }
+  absl::StatusOr<std::vector<Bytes>> Dump(const Bytes& request) override {
+    return real_.Dump(request);
+  }
+  absl::StatusOr<Bytes> Ask(const Bytes& request) override { return real_.Ask(request); }
+
+ private:
+  Channel& real_;
+};
+
+TEST_F(BackendTest, AKeyWhoseAdditionWasLostIsForgottenUnlessItIsThereOrDesired) {
+  LostChannel lost(kernel_);
+  backend_ = std::make_unique<IpvsBackend>(lost, *journal_, check_);
+  EXPECT_THAT(Apply({AddService{kWeb, Config("wrr")}, AddService{kDns, Config("wrr")}}),
+              ElementsAre(absl::StatusCode::kUnavailable, absl::StatusCode::kUnavailable));
+  EXPECT_EQ(Keys(journal_->claims()), (std::set<ServiceKey>{kWeb, kDns}));
+  // One of them did arrive.
+  ASSERT_THAT(
+      *kernel_.Send(std::vector<Bytes>{*EncodeService(Command::kNewService, kDns, Config("wrr"))}),
+      ElementsAre(0));
+  EXPECT_EQ(backend_->ForgetAllBut({{kWeb, {}}}), absl::OkStatus());
+  EXPECT_EQ(Keys(journal_->claims()), (std::set<ServiceKey>{kWeb, kDns}));
+  EXPECT_EQ(backend_->ForgetAllBut({}), absl::OkStatus());
+  EXPECT_EQ(Keys(journal_->claims()), std::set<ServiceKey>{kDns});
+  // So it is another's who adds it now.
+  Restart();
+  ASSERT_THAT(
+      *kernel_.Send(std::vector<Bytes>{*EncodeService(Command::kNewService, kWeb, Config("lc"))}),
+      ElementsAre(0));
+  EXPECT_THAT(Keys(Read().services), UnorderedElementsAre(kDns));
+}
+
 // With any share of failing requests below one, repetition arrives, and nothing of another's is
 // ever touched.
 TEST_F(BackendTest, Heals) {
@@ -369,7 +415,7 @@ TEST_F(BackendTest, HealsOverABadSocket) {
                                        *EncodeReal(Command::kNewReal, theirs, Real("10.9.9.9:80"))};
   ASSERT_THAT(*kernel_.Send(addition), ElementsAre(0, 0));
   const std::vector<std::string> schedulers = {"rr", "wrr", "mh", "wlc"};
-  uint64_t faults = 0;
+  uint64_t faults = 0, left_behind = 0;
   for (int round = 0; round < 25; ++round) {
     State desired;
     for (int s = 1; s <= 4; ++s) {
@@ -389,6 +435,10 @@ TEST_F(BackendTest, HealsOverABadSocket) {
     }
     FaultyChannel channel(kernel_, random(), 8);
     backend_ = std::make_unique<IpvsBackend>(channel, *journal_, check_);
+    // Of what was begun for other wishes, some is never finished.
+    State other = desired;
+    other.services[Key("192.0.2.9:" + std::to_string(80 + round))] = {Config("rr"), {}};
+    if (const auto state = backend_->Read(); state.ok()) Apply(Diff(other, *state).steps);
     int tries = 0;
     for (; tries < 200; ++tries) {
       if (random() % 9 == 0) {
@@ -410,9 +460,14 @@ TEST_F(BackendTest, HealsOverABadSocket) {
     const uint64_t sent = kernel_.changes_sent();
     Restart();
     EXPECT_TRUE(Diff(desired, Read()).steps.empty());
+    // What was lost on the way to a key that nobody desires any more leaves nothing behind.
+    left_behind += journal_->claims().size() - desired.services.size();
+    EXPECT_EQ(backend_->ForgetAllBut(desired.services), absl::OkStatus());
+    EXPECT_EQ(Keys(journal_->claims()), Keys(desired.services));
     EXPECT_EQ(kernel_.changes_sent(), sent);
   }
   EXPECT_GT(faults, 50u);
+  EXPECT_GT(left_behind, 0u);
   EXPECT_EQ(DecodeService(*kernel_.Ask(EncodeKey(Command::kGetService, theirs)))->config,
             Config("lc"));
   EXPECT_EQ(kernel_.Dump(EncodeKey(Command::kGetReal, theirs))->size(), 1u);

@@ -8,6 +8,7 @@ class Fake final : public Kernel {
  public:
   Channel& channel() override { return kernel_; }
   uint64_t changes_sent() const override { return kernel_.changes_sent(); }
+  absl::StatusOr<std::string> Show() override { return kernel_.Show(); }
   SchedulerCheck Check() const override {
     return [](const std::string&) { return absl::OkStatus(); };
   }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/unique_fd.h"
+#include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/contract_suite.h"
 #include "dataplane/ipvs/netlink_channel.h"
 #include "e2e/vm/lab.h"
@@ -36,6 +37,7 @@ class Real final : public Kernel {
   }
   Channel& channel() override { return channel_; }
   uint64_t changes_sent() const override { return channel_.changes_sent(); }
+  absl::StatusOr<std::string> Show() override { return RulesOfThisThread(); }
   SchedulerCheck Check() const override { return CheckSchedulerOfThisNode; }
   std::string Interface() override {
     vm::Run(

@@ -540,7 +540,8 @@ class BackendContractTest : public ContractTest {
     auto journal = Journal::Open(path_, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_, kernel_->Check());
+    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_, kernel_->Check(),
+                                             [this] { return kernel_->Show(); });
   }
 
   void ApplyAll(const Plan& plan) {
@@ -554,6 +555,11 @@ class BackendContractTest : public ContractTest {
     const auto state = backend_->Read();
     EXPECT_EQ(state.status(), absl::OkStatus());
     return state.ok() ? *state : State{};
+  }
+  std::set<ServiceKey> Suspects(const State& expected) {
+    const auto suspects = backend_->Suspects(expected.services);
+    EXPECT_EQ(suspects.status(), absl::OkStatus());
+    return suspects.ok() ? *suspects : std::set<ServiceKey>{};
   }
   uint64_t changes() const { return kernel_->changes_sent(); }
 
@@ -674,7 +680,56 @@ TEST_F(BackendContractTest, WhateverIsWrittenReadsBackSoThatNothingIsLeftToDo) {
     ApplyAll(Diff(desired, Read()));
     const Plan left = Diff(desired, Read());
     ASSERT_TRUE(left.steps.empty()) << ToString(left);
+    std::set<ServiceKey> marks;
+    for (const auto& [key, service] : desired.services) {
+      if (std::holds_alternative<FwMark>(key.match)) marks.insert(key);
+    }
+    ASSERT_EQ(Suspects(desired), marks) << *kernel_->Show();
   }
+}
+
+TEST_F(BackendContractTest, ACheapLookSeesWhatAnotherProgramDidToOurServices) {
+  const ServiceKey web = Key("192.0.2.1:80"), dns = Key("192.0.2.1:53", Protocol::kUdp);
+  const ServiceKey six = Key("[2001:db8::1]:80"), mark = Mark(9, Family::kIpv4);
+  // Without rules of ours there is nothing to look at, and perhaps no ip_vs.
+  EXPECT_EQ(Suspects({}), std::set<ServiceKey>{});
+  EXPECT_EQ(Suspects(Desired()), (std::set<ServiceKey>{web, dns, six, mark}));
+  ApplyAll(Diff(Desired(), Read()));
+  ASSERT_EQ(Add(Key("192.0.2.99:80"), Config("rr")), 0);
+  EXPECT_EQ(Suspects(Desired()), std::set<ServiceKey>{mark});
+  const auto repaired = [&] {
+    ApplyAll(Diff(Desired(), Read()));
+    return Suspects(Desired()) == std::set<ServiceKey>{mark};
+  };
+  ASSERT_EQ(Set(web, Real("10.0.0.1:8080", 4)), 0);
+  EXPECT_EQ(Suspects(Desired()), (std::set<ServiceKey>{web, mark}));
+  EXPECT_TRUE(repaired());
+  ASSERT_EQ(Set(dns, Config("wrr")), 0);
+  ASSERT_EQ(Add(six, Real("[2001:db8::10]:80")), 0);
+  EXPECT_EQ(Suspects(Desired()), (std::set<ServiceKey>{dns, six, mark}));
+  EXPECT_TRUE(repaired());
+  ASSERT_EQ(Send(EncodeRemoveReal(web, *Endpoint::Parse("10.0.0.2:8080"))), 0);
+  ServiceConfig one_packet = Config("rr");
+  one_packet.one_packet = true;
+  ASSERT_EQ(Set(dns, one_packet), 0);
+  EXPECT_EQ(Suspects(Desired()), (std::set<ServiceKey>{web, dns, mark}));
+  EXPECT_TRUE(repaired());
+  ServiceConfig sticky = Config("wlc");
+  sticky.persistence = Persistence{.timeout_seconds = 60, .prefix_length = 64, .engine = ""};
+  ASSERT_EQ(Set(six, sticky), 0);
+  ASSERT_EQ(Send(EncodeKey(Command::kRemoveService, web)), 0);
+  EXPECT_EQ(Suspects(Desired()), (std::set<ServiceKey>{web, six, mark}));
+  EXPECT_TRUE(repaired());
+  // Ours, and not expected.
+  State fewer = Desired();
+  fewer.services.erase(dns);
+  fewer.services.erase(mark);
+  EXPECT_EQ(Suspects(fewer), (std::set<ServiceKey>{dns, mark}));
+  // What the text does not tell.
+  RealServer limited = Real("10.0.0.1:8080", 3);
+  limited.upper_threshold = 9;
+  ASSERT_EQ(Set(web, limited), 0);
+  EXPECT_EQ(Suspects(Desired()), std::set<ServiceKey>{mark});
 }
 
 TEST_F(BackendContractTest, AdoptsWhatAnEarlierProcessLeftWithoutAChange) {

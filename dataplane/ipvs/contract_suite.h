@@ -17,6 +17,8 @@ class Kernel {
   virtual ~Kernel() = default;
   virtual Channel& channel() = 0;
   virtual uint64_t changes_sent() const = 0;
+  // /proc/net/ip_vs
+  virtual absl::StatusOr<std::string> Show() = 0;
   // Of this node.
   virtual SchedulerCheck Check() const = 0;
   // The name of an interface that is up, with an MTU of 1500 and an address of each IP family.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 
@@ -539,6 +540,57 @@ void FakeKernel::Count(const ServiceKey& key, const Endpoint& at, const Counters
     real.active = active;
     real.inactive = inactive;
   }
+}
+
+std::string FakeKernel::Show() const {
+  std::string out =
+      "IP Virtual Server version 1.2.1 (size=4096)\n"
+      "Prot LocalAddress:Port Scheduler Flags\n"
+      "  -> RemoteAddress:Port Forward Weight ActiveConn InActConn\n";
+  char line[192];
+  const auto endpoint = [](uint16_t family, const Address& address, uint16_t port) {
+    char text[64];
+    const uint8_t* b = address.data();
+    if (family == AF_INET) {
+      std::snprintf(text, sizeof text, "%02X%02X%02X%02X:%04X", b[0], b[1], b[2], b[3],
+                    ntohs(port));
+    } else {
+      std::snprintf(text, sizeof text,
+                    "[%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x:%02x%02x]"
+                    ":%04X",
+                    b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12],
+                    b[13], b[14], b[15], ntohs(port));
+    }
+    return std::string(text);
+  };
+  for (const auto& [key, service] : services_) {
+    const auto& [family, mark, protocol, address, port] = key;
+    if (mark != 0) {
+      std::snprintf(line, sizeof line, "FWM  %08X", mark);
+      out += line;
+    } else {
+      out += protocol == IPPROTO_TCP ? "TCP" : protocol == IPPROTO_UDP ? "UDP" : "SCTP";
+      out += "  " + endpoint(family, address, port);
+    }
+    out += " " + service.scheduler + " ";
+    const bool six = mark == 0 && family == AF_INET6;
+    if ((service.flags & IP_VS_SVC_F_ONEPACKET) && !six) out += "ops ";
+    if (service.flags & IP_VS_SVC_F_PERSISTENT) {
+      std::snprintf(line, sizeof line, "persistent %d %08X",
+                    static_cast<int>(service.timeout * 250), ntohl(service.netmask));
+      out += line;
+    }
+    out += "\n";
+    for (const Real& real : service.reals) {
+      static constexpr const char* kNames[] = {"Masq", "Local", "Tunnel", "Route", "Bypass"};
+      std::snprintf(line, sizeof line, "  -> %s      %-7s %-6d %-10u %-10u\n",
+                    endpoint(real.family, real.address, real.port).c_str(),
+                    kNames[real.method & IP_VS_CONN_F_FWD_MASK], static_cast<int>(real.weight),
+                    real.active, real.inactive);
+      out += line;
+    }
+  }
+  return out;
 }
 
 absl::StatusOr<std::vector<int>> FakeKernel::Send(std::span<const Bytes> requests) {

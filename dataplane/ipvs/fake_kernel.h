@@ -25,6 +25,9 @@ class FakeKernel final : public Channel {
   absl::StatusOr<std::vector<Bytes>> Dump(const Bytes& request) override;
   absl::StatusOr<Bytes> Ask(const Bytes& request) override;
 
+  // /proc/net/ip_vs, on a machine with 250 ticks in a second.
+  std::string Show() const;
+
   uint64_t changes_sent() const { return changes_sent_; }
   // The command of each request sent, in order.
   const std::vector<uint8_t>& commands() const { return commands_; }

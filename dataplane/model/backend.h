@@ -44,6 +44,15 @@ class Backend {
   virtual std::vector<absl::Status> Apply(std::span<const Step> steps) = 0;
 
   virtual absl::StatusOr<Stats> ReadStats() = 0;
+
+  // A cheap look instead of Read: which keys differ from `expected`, as far as such a look can see,
+  // or cannot be seen by it; of the services that this backend takes, and of what it holds besides.
+  // Each needs a reading (ReadServices). kUnimplemented: no look is cheaper than Read.
+  virtual absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable& expected) = 0;
+
+  // All of `desired` is there, and nothing else: what is remembered of other keys, from attempts
+  // that never arrived, is forgotten, so that such a key is again whose it may be.
+  virtual absl::Status ForgetAllBut(const ServiceTable& desired) = 0;
 };
 
 }  // namespace kube_lvs

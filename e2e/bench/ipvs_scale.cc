@@ -3,16 +3,22 @@
 // "STEP<tab>WALL_MS<tab>CPU_MS<tab>COMMANDS"; e2e/bench/ipvs makes a table of them.
 //
 //   ipvs_scale SERVICES REALS LVSADM        as root, on a kernel with ip_vs that holds no service
+#include <linux/netlink.h>
+#include <sched.h>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +28,7 @@
 #include "dataplane/ipvs/journal.h"
 #include "dataplane/ipvs/netlink_channel.h"
 #include "dataplane/plan/diff.h"
+#include "e2e/bench/agent_in_guest.h"
 
 namespace kube_lvs {
 namespace {
@@ -105,14 +112,54 @@ void WriteRules(const State& state, const std::string& path) {
   if (!out.flush()) Die("cannot write " + path);
 }
 
-int Main(uint32_t services, uint32_t reals, const std::string& lvsadm) {
-  const State wanted = Wanted(services, reals);
+// A network namespace of its own for what follows: a kernel that has just lost many real servers
+// keeps them for two minutes and looks through them at each addition, which would be measured.
+void Renew() {
+  if (unshare(CLONE_NEWNET) != 0) Die("unshare: " + std::string(std::strerror(errno)));
+  Shell("ip link set lo up");
+}
+
+// What the kernel alone needs to tell of everything: the same requests as a reading's, and nothing
+// done with the answers.
+class BareDumps {
+ public:
+  BareDumps() {
+    auto wire = ipvs::OpenNetlink();
+    Must(wire.status());
+    wire_ = *std::move(wire);
+  }
+
+  void Dump(const ipvs::Bytes& request) {
+    nlmsghdr header{};
+    header.nlmsg_len = static_cast<uint32_t>(NLMSG_HDRLEN + request.size());
+    header.nlmsg_type = wire_->family();
+    header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.nlmsg_pid = wire_->port();
+    ipvs::Bytes message(header.nlmsg_len);
+    std::memcpy(message.data(), &header, sizeof header);
+    std::memcpy(message.data() + NLMSG_HDRLEN, request.data(), request.size());
+    Must(wire_->Write(message));
+    for (;;) {
+      const auto part = wire_->Read();
+      Must(part.status());
+      std::memcpy(&header, part->data(), sizeof header);
+      if (header.nlmsg_type == NLMSG_DONE) return;
+      if (header.nlmsg_type == NLMSG_ERROR) Die("a dump failed");
+    }
+  }
+
+ private:
+  std::unique_ptr<ipvs::Wire> wire_;
+};
+
+void MeasureIpvsadm(const State& wanted, const std::string& lvsadm) {
   const std::string rules = "/tmp/rules";
   WriteRules(wanted, rules);
-
+  uint64_t lines = 0;
+  for (const auto& [key, service] : wanted.services) lines += 1 + service.reals.size();
   Measure("ipvsadm -R", RUSAGE_CHILDREN, [&] {
     Shell("ipvsadm -R <" + rules);
-    return uint64_t{services} * (reals + 1);
+    return lines;
   });
   Measure("ipvsadm -Ln", RUSAGE_CHILDREN, [] {
     Shell("ipvsadm -Ln >/tmp/ipvsadm.out");
@@ -122,33 +169,92 @@ int Main(uint32_t services, uint32_t reals, const std::string& lvsadm) {
     Shell(lvsadm + " -Ln --dataplane ipvs >/tmp/lvsadm.out");
     return uint64_t{0};
   });
-  Shell("ipvsadm -C");
+  Shell("cmp /tmp/ipvsadm.out /tmp/lvsadm.out");
+}
 
-  auto journal = ipvs::Journal::Open("/tmp/ipvs.journal", "bench");
-  Must(journal.status());
+// One process of the agent, as far as IPVS goes.
+struct Process {
+  Process() : journal(Opened()), backend(channel, journal) {}
+  static ipvs::Journal Opened() {
+    auto journal = ipvs::Journal::Open("/tmp/ipvs.journal", "bench");
+    Must(journal.status());
+    return *std::move(journal);
+  }
+
+  ipvs::Journal journal;
   ipvs::NetlinkChannel channel;
-  ipvs::IpvsBackend backend(channel, *journal);
+  ipvs::IpvsBackend backend;
+};
+
+void MeasureBackend(const State& wanted) {
+  Process process;
   Measure("plan and program all", RUSAGE_SELF, [&] {
     const Plan plan = Diff(wanted, State{});
-    for (const absl::Status& status : backend.Apply(plan.steps)) Must(status);
-    return channel.changes_sent();
+    for (const absl::Status& status : process.backend.Apply(plan.steps)) Must(status);
+    return process.channel.changes_sent();
   });
+  BareDumps bare;
   Measure("bare dumps", RUSAGE_SELF, [&] {
-    Must(channel.Dump(ipvs::EncodePlain(ipvs::Command::kGetService)).status());
+    bare.Dump(ipvs::EncodePlain(ipvs::Command::kGetService));
     for (const auto& [key, service] : wanted.services) {
-      Must(channel.Dump(ipvs::EncodeKey(ipvs::Command::kGetReal, key)).status());
+      bare.Dump(ipvs::EncodeKey(ipvs::Command::kGetReal, key));
     }
     return uint64_t{0};
   });
   Measure("read and diff all, nothing to do", RUSAGE_SELF, [&] {
-    const uint64_t before = channel.changes_sent();
-    const auto actual = backend.Read();
+    const uint64_t before = process.channel.changes_sent();
+    const auto actual = process.backend.Read();
     Must(actual.status());
     const Plan plan = Diff(wanted, *actual);
     if (!plan.steps.empty()) Die("it does not settle: " + ToString(plan.steps.front()));
-    return channel.changes_sent() - before;
+    return process.channel.changes_sent() - before;
+  });
+  Measure("cheap look at all, nothing to do", RUSAGE_SELF, [&] {
+    const auto suspects = process.backend.Suspects(wanted.services);
+    Must(suspects.status());
+    if (!suspects->empty()) Die("a look takes for changed: " + ToString(*suspects->begin()));
+    return uint64_t{0};
   });
   std::printf("peak memory, MiB\t%.1f\t0\t0\n", PeakMebibytes());
+}
+
+void MeasureAgent(const State& wanted) {
+  Process process;
+  bench::AgentInGuest agent(process.backend, wanted);
+  const auto measure = [&](const char* step, uint64_t commands, const std::function<bool()>& body) {
+    Measure(step, RUSAGE_SELF, [&] {
+      const uint64_t before = process.channel.changes_sent();
+      if (!body()) Die(std::string(step) + ": did not arrive");
+      const uint64_t sent = process.channel.changes_sent() - before;
+      if (sent != commands) Die(std::string(step) + ": " + std::to_string(sent) + " commands");
+      return sent;
+    });
+  };
+  measure("agent: restart, first pass", 0, [&] { return agent.Pass(); });
+  measure("agent: pass over all", 0, [&] { return agent.Pass(); });
+  measure("agent: look at all", 0, [&] { return agent.Look(); });
+  for (int i = 1; i <= 3; ++i) {
+    // Twice the first time, so that nothing is measured that is done once.
+    if (i == 1 && !agent.ChangeWeight(1, 9)) Die("a changed weight did not arrive");
+    const std::string step = "agent: one changed weight, try " + std::to_string(i);
+    const auto change = [&agent, i] {
+      return agent.ChangeWeight(static_cast<size_t>(i) * 2, static_cast<uint32_t>(10 + i));
+    };
+    measure(step.c_str(), 1, change);
+  }
+  Shell("ipvsadm -e -t 10.128.0.1:80 -r " + wanted.services.begin()->second.reals[0].at.ToString() +
+        " -m -w 77");
+  measure("agent: look at all, mend one drift", 1, [&] { return agent.Look(); });
+  std::printf("peak memory with the agent, MiB\t%.1f\t0\t0\n", PeakMebibytes());
+}
+
+int Main(uint32_t services, uint32_t reals, const std::string& lvsadm) {
+  const State wanted = Wanted(services, reals);
+  Renew();
+  MeasureIpvsadm(wanted, lvsadm);
+  Renew();
+  MeasureBackend(wanted);
+  MeasureAgent(wanted);
   return 0;
 }
 

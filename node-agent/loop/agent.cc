@@ -17,6 +17,10 @@ namespace {
 // Netlink tells of our own changes too, and of much else: at most so often a look.
 constexpr Duration kNetlinkPause = std::chrono::milliseconds(100);
 constexpr Duration kRefreshInterval = std::chrono::seconds(5);
+// Of the time, passes over everything that nothing but time calls for take one part in so many.
+constexpr int kPassShare = 1000;
+constexpr Duration kLongestWithoutPass = std::chrono::minutes(10);
+
 std::set<IpAddress> AnsweredVips(const State& state) {
   std::set<IpAddress> vips;
   for (const NodeItem& item : state.items) {
@@ -84,8 +88,13 @@ absl::Status Agent::Run(std::stop_token stop) {
       KeepClaims();
       continue;
     }
-    uint8_t reasons =
-        wakeup_.Wait(stop, std::min({NextPass(), now + claim_interval_, look_at_facts}));
+    if (now >= next_look_) {
+      if (!Look()) Pass();
+      KeepClaims();
+      continue;
+    }
+    uint8_t reasons = wakeup_.Wait(
+        stop, std::min({NextPass(), next_look_, now + claim_interval_, look_at_facts}));
     const auto take = [&reasons](WakeReason reason) {
       const bool there = (reasons & static_cast<uint8_t>(reason)) != 0;
       reasons &= static_cast<uint8_t>(~static_cast<uint8_t>(reason));
@@ -138,7 +147,9 @@ PassReport Agent::Pass() {
   const TimePoint begin = clock_.Now();
   PassReport report;
   report.snapshot = source_.Get();
-  next_pass_ = begin + options_.full_sync;
+  next_look_ = begin + options_.full_sync;
+  next_pass_ = begin + std::clamp(kPassShare * last_pass_took_, options_.full_sync,
+                                  std::max(options_.full_sync, kLongestWithoutPass));
 
   if (absl::StatusOr<NodeFacts> facts = facts_reader_.Read(); facts.ok()) {
     facts_ = *std::move(facts);
@@ -308,11 +319,13 @@ PassReport Agent::Pass() {
                 .around = FindSurroundings(*report.snapshot, *facts_),
                 .report = report};
     settled_->report.results.clear();
+    ForgetOthers(settled_->target.services);
   }
   if (left_out.services + left_out.items > 0) {
     next_pass_ = std::min(next_pass_, begin + std::chrono::seconds(1));
   }
   if (const auto retry = backoff_.Next()) next_pass_ = std::min(next_pass_, *retry);
+  last_pass_took_ = clock_.Now() - begin;
   LogResults(report);
   for (const OnPass& observer : observers_) observer(report);
   return report;

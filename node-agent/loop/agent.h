@@ -53,6 +53,8 @@ struct PassReport {
 
 struct AgentOptions {
   DesiredOptions desired;
+  // At least so often a look whether all is as it was left; a pass over everything takes its place
+  // while it costs no more than a thousandth of the time, and every ten minutes at the latest.
   Duration full_sync = std::chrono::seconds(30);
 };
 
@@ -90,7 +92,13 @@ class Agent {
   // last pass left something to do; nothing was done, and Pass is needed.
   std::optional<PassReport> TouchedPass();
 
-  // When the next pass is due for a reason that is known by now.
+  // A look whether what the last pass left is still there, as cheap as the backends have one, and a
+  // pass over the services of which it is not. False: it takes a Pass to tell, or to mend it;
+  // nothing was done.
+  bool Look();
+
+  // When the next look, and the next pass for a reason that is known by now, are due.
+  TimePoint NextLook() const { return next_look_; }
   TimePoint NextPass() const { return std::min(next_pass_, next_drain_check_); }
 
  private:
@@ -111,6 +119,10 @@ class Agent {
                      const PassReport& report, TimePoint now);
   void ReportFailures(const State& target, PassReport& report);
   std::set<std::string> DrainingServices() const;
+  // Brings some services, of which `actual` was read, to `desired`.
+  PassReport PassOver(const State& desired, const State& actual, SnapshotPtr snapshot,
+                      TimePoint begin);
+  void ForgetOthers(const ServiceTable& desired);
   void LogResults(const PassReport& report);
 
   DesiredSource& source_;
@@ -152,7 +164,8 @@ class Agent {
   AdmissionClock admission_clock_;
   HeldSetups own_setups_;  // as this pass found them
   std::map<std::string, std::string> logged_problems_;
-  TimePoint next_pass_{};
+  TimePoint next_pass_{}, next_look_{};
+  Duration last_pass_took_{};
 };
 
 }  // namespace kube_lvs

@@ -50,6 +50,14 @@ class LazyBackend final : public Backend {
   absl::StatusOr<Stats> ReadStats() override {
     return backend_ == nullptr ? Stats{} : backend_->ReadStats();
   }
+  absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable& expected) override {
+    if (backend_ == nullptr)
+      return absl::UnimplementedError("not open: a reading says that it is empty");
+    return backend_->Suspects(expected);
+  }
+  absl::Status ForgetAllBut(const ServiceTable& desired) override {
+    return backend_ == nullptr ? absl::OkStatus() : backend_->ForgetAllBut(desired);
+  }
 
   // Why it could not be opened when that was last tried.
   const absl::Status& open_status() const { return open_status_; }
@@ -94,6 +102,14 @@ class LockedBackend final : public Backend {
   absl::StatusOr<Stats> ReadStats() override {
     const std::lock_guard<std::mutex> lock(mutex_);
     return backend_.ReadStats();
+  }
+  absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable& expected) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return backend_.Suspects(expected);
+  }
+  absl::Status ForgetAllBut(const ServiceTable& desired) override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return backend_.ForgetAllBut(desired);
   }
 
  private:

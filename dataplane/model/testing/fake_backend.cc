@@ -81,6 +81,39 @@ absl::StatusOr<Stats> FakeBackend::ReadStats() {
   return stats_;
 }
 
+absl::StatusOr<std::set<ServiceKey>> FakeBackend::Suspects(const ServiceTable& expected) {
+  if (!has_cheap_look) return absl::UnimplementedError("no look is cheaper than a reading");
+  if (fault_) {
+    if (absl::Status status = fault_("look"); !status.ok()) return status;
+  }
+  const auto seen = [](const VirtualService& service) {
+    std::map<Endpoint, uint32_t> weights;
+    for (const RealServer& real : service.reals) weights[real.at] = real.weight;
+    return std::pair(service.config.scheduler, weights);
+  };
+  std::set<ServiceKey> out;
+  for (const auto& [key, service] : expected) {
+    if (!takes_(RemoveService{key})) continue;
+    const auto there = state_.services.find(key);
+    if (there == state_.services.end() || seen(there->second) != seen(service)) out.insert(key);
+  }
+  for (const auto& [key, service] : state_.services) {
+    if (!expected.contains(key)) out.insert(key);
+  }
+  return out;
+}
+
+absl::Status FakeBackend::ForgetAllBut(const ServiceTable& desired) {
+  if (fault_) {
+    if (absl::Status status = fault_("forget"); !status.ok()) return status;
+  }
+  kept_.clear();
+  for (const auto& [key, service] : desired) {
+    if (takes_(RemoveService{key})) kept_.insert(key);
+  }
+  return absl::OkStatus();
+}
+
 std::vector<absl::Status> FakeBackend::Apply(std::span<const Step> steps) {
   std::vector<absl::Status> results;
   std::set<ServiceKey> failed;

@@ -25,8 +25,8 @@ bool TakenByHost(const Step& step);  // all other items
 
 class FakeBackend final : public Backend {
  public:
-  // Asked before each call ("read", "read services", "stats", or the step as text); a status that
-  // is not OK is what that call fails with, and nothing happens.
+  // Asked before each call ("read", "read services", "stats", "look", "forget", or the step as
+  // text); a status that is not OK is what that call fails with, and nothing happens.
   using Fault = std::function<absl::Status(const std::string& call)>;
 
   FakeBackend(std::string name, StepFilter takes)
@@ -38,6 +38,9 @@ class FakeBackend final : public Backend {
   absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override;
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
   absl::StatusOr<Stats> ReadStats() override;
+  // Sees schedulers, and real servers with their weights.
+  absl::StatusOr<std::set<ServiceKey>> Suspects(const ServiceTable& expected) override;
+  absl::Status ForgetAllBut(const ServiceTable& desired) override;
 
   void SetFault(Fault fault) { fault_ = std::move(fault); }
   State& state() { return state_; }                   // what the "kernel" holds and is ours
@@ -45,6 +48,9 @@ class FakeBackend final : public Backend {
   std::set<ServiceKey>& others() { return others_; }  // keys that another owner holds
   const std::vector<Step>& applied() const { return applied_; }  // that succeeded, in order
   void ForgetApplied() { applied_.clear(); }
+  // The keys of the last ForgetAllBut that this backend would take.
+  const std::set<ServiceKey>& kept() const { return kept_; }
+  bool has_cheap_look = false;
 
  private:
   absl::Status ApplyOne(const Step& step);
@@ -56,6 +62,7 @@ class FakeBackend final : public Backend {
   Stats stats_;
   std::set<ServiceKey> others_;
   std::vector<Step> applied_;
+  std::set<ServiceKey> kept_;
 };
 
 }  // namespace kube_lvs

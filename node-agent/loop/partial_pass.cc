@@ -1,7 +1,9 @@
-// A pass over what a change touched.
+// Passes over some services: those that a change touched, and those of which a look says that they
+// are not as they were left.
 #include <algorithm>
 #include <utility>
 
+#include "base/status.h"
 #include "dataplane/plan/diff.h"
 #include "node-agent/desired/touched.h"
 #include "node-agent/loop/agent.h"
@@ -60,36 +62,39 @@ std::optional<PassReport> Agent::TouchedPass() {
   const State actual{.services = reading->services, .items = {}};
   Drained drained = Drain({.services = rules->services, .items = {}}, actual, reading->stats,
                           rules->drain, drain_clock_, begin);
-  const Plan plan = Diff(drained.desired, actual);
+  drain_clock_ = std::move(drained.clock);
+  next_drain_check_ = drained.next_check.value_or(TimePoint::max());
+  return PassOver(drained.desired, actual, snapshot, begin);
+}
+
+PassReport Agent::PassOver(const State& desired, const State& actual, SnapshotPtr snapshot,
+                           TimePoint begin) {
+  std::set<ServiceKey> keys;
+  for (const auto& [key, service] : desired.services) keys.insert(key);
+  const Plan plan = Diff(desired, actual);
   const TimePoint planned_at = clock_.Now();
   PassReport report = settled_->report;
-  report.snapshot = snapshot;
+  report.snapshot = std::move(snapshot);
   report.drift_repaired = 0;
   report.plan_time = planned_at - begin;
   report.results = ApplyPlan(plan, actual, backends_, backoff_, begin);
-  drain_clock_ = std::move(drained.clock);
-  next_drain_check_ = drained.next_check.value_or(TimePoint::max());
 
   bool arrived = true;
   for (const StepResult& result : report.results) {
     arrived = arrived && result.status.ok();
     const ServiceKey* key = KeyOf(result.step);
-    if (result.status.ok() &&
-        settled_->target.services.at(*key) == drained.desired.services.at(*key)) {
+    if (result.status.ok() && settled_->target.services.at(*key) == desired.services.at(*key)) {
       ++report.drift_repaired;
     }
   }
   if (!plan.steps.empty() && arrived) {
     const absl::StatusOr<ServiceReading> again = ReadSome(backends_, keys);
-    arrived = again.ok() &&
-              Diff(drained.desired, {.services = again->services, .items = {}}).steps.empty();
+    arrived = again.ok() && Diff(desired, {.services = again->services, .items = {}}).steps.empty();
   }
   report.apply_time = clock_.Now() - planned_at;
   report.in_sync = arrived;
   if (arrived) {
-    for (auto& [key, service] : drained.desired.services) {
-      settled_->target.services[key] = std::move(service);
-    }
+    for (const auto& [key, service] : desired.services) settled_->target.services[key] = service;
     settled_->report = report;
     settled_->report.results.clear();
   } else {
@@ -100,6 +105,58 @@ std::optional<PassReport> Agent::TouchedPass() {
   LogResults(report);
   for (const OnPass& observer : observers_) observer(report);
   return report;
+}
+
+bool Agent::Look() {
+  if (!settled_.has_value() || !settled_->report.in_sync) return false;
+  const TimePoint begin = clock_.Now();
+  const absl::StatusOr<NodeFacts> facts = facts_reader_.Read();
+  if (!facts.ok() || facts_ != *facts) return false;
+  const State& target = settled_->target;
+  std::vector<const Backend*> looked;
+  std::set<ServiceKey> suspects;
+  State actual;  // of those that have no cheap look
+  for (Backend* backend : backends_) {
+    absl::StatusOr<std::set<ServiceKey>> found = backend->Suspects(target.services);
+    if (found.ok()) {
+      looked.push_back(backend);
+      suspects.merge(*found);
+      continue;
+    }
+    absl::StatusOr<State> all = found.status();
+    if (absl::IsUnimplemented(found.status())) all = backend->Read();
+    if (!all.ok()) return false;
+    actual.services.merge(all->services);
+    actual.items.merge(all->items);
+  }
+  State expected{.services = {}, .items = target.items};
+  State wanted;  // of the suspects
+  for (const auto& [key, service] : target.services) {
+    const auto takes = [step = Step(RemoveService{key})](const Backend* b) {
+      return b->Takes(step);
+    };
+    if (std::ranges::none_of(looked, takes)) expected.services.emplace(key, service);
+    if (suspects.contains(key)) wanted.services.emplace(key, service);
+  }
+  if (wanted.services.size() != suspects.size() || suspects.size() > kMostTouched ||
+      !Diff(expected, actual).steps.empty()) {
+    return false;
+  }
+  absl::StatusOr<ServiceReading> reading = ServiceReading{};
+  if (!suspects.empty()) reading = ReadSome(backends_, suspects);
+  if (!reading.ok()) return false;
+  next_look_ = begin + options_.full_sync;
+  PassOver(wanted, {.services = reading->services, .items = {}}, settled_->report.snapshot, begin);
+  return true;
+}
+
+void Agent::ForgetOthers(const ServiceTable& desired) {
+  for (Backend* backend : backends_) {
+    const absl::Status status = backend->ForgetAllBut(desired);
+    if (status.ok()) continue;
+    log_.Log(Level::kWarn, "cannot forget services that never arrived, will try again",
+             {{"backend", backend->Name()}, {"error", Message(status)}});
+  }
 }
 
 }  // namespace kube_lvs

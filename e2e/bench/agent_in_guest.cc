@@ -1,0 +1,141 @@
+#include "e2e/bench/agent_in_guest.h"
+
+#include <utility>
+#include <vector>
+
+#include "dataplane/model/testing/fake_backend.h"
+#include "node-agent/loop/agent.h"
+
+namespace kube_lvs::bench {
+namespace {
+
+class NoLog final : public Logger {
+ public:
+  void Log(Level, std::string_view, LogFields) override {}
+};
+
+class GivenFacts final : public FactsReader {
+ public:
+  absl::StatusOr<NodeFacts> Read() override {
+    NodeFacts facts;
+    facts.node_name = "director";
+    facts.node_address = *IpAddress::Parse("192.0.2.1");
+    InterfaceFacts eth0;
+    eth0.name = "eth0";
+    eth0.mtu = 1500;
+    eth0.addresses = {{*IpAddress::Parse("192.0.2.1"), 24}};
+    facts.interfaces["eth0"] = eth0;
+    facts.routes = {{*Cidr::Parse("0.0.0.0/0"), 0, "eth0", *IpAddress::Parse("192.0.2.254")}};
+    return facts;
+  }
+};
+
+// A director alone.
+class NoPeers final : public Peers {
+ public:
+  void Adopt(const std::set<IpAddress>&) override {}
+  void Update(const PeerGroup&, const std::set<IpAddress>& vips, const Readiness&) override {
+    vips_ = vips;
+  }
+  std::set<IpAddress> Claims() override { return vips_; }
+  std::map<std::string, PeerState> States() override { return {}; }
+
+ private:
+  std::set<IpAddress> vips_;
+};
+
+class Objects final : public DesiredSource {
+ public:
+  explicit Objects(ObjectMap<api::LvsService> services) { Put(std::move(services)); }
+  SnapshotPtr Get() override { return snapshot_; }
+  absl::Status Run(std::stop_token, std::function<void()>) override { return absl::OkStatus(); }
+
+  void Put(ObjectMap<api::LvsService> services) {
+    auto snapshot = std::make_shared<Snapshot>();
+    snapshot->services = std::make_shared<const ObjectMap<api::LvsService>>(std::move(services));
+    snapshot->complete = true;
+    snapshot_ = std::move(snapshot);
+  }
+
+ private:
+  SnapshotPtr snapshot_;
+};
+
+std::string NameOf(size_t index) { return "service-" + std::to_string(index); }
+
+std::shared_ptr<const api::LvsService> ObjectOf(const std::string& name, const ServiceKey& key,
+                                                const VirtualService& wanted) {
+  auto out = std::make_shared<api::LvsService>();
+  const auto& vip = std::get<Endpoint>(key.match);
+  out->meta.name = name;
+  out->meta.name_space = "bench";
+  out->spec.dataplane = api::DataplaneChoice::kIpvs;
+  out->spec.source_nat = api::SourceNatChoice::kDisabled;
+  out->spec.scheduler = wanted.config.scheduler;
+  api::AddressRequest address;
+  address.type = api::AddressRequest::Type::kIp;
+  address.value = vip.ip.ToString();
+  out->spec.addresses = {address};
+  api::ServicePort port;
+  port.name = "port";
+  port.port = vip.port;
+  out->spec.ports = {port};
+  api::BackendSource source;
+  source.name = "servers";
+  source.is_static = true;
+  for (const RealServer& real : wanted.reals) {
+    api::StaticBackend entry;
+    entry.address = real.at.ip.ToString();
+    entry.port = real.at.port;
+    entry.weight = real.weight;
+    source.static_reals.push_back(entry);
+  }
+  out->spec.backends = {source};
+  return out;
+}
+
+ObjectMap<api::LvsService> ObjectsOf(const State& wanted) {
+  ObjectMap<api::LvsService> out;
+  size_t index = 0;
+  for (const auto& [key, service] : wanted.services) {
+    const std::string name = NameOf(index++);
+    out.emplace("bench/" + name, ObjectOf(name, key, service));
+  }
+  return out;
+}
+
+}  // namespace
+
+struct AgentInGuest::Parts {
+  Parts(ipvs::IpvsBackend& ipvs, const State& wanted)
+      : objects(ObjectsOf(wanted)), agent(objects, facts, {&ipvs, &host}, peers, clock, log, {}) {}
+
+  Objects objects;
+  GivenFacts facts;
+  NoPeers peers;
+  SystemClock clock;
+  NoLog log;
+  FakeBackend host{"host", TakenByHost};
+  Agent agent;
+};
+
+AgentInGuest::AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted)
+    : parts_(std::make_unique<Parts>(ipvs, wanted)) {}
+AgentInGuest::~AgentInGuest() = default;
+
+bool AgentInGuest::Pass() { return parts_->agent.Pass().in_sync; }
+
+bool AgentInGuest::ChangeWeight(size_t index, uint32_t weight) {
+  ObjectMap<api::LvsService> services = *parts_->objects.Get()->services;
+  auto& object = services.at("bench/" + NameOf(index));
+  auto changed = std::make_shared<api::LvsService>(*object);
+  changed->spec.backends[0].static_reals[0].weight = weight;
+  object = std::move(changed);
+  parts_->objects.Put(std::move(services));
+  const auto report = parts_->agent.TouchedPass();
+  return report.has_value() && report->in_sync;
+}
+
+bool AgentInGuest::Look() { return parts_->agent.Look(); }
+
+}  // namespace kube_lvs::bench

@@ -1,0 +1,33 @@
+// An agent whose loop, backend and journal are the real ones, and IPVS this namespace's; objects,
+// facts, peers and the host's items are in memory, so that what is measured is the loop and IPVS.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "dataplane/ipvs/backend.h"
+#include "dataplane/model/state.h"
+
+namespace kube_lvs::bench {
+
+class AgentInGuest {
+ public:
+  // As a process that starts: for objects that mean `wanted`. Borrows `ipvs`.
+  AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted);
+  ~AgentInGuest();
+
+  // A pass over everything. False: it did not leave everything as desired.
+  bool Pass();
+  // The object of the service at `index` gives its first real server this weight, and the loop is
+  // told. False: it had to pass over everything, or did not arrive.
+  bool ChangeWeight(size_t index, uint32_t weight);
+  // The cheap look. False: it had to pass over everything.
+  bool Look();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace kube_lvs::bench
