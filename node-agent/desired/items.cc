@@ -25,15 +25,6 @@ const InterfaceFacts* ArrivalInterface(const NodeFacts& facts, const IpAddress& 
   return DefaultRouteInterface(facts, rip.family);
 }
 
-bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& vip) {
-  return std::any_of(interface.addresses.begin(), interface.addresses.end(),
-                     [&vip](const InterfaceFacts::Address& address) {
-                       if (address.ip.family != vip.family) return false;
-                       if (address.prefix_length >= vip.Bits()) return false;
-                       return Cidr{address.ip, address.prefix_length}.Contains(vip);
-                     });
-}
-
 }  // namespace
 
 std::vector<const InterfaceFacts*> Uplinks(const api::LvsDirectorGroup::Spec& group,
