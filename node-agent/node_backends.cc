@@ -138,6 +138,17 @@ class KernelBackends final : public NodeBackends {
     return names;
   }
 
+  SharedIpvs Shared() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    SharedIpvs shared{.other_services = ipvs_.other_services(), .on = {}};
+    for (const char* name : kSharedSysctls) {
+      // One that cannot be read is not there: then nobody has set it.
+      const std::string value = ReadFile(std::string("/proc/sys/") + name).value_or("");
+      if (value.starts_with("1")) shared.on.insert(name);
+    }
+    return shared;
+  }
+
   absl::Status EbpfStatus() override {
     const std::lock_guard<std::mutex> lock(mu_);
     return ebpf_.open_status();

@@ -346,8 +346,12 @@ absl::Status IpvsBackend::ReadRules(ServiceEntry entry, ServiceReading& out) {
 absl::StatusOr<ServiceReading> IpvsBackend::ReadOurs() {
   ServiceReading out;
   KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_));
+  other_services_ = 0;
   for (ServiceEntry& entry : services) {
-    if (!journal_.Owns(entry.key)) continue;
+    if (!journal_.Owns(entry.key)) {
+      ++other_services_;
+      continue;
+    }
     KUBE_LVS_RETURN_IF_ERROR(ReadRules(std::move(entry), out));
   }
   return out;
@@ -355,10 +359,6 @@ absl::StatusOr<ServiceReading> IpvsBackend::ReadOurs() {
 
 absl::StatusOr<State> IpvsBackend::Read() {
   State out;
-  if (journal_.claims().empty()) {
-    KUBE_LVS_RETURN_IF_ERROR(channel_.Ask(EncodePlain(Command::kGetInfo)).status());
-    return out;
-  }
   KUBE_LVS_ASSIGN_OR_RETURN(ServiceReading reading, ReadOurs());
   out.services = std::move(reading.services);
   return out;

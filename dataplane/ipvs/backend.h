@@ -48,6 +48,9 @@ class IpvsBackend final : public Backend {
   absl::StatusOr<State> Read() override;
   absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override;
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
+  // How many services of other owners the kernel had when all were read last.
+  size_t other_services() const { return other_services_; }
+
   // Lags by up to 2 s: the kernel publishes its counters that often.
   absl::StatusOr<Stats> ReadStats() override;
 
@@ -64,6 +67,7 @@ class IpvsBackend final : public Backend {
   Channel& channel_;
   Journal& journal_;
   const SchedulerCheck check_;
+  size_t other_services_ = 0;
   // Whether the kernel knows other tunnels than IPIP; nullopt until it told a real server.
   std::optional<bool> tells_tunnels_;
 };

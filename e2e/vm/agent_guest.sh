@@ -96,6 +96,8 @@ kill -CONT "${agents[d1]}"
 within 60 "a director that thawed does not answer" get $LAN.203
 echo "ok a frozen director falls silent by itself, and comes back"
 
+expires() { [ "$(on d1 cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = "$1" ]; }
+expires 1 || fail "connections to real servers that have gone are not forgotten"
 on d1 ipvsadm -A -t 192.0.2.99:80 -s rr
 rm site/direct-routing.yaml
 within 40 "a deleted service is still there" \
@@ -103,6 +105,9 @@ within 40 "a deleted service is still there" \
 on d1 ipvsadm -Sn | grep -q 192.0.2.99 || fail "another owner's service was removed"
 get $LAN.203 >/dev/null || fail "deleting one service broke another"
 echo "ok a deleted service is gone, the others and another owner's stay"
+within 60 "settings of all of IPVS are kept although another owner has services there" expires 0
+within 60 "nobody is told so" grep -q 'node SharedIpvs' /run/d1.log
+echo "ok settings of all of IPVS are ours only while we are its only owner"
 
 for machine in d1 r1 r2 r3; do
   kill -TERM "${agents[$machine]}" || fail "the agent of $machine ended by itself"

@@ -158,6 +158,7 @@ TEST_F(DesiredTest, NatByIpvsNeedsForwardingAndSourceNatItsOwnItems) {
             "sysctl net/ipv4/conf/all/send_redirects=0\n"
             "sysctl net/ipv4/conf/eth1/send_redirects=0\n"
             "sysctl net/ipv4/ip_forward=1\n"
+            "sysctl net/ipv4/vs/expire_nodest_conn=1\n"
             "answered vip IPVS 192.0.2.200 on eth0\n");
   services_[0].spec.source_nat = api::SourceNatChoice::kEnabled;
   desired = Compute(Node("d1", 1));
@@ -166,6 +167,7 @@ TEST_F(DesiredTest, NatByIpvsNeedsForwardingAndSourceNatItsOwnItems) {
             "  10.0.0.11:80 NAT weight 1\n"
             "sysctl net/ipv4/ip_forward=1\n"
             "sysctl net/ipv4/vs/conntrack=1\n"
+            "sysctl net/ipv4/vs/expire_nodest_conn=1\n"
             "masquerade 192.0.2.200:80/tcp\n");
 }
 
@@ -189,10 +191,14 @@ TEST_F(DesiredTest, ConnectionsOfIpvsAreCopiedBetweenDirectorsThatShallDoSo) {
   EXPECT_TRUE(Compute(Node("d1", 1)).node_problems.empty());
 }
 
-TEST_F(DesiredTest, DirectRoutingByIpvsNeedsNothingOfTheDirector) {
+TEST_F(DesiredTest, IpvsForgetsConnectionsOfRealServersThatAreGoneOrQuiesced) {
   group_.spec.dataplane = api::DataplaneChoice::kIpvs;
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
-  EXPECT_TRUE(Compute(Node("d1", 1)).state.items.empty());
+  const Sysctl gone{"net/ipv4/vs/expire_nodest_conn", "1"};
+  EXPECT_EQ(Compute(Node("d1", 1)).state.items, (std::set<NodeItem>{gone}));
+  services_[0].spec.persistence.emplace();
+  EXPECT_EQ(Compute(Node("d1", 1)).state.items,
+            (std::set<NodeItem>{gone, Sysctl{"net/ipv4/vs/expire_quiescent_template", "1"}}));
 }
 
 TEST_F(DesiredTest, ADirectRoutingRealServerTakesTheVipSilently) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "node-agent/desired/shared_ipvs.h"
+
 namespace kube_lvs {
 namespace {
 
@@ -58,6 +60,8 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
     }
     return items;
   }
+  items.insert(Sysctl{kExpireNodestConn, "1"});
+  if (service.config.persistence) items.insert(Sysctl{kExpireQuiescentTemplate, "1"});
   const auto* endpoint = std::get_if<Endpoint>(&key.match);
   if (endpoint == nullptr) return items;
   const bool nat =

@@ -198,6 +198,10 @@ PassReport Agent::Pass() {
   Desired desired = ComputeDesired(*report.snapshot, *facts_, role, claims, options_.desired);
   report.origins = std::make_shared<const Owners>(std::move(desired.origins));
   report.service_problems = std::move(desired.problems);
+  if (shared_ipvs_) {
+    std::string problem = LeaveSharedAlone(shared_ipvs_(), desired.state);
+    if (!problem.empty()) desired.node_problems["SharedIpvs"] = std::move(problem);
+  }
   for (auto& [check, message] : desired.node_problems) {
     report.node_problems[check] = absl::FailedPreconditionError(message);
   }
