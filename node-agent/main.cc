@@ -288,6 +288,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   agent.SetRenewClaims(
       [&backends](std::optional<Duration> lifetime) { return backends->RenewClaims(lifetime); });
   agent.SetRunOutClaims([&backends] { return backends->RunOutClaims(); });
+  agent.SetSharedIpvs([&backends] { return backends->Shared(); });
 
   Metrics metrics(backends->All(), kVersion, clock);
   metrics.SetPeerCounters([&peers] { return peers.Counters(); });

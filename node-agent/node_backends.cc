@@ -17,6 +17,7 @@
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/journal.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/sync_backend.h"
 #include "dataplane/plan/diff.h"
 #include "node-agent/loop/lazy_backend.h"
 
@@ -77,14 +78,15 @@ class Borrowed final : public Backend {
 
 class KernelBackends final : public NodeBackends {
  public:
-  KernelBackends(NodeBackendsOptions options, const Clock& clock, ipvs::Journal journal,
-                 std::unique_ptr<host::Addresses> addresses,
+  KernelBackends(NodeBackendsOptions options, const Clock& clock, const std::string& boot_id,
+                 ipvs::Journal journal, std::unique_ptr<host::Addresses> addresses,
                  std::unique_ptr<host::MasqueradeTable> masquerades,
                  std::unique_ptr<host::AnswerClaims> claims)
       : options_(std::move(options)),
         clock_(clock),
         journal_(std::move(journal)),
         ipvs_(channel_, journal_),
+        sync_(channel_, options_.state_dir + "/ipvs-sync", boot_id),
         host_(std::move(addresses), std::move(masquerades), std::move(claims),
               host::Sysctls("/proc/sys", options_.state_dir + "/sysctls")),
         ebpf_(
@@ -92,9 +94,12 @@ class KernelBackends final : public NodeBackends {
             [this] { return OpenEbpf(); }),
         locked_ebpf_(ebpf_, mu_),
         locked_ipvs_(ipvs_, mu_),
+        locked_sync_(sync_, mu_),
         locked_host_(host_, mu_) {}
 
-  std::vector<Backend*> All() override { return {&locked_ebpf_, &locked_ipvs_, &locked_host_}; }
+  std::vector<Backend*> All() override {
+    return {&locked_ebpf_, &locked_ipvs_, &locked_sync_, &locked_host_};
+  }
 
   absl::Status Refresh() override {
     const std::lock_guard<std::mutex> lock(mu_);
@@ -139,6 +144,17 @@ class KernelBackends final : public NodeBackends {
     return names;
   }
 
+  SharedIpvs Shared() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    SharedIpvs shared{.other_services = ipvs_.other_services(), .on = {}};
+    for (const char* name : kSharedSysctls) {
+      // One that cannot be read is not there: then nobody has set it.
+      const std::string value = ReadFile(std::string("/proc/sys/") + name).value_or("");
+      if (value.starts_with("1")) shared.on.insert(name);
+    }
+    return shared;
+  }
+
   absl::Status EbpfStatus() override {
     const std::lock_guard<std::mutex> lock(mu_);
     return ebpf_.open_status();
@@ -150,7 +166,7 @@ class KernelBackends final : public NodeBackends {
     const auto note = [&failures](const std::string& what, const absl::Status& status) {
       if (!status.ok()) failures += (failures.empty() ? "" : "; ") + what + ": " + Message(status);
     };
-    for (Backend* backend : {static_cast<Backend*>(&ipvs_), static_cast<Backend*>(&host_)}) {
+    for (Backend* backend : std::initializer_list<Backend*>{&ipvs_, &sync_, &host_}) {
       const absl::StatusOr<State> actual = backend->Read();
       // What this kernel cannot do at all, it holds nothing of.
       if (absl::IsFailedPrecondition(actual.status())) continue;
@@ -194,11 +210,12 @@ class KernelBackends final : public NodeBackends {
   ipvs::NetlinkChannel channel_;
   ipvs::Journal journal_;
   ipvs::IpvsBackend ipvs_;
+  ipvs::SyncBackend sync_;
   host::HostBackend host_;
   std::optional<ebpf::EbpfDataplane> dataplane_;  // guarded by mu_
   std::atomic<int> refresh_fd_{-1};
   LazyBackend ebpf_;
-  LockedBackend locked_ebpf_, locked_ipvs_, locked_host_;
+  LockedBackend locked_ebpf_, locked_ipvs_, locked_sync_, locked_host_;
 };
 
 }  // namespace
@@ -213,8 +230,8 @@ absl::StatusOr<std::unique_ptr<NodeBackends>> NodeBackends::Open(NodeBackendsOpt
   KUBE_LVS_ASSIGN_OR_RETURN(auto masquerades, host::OpenMasqueradeTable());
   KUBE_LVS_ASSIGN_OR_RETURN(auto claims, host::OpenAnswerClaims());
   return std::unique_ptr<NodeBackends>(std::make_unique<KernelBackends>(
-      std::move(options), clock, std::move(journal), std::move(addresses), std::move(masquerades),
-      std::move(claims)));
+      std::move(options), clock, boot_id, std::move(journal), std::move(addresses),
+      std::move(masquerades), std::move(claims)));
 }
 
 }  // namespace kube_lvs

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "dataplane/model/backend.h"
 #include "dataplane/model/service.h"
+#include "node-agent/desired/shared_ipvs.h"
 
 namespace kube_lvs {
 
@@ -44,6 +45,8 @@ class NodeBackends {
   // Readable when a refresh is due; -1 while it is not open.
   virtual int RefreshFd() const = 0;
   virtual std::set<std::string> XdpInterfaces() = 0;  // that native XDP serves
+  // How others use this namespace's IPVS, as of the last reading of all rules.
+  virtual SharedIpvs Shared() = 0;
   // Why the eBPF dataplane could not be opened when it was needed; OK if it was not needed.
   virtual absl::Status EbpfStatus() = 0;
 

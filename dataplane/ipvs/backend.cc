@@ -351,8 +351,12 @@ absl::StatusOr<ServiceTable> IpvsBackend::ReadOurs(Stats* stats) {
   const Content content = stats != nullptr ? Content::kAll : Content::kRules;
   KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_, content));
   ServiceTable out;
+  other_services_ = 0;
   for (ServiceEntry& entry : services) {
-    if (!journal_.Owns(entry.key)) continue;
+    if (!journal_.Owns(entry.key)) {
+      ++other_services_;
+      continue;
+    }
     const ServiceKey key = entry.key;
     KUBE_LVS_ASSIGN_OR_RETURN(out[key], ReadRules(std::move(entry), stats));
   }
@@ -361,10 +365,6 @@ absl::StatusOr<ServiceTable> IpvsBackend::ReadOurs(Stats* stats) {
 
 absl::StatusOr<State> IpvsBackend::Read() {
   State out;
-  if (journal_.claims().empty()) {
-    KUBE_LVS_RETURN_IF_ERROR(channel_.Ask(EncodePlain(Command::kGetInfo)).status());
-    return out;
-  }
   KUBE_LVS_ASSIGN_OR_RETURN(out.services, ReadOurs(nullptr));
   return out;
 }

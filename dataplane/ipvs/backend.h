@@ -55,6 +55,9 @@ class IpvsBackend final : public Backend {
   absl::StatusOr<State> Read() override;
   absl::StatusOr<ServiceReading> ReadServices(const std::set<ServiceKey>& keys) override;
   std::vector<absl::Status> Apply(std::span<const Step> steps) override;
+  // How many services of other owners the kernel had when all were read last.
+  size_t other_services() const { return other_services_; }
+
   // Lags by up to 2 s: the kernel publishes its counters that often.
   absl::StatusOr<Stats> ReadStats() override;
   // By the text of shown_rules.h, which says what cannot be seen: of a service with a mark too
@@ -78,6 +81,7 @@ class IpvsBackend final : public Backend {
   Journal& journal_;
   const SchedulerCheck check_;
   const ShowRules show_;
+  size_t other_services_ = 0;
   // Whether the kernel knows other tunnels than IPIP; nullopt until it told a real server.
   std::optional<bool> tells_tunnels_;
 };

@@ -251,6 +251,23 @@ TEST_F(BackendTest, WhatAnotherProgramDidToOurServiceIsRepaired) {
   EXPECT_EQ(Read(), desired);
 }
 
+TEST_F(BackendTest, CountsTheServicesOfOthers) {
+  const auto add = [this](const std::string& vip) {
+    const std::vector<Bytes> request = {
+        *EncodeService(Command::kNewService, Key(vip), Config("lc"))};
+    ASSERT_EQ(kernel_.Send(request)->front(), 0);
+  };
+  Read();
+  EXPECT_EQ(backend_->other_services(), 0u);
+  add("192.0.2.200:80");
+  Read();
+  EXPECT_EQ(backend_->other_services(), 1u);
+  Apply({AddService{kWeb, Config("wrr")}});
+  add("192.0.2.201:80");
+  Read();
+  EXPECT_EQ(backend_->other_services(), 2u);
+}
+
 TEST_F(BackendTest, CountsOurServicesAndTheirRealServers) {
   ASSERT_THAT(Apply({AddService{kWeb, Config("wrr")}, AddReal{kWeb, Real("10.0.0.1:80", 5)}}),
               ElementsAre(kOk, kOk));

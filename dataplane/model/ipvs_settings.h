@@ -2,6 +2,7 @@
 // daemons that copy connections between directors. Pure.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 
@@ -29,6 +30,7 @@ struct SyncDaemon {
   IpAddress group = {.family = Family::kIpv4, .bytes = {224, 0, 0, 81}};
   uint16_t port = 8848;
   uint8_t ttl = 1;
+  auto operator<=>(const SyncDaemon&) const = default;
   bool operator==(const SyncDaemon&) const = default;
 };
 

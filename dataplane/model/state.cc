@@ -16,6 +16,7 @@ struct Printer {
   std::string operator()(const Masquerade& m) const {
     return "masquerade " + m.vip.ToString() + "/" + ToString(m.protocol);
   }
+  std::string operator()(const SyncDaemon& d) const { return "sync daemon " + ToString(d); }
   std::string operator()(const AnsweredVip& v) const {
     return "answered vip " + ToString(v.dataplane) + " " + v.vip.ToString() + " on " + v.interface;
   }

@@ -10,6 +10,7 @@
 #include <utility>
 #include <variant>
 
+#include "dataplane/model/ipvs_settings.h"
 #include "dataplane/model/service.h"
 
 namespace kube_lvs {
@@ -77,8 +78,10 @@ struct AnsweredVip {
   bool operator==(const AnsweredVip&) const = default;
 };
 
-using NodeItem =
-    std::variant<Sysctl, Attachment, TunnelPeer, MssClamp, SilentVip, Masquerade, AnsweredVip>;
+// A SyncDaemon (IPVS) is an item too: one of each role, which copies connections between directors.
+// Its max_length is 0: the kernel chooses it.
+using NodeItem = std::variant<Sysctl, Attachment, TunnelPeer, MssClamp, SilentVip, Masquerade,
+                              SyncDaemon, AnsweredVip>;
 
 struct State {
   ServiceTable services;

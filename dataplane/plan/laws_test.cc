@@ -43,7 +43,7 @@ class Maker {
  private:
   NodeItem MakeItem() {
     const IpAddress vip = IpAddress::FromV4(0xc0000200u + Below(2));
-    switch (Below(7)) {
+    switch (Below(8)) {
       case 0:
         return Sysctl{"net/ipv4/" + std::to_string(Below(2)), std::to_string(Below(2))};
       case 1:
@@ -56,6 +56,10 @@ class Maker {
         return SilentVip{vip};
       case 5:
         return Masquerade{{vip, 80}, Protocol::kTcp};
+      case 6:
+        return SyncDaemon{.role = Below(2) == 0 ? SyncRole::kMaster : SyncRole::kBackup,
+                          .interface = "eth0",
+                          .sync_id = Below(2)};
       default:
         return AnsweredVip{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf, vip, "eth0"};
     }
@@ -161,7 +165,8 @@ TEST_F(Laws, ItHeals) {
   ForRandomStates([](const State& desired, const State& actual, Maker& maker) {
     State state = actual;
     for (int tries = 0; tries < 200 && state != desired; ++tries) {
-      state = Play(Diff(desired, state), state, [&] { return maker.Below(2) == 0; }, kIgnore);
+      state = Play(
+          Diff(desired, state), state, [&] { return maker.Below(2) == 0; }, kIgnore);
     }
     EXPECT_EQ(state, desired);
   });

@@ -4,10 +4,10 @@
 # examples/bare with the IPVS dataplane. Prints "ok ..." a case; the first that fails ends it.
 set -euo pipefail
 LAN=10.77.0
-# shellcheck disable=SC2034  # machine_PID variables are read by name
-declare -A agents address=([router]=254 [d1]=11 [r1]=21 [r2]=22 [r3]=23)
-
-on() { local machine=$1 && shift && nsenter --net="/run/netns/$machine" "$@"; }
+# shellcheck disable=SC2034  # for site.sh
+declare -A address=([router]=254 [d1]=11 [r1]=21 [r2]=22 [r3]=23)
+# shellcheck source=e2e/vm/site.sh
+. ./site.sh
 
 fail() {
   echo "FAILED: $*"
@@ -19,24 +19,6 @@ fail() {
   on d1 nft list ruleset
   echo "-- kernel" && dmesg | tail -n 8
   exit 1
-}
-
-within() {  # SECONDS WHAT COMMAND...
-  local end=$((SECONDS + $1)) what=$2
-  shift 2
-  until "$@" >/dev/null 2>&1; do
-    [ "$SECONDS" -le "$end" ] || fail "$what"
-    sleep 0.2
-  done
-}
-
-start_agent() {  # MACHINE
-  mkdir -p "/run/$1/state" "/run/$1/run"
-  # Not through on: the process is to be the agent itself.
-  nsenter --net="/run/netns/$1" ./kube-lvs-agent --manifests site --node-name "$1" --node-ip "$LAN.${address[$1]}" \
-    --bpf-dir "/sys/fs/bpf/$1" --state-dir "/run/$1/state" --run-dir "/run/$1/run" \
-    --metrics-address "127.0.0.1:9474" >>"/run/$1.log" 2>&1 &
-  agents[$1]=$!
 }
 
 # Who answers at a VIP: r1, r2 or r3. (The guest's wget is static, and crashes looking up names.)
@@ -58,26 +40,7 @@ expect_tally() {  # WHAT VIP REQUESTS WANTED
   echo "ok $1: $got"
 }
 
-for machine in lan router client d1 r1 r2 r3; do
-  ip netns add "$machine"
-  ip -n "$machine" link set lo up
-done
-ip -n lan link add name br0 type bridge
-ip -n lan link set br0 up
-for machine in "${!address[@]}"; do
-  ip -n lan link add name "p-$machine" type veth peer name eth0 netns "$machine"
-  ip -n lan link set "p-$machine" master br0 up
-  ip -n "$machine" link set eth0 up
-  ip -n "$machine" addr add "$LAN.${address[$machine]}/24" dev eth0
-done
-ip -n router link add name eth1 type veth peer name eth0 netns client
-ip -n router link set eth1 up
-ip -n router addr add 198.51.100.1/24 dev eth1
-ip -n client link set eth0 up
-ip -n client addr add 198.51.100.10/24 dev eth0
-ip -n client route add default via 198.51.100.1
-on router sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
-for machine in d1 r1 r2 r3; do ip -n "$machine" route add default via $LAN.254; done
+make_site
 for machine in r1 r2 r3; do
   mkdir "www-$machine"
   echo "$machine" >"www-$machine/index.html"
@@ -133,6 +96,8 @@ kill -CONT "${agents[d1]}"
 within 60 "a director that thawed does not answer" get $LAN.203
 echo "ok a frozen director falls silent by itself, and comes back"
 
+expires() { [ "$(on d1 cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = "$1" ]; }
+expires 1 || fail "connections to real servers that have gone are not forgotten"
 on d1 ipvsadm -A -t 192.0.2.99:80 -s rr
 rm site/direct-routing.yaml
 within 40 "a deleted service is still there" \
@@ -140,6 +105,9 @@ within 40 "a deleted service is still there" \
 on d1 ipvsadm -Sn | grep -q 192.0.2.99 || fail "another owner's service was removed"
 get $LAN.203 >/dev/null || fail "deleting one service broke another"
 echo "ok a deleted service is gone, the others and another owner's stay"
+within 60 "settings of all of IPVS are kept although another owner has services there" expires 0
+within 60 "nobody is told so" grep -q 'node SharedIpvs' /run/d1.log
+echo "ok settings of all of IPVS are ours only while we are its only owner"
 
 for machine in d1 r1 r2 r3; do
   kill -TERM "${agents[$machine]}" || fail "the agent of $machine ended by itself"

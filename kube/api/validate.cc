@@ -376,7 +376,9 @@ std::vector<Problem> Validate(const LvsDirectorGroup& group) {
       out.Invalid(Item("spec.staticBackends.allowedRanges", i), Message(cidr.status()));
     }
   }
-  if (group.spec.connection_sync) out.Unsupported("spec.connectionSync: Enabled");
+  if (group.spec.connection_sync && group.spec.dataplane != DataplaneChoice::kIpvs) {
+    out.Invalid("spec.connectionSync", "Enabled needs dataplane: IPVS");
+  }
   if (group.spec.timeouts) out.Unsupported("spec.timeouts");
   return out.Take();
 }

@@ -267,6 +267,11 @@ TEST(ValidateTest, PoolsAndGroups) {
   group.spec.connection_sync = true;
   group.spec.timeouts.emplace();
   EXPECT_EQ(Validate(group).size(), 2u);
+  group.spec.timeouts.reset();
+  EXPECT_EQ(ReasonsOf(Validate(group)),
+            "InvalidSpec spec.connectionSync: Enabled needs dataplane: IPVS");
+  group.spec.dataplane = DataplaneChoice::kIpvs;
+  EXPECT_EQ(ReasonsOf(Validate(group)), "");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "kube/api/pools.h"
 #include "kube/api/resolve.h"
+#include "node-agent/desired/connection_sync.h"
 #include "node-agent/desired/items.h"
 #include "node-agent/desired/vips.h"
 
@@ -287,6 +288,16 @@ void Computation::AddAsRealServer(const api::LvsService& service,
   }
 }
 
+void AddConnectionSync(const Role& role, const NodeFacts& facts, Desired& desired) {
+  const auto of_ipvs = [](const auto& service) {
+    return service.first.dataplane == Dataplane::kIpvs;
+  };
+  if (role.group == nullptr || std::ranges::none_of(desired.state.services, of_ipvs)) return;
+  ConnectionSync sync = FindConnectionSync(*role.group, facts);
+  desired.state.items.merge(sync.items);
+  if (!sync.problem.empty()) desired.node_problems["ConnectionSync"] = std::move(sync.problem);
+}
+
 }  // namespace
 
 Surroundings FindSurroundings(const Snapshot& snapshot, const NodeFacts& facts) {
@@ -328,6 +339,7 @@ Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const R
   Computation computation(context);
   for (const api::LvsService* service : services) computation.Add(*service);
   Desired desired = computation.Take();
+  AddConnectionSync(role, facts, desired);
   // What may exist must not be taken for deleted.
   const bool no_groups = snapshot.kubernetes && !snapshot.services->empty() &&
                          (snapshot.groups->empty() || snapshot.pools->empty());

@@ -50,6 +50,8 @@ struct Desired {
   State state;
   Hold hold;
   std::vector<ServiceProblem> problems;
+  std::map<std::string, std::string>
+      node_problems;           // by check: what this node as a whole cannot do
   std::set<IpAddress> unable;  // VIPs that this node, but perhaps not its fellows, cannot serve
   Owners origins;
   DrainTimeouts drain;

@@ -128,6 +128,18 @@ TEST_F(DesiredTest, OnlyClaimedVipsAreAnswered) {
   EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.77"), "eth0"}));
 }
 
+TEST_F(DesiredTest, OfSeveralUplinksTheOneWithTheVipsSubnetAnswers) {
+  services_ = {Service("in", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("out", "203.0.113.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  pool_.status.cidrs.push_back("203.0.113.0/24");
+  group_.spec.interfaces = {"eth*"};
+  const Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.200"), Ip("203.0.113.200")});
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth0"}));
+  EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth1"}));
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("203.0.113.200"), "eth0"}));
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("203.0.113.200"), "eth1"}));
+}
+
 TEST_F(DesiredTest, NoGroupWithoutLayer2Answers) {
   group_.spec.layer2 = false;
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
@@ -146,6 +158,7 @@ TEST_F(DesiredTest, NatByIpvsNeedsForwardingAndSourceNatItsOwnItems) {
             "sysctl net/ipv4/conf/all/send_redirects=0\n"
             "sysctl net/ipv4/conf/eth1/send_redirects=0\n"
             "sysctl net/ipv4/ip_forward=1\n"
+            "sysctl net/ipv4/vs/expire_nodest_conn=1\n"
             "answered vip IPVS 192.0.2.200 on eth0\n");
   services_[0].spec.source_nat = api::SourceNatChoice::kEnabled;
   desired = Compute(Node("d1", 1));
@@ -154,13 +167,38 @@ TEST_F(DesiredTest, NatByIpvsNeedsForwardingAndSourceNatItsOwnItems) {
             "  10.0.0.11:80 NAT weight 1\n"
             "sysctl net/ipv4/ip_forward=1\n"
             "sysctl net/ipv4/vs/conntrack=1\n"
+            "sysctl net/ipv4/vs/expire_nodest_conn=1\n"
             "masquerade 192.0.2.200:80/tcp\n");
 }
 
-TEST_F(DesiredTest, DirectRoutingByIpvsNeedsNothingOfTheDirector) {
+TEST_F(DesiredTest, ConnectionsOfIpvsAreCopiedBetweenDirectorsThatShallDoSo) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
+  const auto daemons = [](const Desired& desired) {
+    return std::ranges::count_if(desired.state.items, [](const NodeItem& item) {
+      return std::holds_alternative<SyncDaemon>(item);
+    });
+  };
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  EXPECT_EQ(daemons(Compute(Node("d1", 1))), 0);
+  group_.spec.connection_sync = true;
+  EXPECT_EQ(daemons(Compute(Node("d1", 1))), 2);
+  EXPECT_EQ(daemons(Compute(Node("r1", 11))), 0);
+  group_.status.members[1].address = "203.0.113.2";
+  const Desired behind_a_router = Compute(Node("d1", 1));
+  EXPECT_EQ(daemons(behind_a_router), 0);
+  EXPECT_TRUE(behind_a_router.node_problems.contains("ConnectionSync"));
+  group_.spec.dataplane = api::DataplaneChoice::kEbpf;
+  EXPECT_TRUE(Compute(Node("d1", 1)).node_problems.empty());
+}
+
+TEST_F(DesiredTest, IpvsForgetsConnectionsOfRealServersThatAreGoneOrQuiesced) {
   group_.spec.dataplane = api::DataplaneChoice::kIpvs;
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
-  EXPECT_TRUE(Compute(Node("d1", 1)).state.items.empty());
+  const Sysctl gone{"net/ipv4/vs/expire_nodest_conn", "1"};
+  EXPECT_EQ(Compute(Node("d1", 1)).state.items, (std::set<NodeItem>{gone}));
+  services_[0].spec.persistence.emplace();
+  EXPECT_EQ(Compute(Node("d1", 1)).state.items,
+            (std::set<NodeItem>{gone, Sysctl{"net/ipv4/vs/expire_quiescent_template", "1"}}));
 }
 
 TEST_F(DesiredTest, ADirectRoutingRealServerTakesTheVipSilently) {

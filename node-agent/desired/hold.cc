@@ -18,6 +18,10 @@ bool Decided(const std::set<NodeItem>& desired, const NodeItem& item) {
       const auto* b = std::get_if<MssClamp>(&wanted);
       return b != nullptr && a->vip == b->vip;
     }
+    if (const auto* a = std::get_if<SyncDaemon>(&item)) {
+      const auto* b = std::get_if<SyncDaemon>(&wanted);
+      return b != nullptr && a->role == b->role;
+    }
     if (const auto* a = std::get_if<AnsweredVip>(&item)) {
       const auto* b = std::get_if<AnsweredVip>(&wanted);
       return b != nullptr && a->vip == b->vip;
@@ -39,7 +43,8 @@ std::optional<IpAddress> VipOf(const NodeItem& item) {
         using T = std::decay_t<decltype(i)>;
         if constexpr (std::is_same_v<T, Masquerade>) {
           return i.vip.ip;
-        } else if constexpr (std::is_same_v<T, Sysctl> || std::is_same_v<T, Attachment>) {
+        } else if constexpr (std::is_same_v<T, Sysctl> || std::is_same_v<T, Attachment> ||
+                             std::is_same_v<T, SyncDaemon>) {
           return std::nullopt;
         } else {
           return i.vip;

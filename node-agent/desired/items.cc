@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "node-agent/desired/shared_ipvs.h"
+
 namespace kube_lvs {
 namespace {
 
@@ -23,15 +25,6 @@ const InterfaceFacts* ArrivalInterface(const NodeFacts& facts, const IpAddress& 
     }
   }
   return DefaultRouteInterface(facts, rip.family);
-}
-
-bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& vip) {
-  return std::any_of(interface.addresses.begin(), interface.addresses.end(),
-                     [&vip](const InterfaceFacts::Address& address) {
-                       if (address.ip.family != vip.family) return false;
-                       if (address.prefix_length >= vip.Bits()) return false;
-                       return Cidr{address.ip, address.prefix_length}.Contains(vip);
-                     });
 }
 
 }  // namespace
@@ -67,6 +60,8 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
     }
     return items;
   }
+  items.insert(Sysctl{kExpireNodestConn, "1"});
+  if (service.config.persistence) items.insert(Sysctl{kExpireQuiescentTemplate, "1"});
   const auto* endpoint = std::get_if<Endpoint>(&key.match);
   if (endpoint == nullptr) return items;
   const bool nat =

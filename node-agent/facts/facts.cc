@@ -2,6 +2,9 @@
 
 #include <fnmatch.h>
 
+#include <algorithm>
+#include <bit>
+
 namespace kube_lvs {
 namespace {
 
@@ -21,6 +24,15 @@ std::optional<IpAddress> FirstUsable(const InterfaceFacts& interface, Family fam
     if (address.ip.family == family && UsableByPeers(interface, address)) return address.ip;
   }
   return std::nullopt;
+}
+
+// How many bits of two addresses of one family are the same, from the first on.
+int EqualBits(const IpAddress& a, const IpAddress& b) {
+  for (size_t i = 0; i < a.Size(); ++i) {
+    const auto differing = static_cast<uint8_t>(a.bytes[i] ^ b.bytes[i]);
+    if (differing != 0) return static_cast<int>(i) * 8 + std::countl_zero(differing);
+  }
+  return a.Bits();
 }
 
 }  // namespace
@@ -49,6 +61,15 @@ const InterfaceFacts* DefaultRouteInterface(const NodeFacts& facts, Family famil
     if (best == nullptr || route.metric < best->metric) best = &route;
   }
   return best == nullptr ? nullptr : Find(facts, best->interface);
+}
+
+bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& ip) {
+  return std::any_of(interface.addresses.begin(), interface.addresses.end(),
+                     [&ip](const InterfaceFacts::Address& address) {
+                       if (address.ip.family != ip.family) return false;
+                       if (address.prefix_length >= ip.Bits()) return false;
+                       return EqualBits(address.ip, ip) >= address.prefix_length;
+                     });
 }
 
 std::set<IpAddress> OwnAddresses(const NodeFacts& facts) {

@@ -56,6 +56,9 @@ const InterfaceFacts* InterfaceTowards(const NodeFacts& facts, const IpAddress& 
 // The one with the default route of that family; nullptr if there is none.
 const InterfaceFacts* DefaultRouteInterface(const NodeFacts& facts, Family family);
 
+// Whether `ip` is in the subnet of one of its addresses; a host address (a VIP) has none.
+bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& ip);
+
 // All addresses of the node, VIPs that sit on it included.
 std::set<IpAddress> OwnAddresses(const NodeFacts& facts);
 

@@ -40,6 +40,21 @@ NodeFacts TwoLegs() {
   return facts;
 }
 
+TEST(Facts, ASubnetHasItsAddressesAndAHostAddressHasNone) {
+  const NodeFacts facts = TwoLegs();
+  EXPECT_TRUE(HasSubnetOf(facts.interfaces.at("eth1"), Ip("10.0.0.200")));
+  EXPECT_TRUE(HasSubnetOf(facts.interfaces.at("eth0"), Ip("192.0.2.11")));
+  EXPECT_FALSE(HasSubnetOf(facts.interfaces.at("eth1"), Ip("10.0.1.200")));
+  EXPECT_FALSE(HasSubnetOf(facts.interfaces.at("eth0"), Ip("10.0.0.200")));
+  EXPECT_FALSE(HasSubnetOf(facts.interfaces.at("eth1"), Ip("::")));
+  InterfaceFacts odd = facts.interfaces.at("eth1");
+  odd.addresses = {{Ip("2001:db8::5:1"), 127}, {Ip("10.64.0.1"), 10}, {Ip("10.0.0.7"), 32}};
+  EXPECT_TRUE(HasSubnetOf(odd, Ip("2001:db8::5:0")));
+  EXPECT_FALSE(HasSubnetOf(odd, Ip("2001:db8::5:2")));
+  EXPECT_TRUE(HasSubnetOf(odd, Ip("10.127.255.255")));
+  EXPECT_FALSE(HasSubnetOf(odd, Ip("10.0.0.7")));
+}
+
 TEST(Facts, TheLongestRouteOfTheLowestMetricCounts) {
   const NodeFacts facts = TwoLegs();
   EXPECT_EQ(InterfaceTowards(facts, Ip("10.0.0.7"))->name, "eth1");

@@ -52,8 +52,10 @@ std::string ReasonOf(const absl::Status& status) {
 }
 
 std::string CheckOf(const NodeItem& item) {
-  static constexpr const char* kChecks[] = {"Sysctl",    "Attachment", "TunnelPeer", "MssClamp",
-                                            "SilentVip", "Masquerade", "AnsweredVip"};
+  static constexpr const char* kChecks[] = {"Sysctl",         "Attachment", "TunnelPeer",
+                                            "MssClamp",       "SilentVip",  "Masquerade",
+                                            "ConnectionSync", "AnsweredVip"};
+  static_assert(std::size(kChecks) == std::variant_size_v<NodeItem>);
   return kChecks[item.index()];
 }
 
@@ -207,6 +209,13 @@ PassReport Agent::Pass() {
   Desired desired = ComputeDesired(*report.snapshot, *facts_, role, claims, options_.desired);
   report.origins = std::make_shared<const Owners>(std::move(desired.origins));
   report.service_problems = std::move(desired.problems);
+  if (shared_ipvs_) {
+    std::string problem = LeaveSharedAlone(shared_ipvs_(), desired.state);
+    if (!problem.empty()) desired.node_problems["SharedIpvs"] = std::move(problem);
+  }
+  for (auto& [check, message] : desired.node_problems) {
+    report.node_problems[check] = absl::FailedPreconditionError(message);
+  }
   if (left_.has_value() && begin < *left_) {
     desired.hold.all = true;
     next_pass_ = std::min(next_pass_, *left_);

@@ -18,6 +18,7 @@
 #include "node-agent/desired/admission.h"
 #include "node-agent/desired/desired.h"
 #include "node-agent/desired/role.h"
+#include "node-agent/desired/shared_ipvs.h"
 #include "node-agent/facts/reader.h"
 #include "node-agent/loop/backoff.h"
 #include "node-agent/loop/machine.h"
@@ -72,6 +73,7 @@ class Agent {
   // when WakeReason::kWays says so, before each pass, and every few seconds.
   void SetRefresh(std::function<absl::Status()> refresh) { refresh_ = std::move(refresh); }
   void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
+  void SetSharedIpvs(std::function<SharedIpvs()> shared) { shared_ipvs_ = std::move(shared); }
   // VIPs in the kernel that had to be given up before this process began: they are not adopted.
   void SetRunOutClaims(std::function<std::set<IpAddress>()> run_out) {
     run_out_claims_ = std::move(run_out);
@@ -135,6 +137,7 @@ class Agent {
   RenewClaims renew_claims_;
   std::function<absl::Status()> refresh_;
   std::function<std::set<IpAddress>()> run_out_claims_;
+  std::function<SharedIpvs()> shared_ipvs_;
   TimePoint next_refresh_{};
   SetupPeers* setup_peers_ = nullptr;
   std::vector<OnPass> observers_;

@@ -355,6 +355,20 @@ TEST_F(AgentTest, AnIncompleteSourceRemovesNothing) {
   EXPECT_FALSE(report.in_sync);
 }
 
+TEST_F(AgentTest, SettingsOfAllOfIpvsAreOursOnlyWhileNobodyElseHasServicesThere) {
+  api::LvsService service = Service("web", "192.0.2.200", {"10.0.0.1"});
+  service.spec.dataplane = api::DataplaneChoice::kIpvs;
+  source_.Put(service);
+  SharedIpvs shared;
+  agent_->SetSharedIpvs([&shared] { return shared; });
+  const Sysctl setting{kExpireNodestConn, "1"};
+  EXPECT_FALSE(agent_->Pass().node_problems.contains("SharedIpvs"));
+  EXPECT_TRUE(Node().items.contains(setting));
+  shared.other_services = 2;
+  EXPECT_TRUE(agent_->Pass().node_problems.contains("SharedIpvs"));
+  EXPECT_FALSE(Node().items.contains(setting));
+}
+
 TEST_F(AgentTest, ALeavingRealServerWithConnectionsIsDrained) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
   agent_->Pass();

@@ -22,6 +22,10 @@ bool SameThing(const NodeItem& a, const NodeItem& b) {
     const auto* d = std::get_if<MssClamp>(&b);
     return d != nullptr && c->vip == d->vip;
   }
+  if (const auto* c = std::get_if<SyncDaemon>(&a)) {
+    const auto* d = std::get_if<SyncDaemon>(&b);
+    return d != nullptr && c->role == d->role;
+  }
   return a == b;
 }
 

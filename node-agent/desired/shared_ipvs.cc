@@ -1,0 +1,32 @@
+#include "node-agent/desired/shared_ipvs.h"
+
+#include <algorithm>
+
+namespace kube_lvs {
+namespace {
+
+// "net.ipv4.vs.expire_nodest_conn", as sysctl(8) has it.
+std::string Dotted(std::string name) {
+  std::ranges::replace(name, '/', '.');
+  return name;
+}
+
+}  // namespace
+
+std::string LeaveSharedAlone(const SharedIpvs& shared, State& desired) {
+  if (shared.other_services == 0) return "";
+  std::string off, mend;
+  for (const char* name : kSharedSysctls) {
+    if (desired.items.erase(Sysctl{name, "1"}) == 0 || shared.on.contains(name)) continue;
+    off += (off.empty() ? "" : " and ") + Dotted(name);
+    mend += " " + Dotted(name) + "=1";
+  }
+  if (off.empty()) return "";
+  return off + " would be 1 for our services, but IPVS has " +
+         std::to_string(shared.other_services) +
+         " of other owners here too (ipvsadm -Ln): clients may be sent to real servers that have "
+         "gone or are quiesced; if that is right for the others, set it yourself: sysctl -w" +
+         mend;
+}
+
+}  // namespace kube_lvs
