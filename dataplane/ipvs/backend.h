@@ -12,6 +12,7 @@
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/journal.h"
+#include "dataplane/ipvs/marks.h"
 #include "dataplane/ipvs/schedulers.h"
 #include "dataplane/model/backend.h"
 
@@ -30,14 +31,20 @@ namespace kube_lvs::ipvs {
 // Steps of one service are applied one after another; of different services, side by side in
 // batches. Of the real servers that come with their service, each is tried, all in one batch.
 //
+// A service of many ports is in the kernel by a mark of its own, which the journal keeps. Its
+// packets are marked after its first real servers are there, and until it goes; where that is not
+// so it reads as unreached. Within one Apply all that is to be marked, or is no more, goes in one
+// step. One that would take packets from another owner's service is refused (kAlreadyExists).
+//
 // A kernel that knows no tunnel but IPIP takes a real server with another for one with IPIP, and
 // says nothing: the first such one is read back. Where the kernel is like that, it is removed again
 // and refused (kFailedPrecondition), as are those that follow.
 class IpvsBackend final : public Backend {
  public:
-  // Borrows both.
-  IpvsBackend(Channel& channel, Journal& journal, SchedulerCheck check = CheckSchedulerOfThisNode)
-      : channel_(channel), journal_(journal), check_(std::move(check)) {}
+  // Borrows all three.
+  IpvsBackend(Channel& channel, Journal& journal, MarkTable& marks,
+              SchedulerCheck check = CheckSchedulerOfThisNode)
+      : channel_(channel), journal_(journal), marks_(marks), check_(std::move(check)) {}
 
   std::string Name() const override { return "IPVS"; }
   bool Takes(const Step& step) const override;
@@ -56,13 +63,18 @@ class IpvsBackend final : public Backend {
 
   absl::StatusOr<ServiceReading> ReadOurs();
   // Adds a service of ours, with its real servers, to what was read.
-  absl::Status ReadRules(ServiceEntry entry, ServiceReading& out);
+  absl::Status ReadRules(const ServiceKey& key, ServiceEntry entry, ServiceReading& out);
+  // Whether the packets of the services read are marked. Asks nothing if none of them needs that.
+  void ReadMarks(ServiceReading& out);
+  // As the kernel has a service of ours, or one that is being added.
+  ServiceKey InKernel(const ServiceKey& key) const;
   absl::StatusOr<std::vector<RealEntry>> RealsOf(const ServiceKey& key);
   // Of a real server that was just sent.
   absl::Status ConfirmTunnel(const ServiceKey& key, const RealServer& real);
 
   Channel& channel_;
   Journal& journal_;
+  MarkTable& marks_;
   const SchedulerCheck check_;
   // Whether the kernel knows other tunnels than IPIP; nullopt until it told a real server.
   std::optional<bool> tells_tunnels_;

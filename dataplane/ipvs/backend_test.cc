@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "dataplane/ipvs/fake_kernel.h"
+#include "dataplane/ipvs/fake_marks.h"
 #include "dataplane/ipvs/faulty_channel.h"
 #include "dataplane/plan/diff.h"
 #include "gmock/gmock.h"
@@ -47,7 +48,7 @@ class BackendTest : public ::testing::Test {
     auto journal = Journal::Open(path_, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(kernel_, *journal_, check_);
+    backend_ = std::make_unique<IpvsBackend>(kernel_, *journal_, marks_, check_);
   }
   std::vector<absl::StatusCode> Apply(const std::vector<Step>& steps) {
     std::vector<absl::StatusCode> out;
@@ -65,6 +66,7 @@ class BackendTest : public ::testing::Test {
   }
 
   FakeKernel kernel_;
+  FakeMarks marks_;
   SchedulerCheck check_ = [](const std::string&) { return absl::OkStatus(); };
   // In memory: thousands of syncs to a busy disk take minutes, and are journal_test's to show.
   std::string path_ = "/dev/shm/backend-journal-" + std::to_string(getpid()) + "-" +
@@ -388,12 +390,12 @@ TEST_F(BackendTest, HealsOverABadSocket) {
       desired.services[Key("192.0.2." + std::to_string(s) + ":80")] = service;
     }
     FaultyChannel channel(kernel_, random(), 8);
-    backend_ = std::make_unique<IpvsBackend>(channel, *journal_, check_);
+    backend_ = std::make_unique<IpvsBackend>(channel, *journal_, marks_, check_);
     int tries = 0;
     for (; tries < 200; ++tries) {
       if (random() % 9 == 0) {
         Restart();
-        backend_ = std::make_unique<IpvsBackend>(channel, *journal_, check_);
+        backend_ = std::make_unique<IpvsBackend>(channel, *journal_, marks_, check_);
       }
       const auto state = backend_->Read();
       if (!state.ok()) {
