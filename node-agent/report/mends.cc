@@ -12,7 +12,7 @@ constexpr std::string_view kPrograms =
     "give the node Linux 6.1 or newer with BTF, mount /sys/fs/bpf, and give the agent CAP_BPF, "
     "CAP_NET_ADMIN and CAP_PERFMON; kube-lvs-agent --check tells what is missing";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kMends = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kMends = {{
     {"Attachment", kPrograms},
     {"TunnelPeer", kPrograms},
     {"MssClamp", kPrograms},
@@ -38,6 +38,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 11> kMends =
     {"NoReplies",
      "make this director the default gateway of the real server, or set forwarding.nat.sourceNAT: "
      "Enabled in the LVSService; see that the real server is up"},
+    {"ForeignMarks",
+     "IPVS takes a packet's whole mark, so what the other program marked it for does not happen: "
+     "leave the VIPs of services with endPort or allPorts out where it marks (nft list ruleset, "
+     "iptables-save -t mangle)"},
 }};
 
 // Whose text is ours: others come from libraries, and are no sentences with a mend.
