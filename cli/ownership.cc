@@ -19,9 +19,8 @@ std::string OwnershipWarning(const Request& request, const ipvs::Claims& claims)
     case Action::kAddServer:
     case Action::kEditServer:
     case Action::kDeleteServer: {
-      const ServiceKey key = KeyOf(request.service);
-      if (!claims.contains(key)) return "";
-      return "warning: " + ToString(key) + " is" + kUndone;
+      const ServiceKey* ours = ipvs::OursOf(claims, KeyOf(request.service));
+      return ours == nullptr ? "" : "warning: " + ToString(*ours) + " is" + kUndone;
     }
     case Action::kZero:
     case Action::kList:

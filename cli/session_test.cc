@@ -123,7 +123,7 @@ TEST_F(SessionTest, LvsadmRestoreChangesNothingWhenALineIsRefused) {
 
 TEST_F(SessionTest, WarnsOnceBeforeAChangeOfWhatTheAgentOwns) {
   claims_ =
-      ipvs::Claims{{{Dataplane::kIpvs, *Endpoint::Parse("192.0.2.1:80"), Protocol::kTcp}, false}};
+      ipvs::Claims{{{Dataplane::kIpvs, *Endpoint::Parse("192.0.2.1:80"), Protocol::kTcp}, {}}};
   EXPECT_EQ(Run("-A -t 192.0.2.2:80").err, "");
   const Ran ran = Run("-R", "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n");
   EXPECT_EQ(ran.status, 0);

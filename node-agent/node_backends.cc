@@ -17,6 +17,7 @@
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/journal.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/nft_marks.h"
 #include "dataplane/ipvs/sync_backend.h"
 #include "dataplane/plan/diff.h"
 #include "node-agent/loop/lazy_backend.h"
@@ -79,13 +80,15 @@ class Borrowed final : public Backend {
 class KernelBackends final : public NodeBackends {
  public:
   KernelBackends(NodeBackendsOptions options, const Clock& clock, const std::string& boot_id,
-                 ipvs::Journal journal, std::unique_ptr<host::Addresses> addresses,
+                 ipvs::Journal journal, std::unique_ptr<ipvs::MarkTable> marks,
+                 std::unique_ptr<host::Addresses> addresses,
                  std::unique_ptr<host::MasqueradeTable> masquerades,
                  std::unique_ptr<host::AnswerClaims> claims)
       : options_(std::move(options)),
         clock_(clock),
         journal_(std::move(journal)),
-        ipvs_(channel_, journal_),
+        marks_(std::move(marks)),
+        ipvs_(channel_, journal_, *marks_),
         sync_(channel_, options_.state_dir + "/ipvs-sync", boot_id),
         host_(std::move(addresses), std::move(masquerades), std::move(claims),
               host::Sysctls("/proc/sys", options_.state_dir + "/sysctls")),
@@ -176,6 +179,9 @@ class KernelBackends final : public NodeBackends {
       const std::vector<absl::Status> statuses = backend->Apply(plan.steps);
       for (size_t i = 0; i < statuses.size(); ++i) note(ToString(plan.steps[i]), statuses[i]);
     }
+    // What is left there is of services that nobody knows to be ours any more.
+    const absl::Status unmarked = marks_->Write({});
+    if (!absl::IsFailedPrecondition(unmarked)) note("marks", unmarked);
     note("claims of VIPs", host_.RenewClaims(std::nullopt, clock_.Now()));
     dataplane_.reset();
     note("eBPF", ebpf::CleanUpEbpfDataplane(options_.bpf_dir));
@@ -209,6 +215,7 @@ class KernelBackends final : public NodeBackends {
   std::mutex mu_;
   ipvs::NetlinkChannel channel_;
   ipvs::Journal journal_;
+  const std::unique_ptr<ipvs::MarkTable> marks_;
   ipvs::IpvsBackend ipvs_;
   ipvs::SyncBackend sync_;
   host::HostBackend host_;
@@ -226,12 +233,13 @@ absl::StatusOr<std::unique_ptr<NodeBackends>> NodeBackends::Open(NodeBackendsOpt
   while (!boot_id.empty() && boot_id.back() == '\n') boot_id.pop_back();
   KUBE_LVS_ASSIGN_OR_RETURN(ipvs::Journal journal,
                             ipvs::Journal::Open(options.state_dir + "/ipvs-journal", boot_id));
+  KUBE_LVS_ASSIGN_OR_RETURN(auto marks, ipvs::OpenMarkTable());
   KUBE_LVS_ASSIGN_OR_RETURN(auto addresses, host::OpenAddresses());
   KUBE_LVS_ASSIGN_OR_RETURN(auto masquerades, host::OpenMasqueradeTable());
   KUBE_LVS_ASSIGN_OR_RETURN(auto claims, host::OpenAnswerClaims());
   return std::unique_ptr<NodeBackends>(std::make_unique<KernelBackends>(
-      std::move(options), clock, boot_id, std::move(journal), std::move(addresses),
-      std::move(masquerades), std::move(claims)));
+      std::move(options), clock, boot_id, std::move(journal), std::move(marks),
+      std::move(addresses), std::move(masquerades), std::move(claims)));
 }
 
 }  // namespace kube_lvs

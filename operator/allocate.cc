@@ -208,7 +208,11 @@ class Allocator {
 Claim ClaimOf(const api::LvsService& service) {
   Claim out{.name_space = service.meta.name_space, .ports = {}};
   for (const api::ServicePort& port : service.spec.ports) {
-    out.ports.emplace_back(port.protocol, port.port);
+    out.ports.push_back({port.protocol, port.port, port.end_port.value_or(port.port)});
+  }
+  if (!service.spec.all_ports) return out;
+  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
+    out.ports.push_back({protocol, 0, UINT16_MAX});
   }
   return out;
 }
@@ -261,8 +265,12 @@ std::string AddressBook::Conflict(const std::string& key, const IpAddress& ip,
   for (const auto& [other, theirs] : it->second) {
     if (other == key || holds) continue;
     if (theirs.name_space != claim.name_space) return other;
-    for (const auto& port : claim.ports) {
-      if (std::ranges::find(theirs.ports, port) != theirs.ports.end()) return other;
+    for (const ClaimedPorts& port : claim.ports) {
+      const auto overlaps = [&port](const ClaimedPorts& their) {
+        return port.protocol == their.protocol && port.first <= their.last &&
+               their.first <= port.last;
+      };
+      if (std::ranges::any_of(theirs.ports, overlaps)) return other;
     }
   }
   return "";

@@ -28,11 +28,18 @@ inline constexpr char kAddressConflict[] = "AddressConflict";
 // So long nobody else gets a VIP that was given back: until every director has let go of it.
 inline constexpr std::chrono::seconds kRest{60};
 
+// Ports of one protocol, both ends included.
+struct ClaimedPorts {
+  Protocol protocol = Protocol::kTcp;
+  uint16_t first = 0, last = 0;
+  bool operator==(const ClaimedPorts&) const = default;
+};
+
 // What a service takes of a VIP. Services of one namespace may share one, if they ask for the very
-// address and their ports differ.
+// address and their ports differ. One with allPorts shares its VIP with nobody: every port is its.
 struct Claim {
   std::string name_space = {};
-  std::vector<std::pair<Protocol, uint16_t>> ports = {};
+  std::vector<ClaimedPorts> ports = {};
   bool operator==(const Claim&) const = default;
 };
 Claim ClaimOf(const api::LvsService& service);

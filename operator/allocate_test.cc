@@ -27,7 +27,7 @@ class AllocateTest : public testing::Test {
     return out;
   }
   static Claim Port(uint16_t port, const std::string& name_space = "shop") {
-    return {.name_space = name_space, .ports = {{Protocol::kTcp, port}}};
+    return {.name_space = name_space, .ports = {{Protocol::kTcp, port, port}}};
   }
 
   Allocation Ask(const std::string& key, std::vector<api::AddressRequest> requests = {},
@@ -125,6 +125,29 @@ TEST_F(AllocateTest, AnExhaustedPoolSaysWhenOneIsFreeAgain) {
 TEST_F(AllocateTest, WhatADirectorStillAnswersForRestsToo) {
   book_.Rest(*IpAddress::Parse("192.0.2.0"), now_);
   EXPECT_EQ(Get("shop/a"), "192.0.2.1 Assigned");
+}
+
+TEST_F(AllocateTest, RangesMayNotOverlapAndAVipWithAllPortsIsNeverShared) {
+  const auto of = [](uint16_t first, std::optional<uint16_t> last, bool all_ports) {
+    api::LvsService service;
+    service.meta.name_space = "shop";
+    service.spec.all_ports = all_ports;
+    api::ServicePort port;
+    port.port = first;
+    port.end_port = last;
+    if (!all_ports) service.spec.ports = {port};
+    return ClaimOf(service);
+  };
+  EXPECT_EQ(Get("shop/a", {Exactly("192.0.2.1")}, of(100, uint16_t{200}, false)),
+            "192.0.2.1 Assigned");
+  EXPECT_EQ(Get("shop/b", {Exactly("192.0.2.1")}, of(99, {}, false)), "192.0.2.1 Assigned");
+  EXPECT_EQ(Get("shop/c", {Exactly("192.0.2.1")}, of(200, {}, false)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/d", {Exactly("192.0.2.1")}, of(50, uint16_t{100}, false)),
+            "- not AddressConflict");
+  EXPECT_EQ(Get("shop/e", {Exactly("192.0.2.1")}, of(0, {}, true)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/f", {Exactly("192.0.2.2")}, of(0, {}, true)), "192.0.2.2 Assigned");
+  EXPECT_EQ(Get("shop/g", {Exactly("192.0.2.2")}, of(0, {}, true)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/h", {Exactly("192.0.2.2")}, of(7, {}, false)), "- not AddressConflict");
 }
 
 TEST_F(AllocateTest, AVipIsSharedInANamespaceWithOtherPortsOnly) {

@@ -263,6 +263,7 @@ void Summarize(const ServiceFacts& facts, const std::vector<Director>& directors
                          (port.end_port ? "-" + std::to_string(*port.end_port) : "") + "/" +
                          Text(port.protocol);
   }
+  if (spec.all_ports) out.summary.ports = "all";
   out.summary.ports = CutList(out.summary.ports, 1024);
   out.summary.real_servers =
       std::to_string(facts.resolution.ready) + "/" + std::to_string(facts.resolution.total);

@@ -245,6 +245,14 @@ TEST_F(StatusTest, WithoutAnnouncementAllMembersCount) {
   EXPECT_EQ(Condition("Programmed"), "Unknown Pending");
 }
 
+TEST_F(StatusTest, TheSummaryNamesRangesAndAllPorts) {
+  service_.spec.ports[1].end_port = uint16_t{59};
+  EXPECT_EQ(Compute().summary.ports, "80/TCP,53-59/UDP");
+  service_.spec.ports.clear();
+  service_.spec.all_ports = true;
+  EXPECT_EQ(Compute().summary.ports, "all");
+}
+
 TEST_F(StatusTest, ListsAreCutAtTheSchemasLimits) {
   service_.spec.ports.clear();
   for (uint16_t i = 0; i < 64; ++i) {

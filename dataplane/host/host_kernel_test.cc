@@ -49,6 +49,10 @@ TEST_F(HostKernelTest, EveryItemIsReadBackByANewBackendAndGoesAgain) {
                    Masquerade{{kVip4, 80}, Protocol::kTcp},
                    Masquerade{{kVip4, 80}, Protocol::kUdp},
                    Masquerade{{kVip6, 443}, Protocol::kTcp},
+                   Masquerade{{kVip4, 10000}, Protocol::kUdp, 10100},
+                   Masquerade{{kVip6, 1}, Protocol::kSctp, 65535},
+                   Masquerade{{*IpAddress::Parse("192.0.2.9"), 0}, Protocol::kTcp},
+                   Masquerade{{*IpAddress::Parse("2001:db8::9"), 0}, Protocol::kTcp},
                    AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("192.0.2.8"), "kl0"},
                    AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("2001:db8::8"), "kl0"}};
   Reach(desired);

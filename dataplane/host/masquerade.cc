@@ -17,23 +17,36 @@ constexpr std::string_view kTable = "inet kube-lvs";
 // A rule is found again by its comment, which is the entry as text. (One rule an entry: nftables
 // 1.0.6 takes no `ct original proto-dst` into a concatenation, so no set can hold them.)
 std::string CommentOf(const Masquerade& entry) {
-  return entry.vip.ToString() + "/" + ToString(entry.protocol);
+  return entry.vip.ToString() +
+         (entry.last_port != 0 ? "-" + std::to_string(entry.last_port) : "") + "/" +
+         ToString(entry.protocol);
 }
 
 std::string RuleOf(const Masquerade& entry) {
-  return "meta l4proto " + std::to_string(static_cast<int>(entry.protocol)) + " ct original " +
-         (entry.vip.ip.IsV4() ? "ip" : "ip6") + " daddr " + entry.vip.ip.ToString() +
-         " ct original proto-dst " + std::to_string(entry.vip.port) + " masquerade comment \"" +
-         CommentOf(entry) + "\"";
+  const std::string address = std::string("ct original ") + (entry.vip.ip.IsV4() ? "ip" : "ip6") +
+                              " daddr " + entry.vip.ip.ToString();
+  const std::string end = " masquerade comment \"" + CommentOf(entry) + "\"";
+  if (entry.vip.port == 0) return "meta l4proto { 6, 17, 132 } " + address + end;
+  return "meta l4proto " + std::to_string(static_cast<int>(entry.protocol)) + " " + address +
+         " ct original proto-dst " + std::to_string(entry.vip.port) +
+         (entry.last_port != 0 ? "-" + std::to_string(entry.last_port) : "") + end;
 }
 
 std::optional<Masquerade> ParseComment(const std::string& comment) {
   const size_t slash = comment.rfind('/');
   if (slash == std::string::npos) return std::nullopt;
-  const auto vip = Endpoint::Parse(comment.substr(0, slash));
+  std::string listener = comment.substr(0, slash);
+  uint16_t last_port = 0;
+  if (const size_t dash = listener.rfind('-'); dash != std::string::npos) {
+    const auto last = ParseNumber(listener.substr(dash + 1), UINT16_MAX);
+    if (!last.ok()) return std::nullopt;
+    last_port = static_cast<uint16_t>(*last);
+    listener.resize(dash);
+  }
+  const auto vip = Endpoint::Parse(listener);
   if (!vip.ok()) return std::nullopt;
   for (const Protocol known : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
-    if (ToString(known) == comment.substr(slash + 1)) return Masquerade{*vip, known};
+    if (ToString(known) == comment.substr(slash + 1)) return Masquerade{*vip, known, last_port};
   }
   return std::nullopt;
 }

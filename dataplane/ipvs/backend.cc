@@ -1,5 +1,6 @@
 #include "dataplane/ipvs/backend.h"
 
+#include <algorithm>
 #include <deque>
 #include <iterator>
 #include <optional>
@@ -20,6 +21,12 @@ absl::Status Conflict(const ServiceKey& key) {
   return absl::AlreadyExistsError(ToString(key) +
                                   " is another owner's: remove it there (ipvsadm -D), or give this "
                                   "service another address or port");
+}
+
+absl::Status Shadows(const ServiceKey& key, const ServiceKey& theirs) {
+  return absl::AlreadyExistsError(
+      ToString(key) + " would take packets from " + ToString(theirs) +
+      ", which is another owner's: remove that (ipvsadm -D), or leave its port out");
 }
 
 absl::Status NoSuchTunnel(const Tunnel& tunnel) {
@@ -45,7 +52,11 @@ class IpvsBackend::Batch {
     RefuseOthers();
     while (!chains_.empty()) {
       ClaimNewKeys();
-      SendHeads();
+      if (AllWaitToMark()) {
+        MarkHeads();
+      } else {
+        SendHeads();
+      }
       std::erase_if(chains_, [](const auto& chain) { return chain.second.empty(); });
     }
     std::vector<absl::Status> out;
@@ -59,17 +70,28 @@ class IpvsBackend::Batch {
   }
 
  private:
+  enum class Kind { kIpvs, kMark, kUnmark };
   struct Request {
     size_t step = 0;
+    Kind kind = Kind::kIpvs;
     Command command = Command::kNewService;
     std::optional<ServiceConfig> config;  // of a service's addition or change
     std::optional<RealServer> real;       // of a real server's
-    // A real server that comes with its service, or the switch to mh at their end: tried also after
-    // one such real server failed, because any order is right for them.
+    // A real server that comes with its service, or the switch to mh or the mark at their end:
+    // tried also after one such real server failed, because any order is right for them.
     bool of_new_service = false;
     bool ends_step = true;
   };
   using Chain = std::deque<Request>;
+
+  static Request Mark(size_t step, bool of_new_service) {
+    return {.step = step,
+            .kind = Kind::kMark,
+            .command = Command::kSetService,
+            .config = {},
+            .real = {},
+            .of_new_service = of_new_service};
+  }
 
   void Unfold(const ServiceKey& key, const std::vector<size_t>& indexes) {
     Chain& chain = chains_[key];
@@ -86,6 +108,7 @@ class IpvsBackend::Batch {
       if (const auto* set = std::get_if<SetService>(&steps_[index])) {
         request.command = Command::kSetService;
         request.config = set->config;
+        request.ends_step = !IsOfManyPorts(key);
       } else if (const auto* add = std::get_if<AddReal>(&steps_[index])) {
         request.command = Command::kNewReal;
         request.real = add->real;
@@ -96,15 +119,28 @@ class IpvsBackend::Batch {
         request.command = Command::kRemoveReal;
         request.real = RealServer{.at = remove->at};
       } else {
+        if (IsOfManyPorts(key)) {
+          chain.push_back({.step = index,
+                           .kind = Kind::kUnmark,
+                           .command = Command::kRemoveService,
+                           .config = {},
+                           .real = {},
+                           .ends_step = false});
+        }
         request.command = Command::kRemoveService;
       }
+      const bool mark_after = !request.ends_step;
       chain.push_back(std::move(request));
+      if (mark_after) {
+        chain.push_back(Mark(index, false));
+      }
     }
   }
 
   void UnfoldNewService(const AddService& add, size_t index, std::span<const size_t> reals,
                         Chain& chain) {
     const bool fill_first = add.config.scheduler == "mh" && reals.size() >= kFillBeforeHashing;
+    const bool mark = IsOfManyPorts(add.key);
     ServiceConfig first = add.config;
     if (fill_first) {
       first.scheduler = "rr";
@@ -114,7 +150,7 @@ class IpvsBackend::Batch {
                      .command = Command::kNewService,
                      .config = first,
                      .real = {},
-                     .ends_step = !fill_first});
+                     .ends_step = !fill_first && !mark});
     for (auto at = reals.rbegin(); at != reals.rend(); ++at) {
       chain.push_back({.step = *at,
                        .command = Command::kNewReal,
@@ -127,8 +163,10 @@ class IpvsBackend::Batch {
                        .command = Command::kSetService,
                        .config = add.config,
                        .real = {},
-                       .of_new_service = true});
+                       .of_new_service = true,
+                       .ends_step = !mark});
     }
+    if (mark) chain.push_back(Mark(index, true));
   }
 
   // Ends the chains of keys that are not ours, save those whose key is free and is to be added.
@@ -138,15 +176,29 @@ class IpvsBackend::Batch {
     if (all_ours) return;
     const auto services = ipvs::ReadServices(backend_.channel_, Content::kRules);
     std::set<ServiceKey> there;
+    for (const auto& [key, kept] : backend_.journal_.claims()) taken_marks_.insert(kept.mark);
     if (services.ok()) {
-      for (const ServiceEntry& entry : *services) there.insert(entry.key);
+      for (const ServiceEntry& entry : *services) {
+        there.insert(entry.key);
+        const auto* mark = std::get_if<FwMark>(&entry.key.match);
+        if (mark != nullptr) taken_marks_.insert(mark->mark);
+      }
     }
     for (auto& [key, chain] : chains_) {
       if (backend_.journal_.Owns(key)) continue;
+      const auto shadowed =
+          IsOfManyPorts(key)
+              ? std::ranges::find_if(there,
+                                     [&, &k = key](const ServiceKey& other) {
+                                       return Overlap(k, other) && !backend_.journal_.Owns(other);
+                                     })
+              : there.end();
       if (!services.ok()) {
         Fail(chain, services.status());
       } else if (there.contains(key)) {
         Fail(chain, Conflict(key));
+      } else if (shadowed != there.end()) {
+        Fail(chain, Shadows(key, *shadowed));
       } else if (chain.front().command != Command::kNewService) {
         Fail(chain, absl::AbortedError("the service is not there: read again"));
       }
@@ -159,10 +211,18 @@ class IpvsBackend::Batch {
     std::vector<Claim> claims;
     for (auto& [key, chain] : chains_) {
       const Request& head = chain.front();
-      if (head.command != Command::kNewService || backend_.journal_.Owns(key)) continue;
+      if (head.kind != Kind::kIpvs || head.command != Command::kNewService) continue;
+      if (backend_.journal_.Owns(key)) continue;
+      if (IsOfManyPorts(key) && !new_marks_.contains(key)) {
+        new_marks_[key] = ChooseMark(key, taken_marks_);
+        taken_marks_.insert(new_marks_[key]);
+      }
       // What cannot be encoded is not sent, so nothing of it is claimed.
       if (!Encode(key, head).ok()) continue;
-      claims.push_back({.key = key, .source_nat = head.config->source_nat});
+      const auto mark = new_marks_.find(key);
+      claims.push_back({.key = key,
+                        .source_nat = head.config->source_nat,
+                        .mark = mark == new_marks_.end() ? 0 : mark->second});
     }
     claimed_.clear();
     for (const Claim& claim : claims) claimed_.insert(claim.key);
@@ -171,9 +231,56 @@ class IpvsBackend::Batch {
     for (const Claim& claim : claims) Fail(chains_[claim.key], status);
   }
 
+  bool AllWaitToMark() const {
+    return std::ranges::all_of(chains_, [](const auto& chain) {
+      return chain.second.empty() || chain.second.front().kind != Kind::kIpvs;
+    });
+  }
+
+  // Marks what is to be marked, or no more, in one step for all: also a packet that goes from one
+  // service to another is marked at every moment. The table then holds no service but those in the
+  // journal.
+  void MarkHeads() {
+    std::vector<Chain*> turns;
+    Marks added;
+    std::set<ServiceKey> removed;
+    for (auto& [key, chain] : chains_) {
+      if (chain.empty() || chain.front().kind == Kind::kIpvs) continue;
+      turns.push_back(&chain);
+      if (chain.front().kind == Kind::kMark) {
+        added[key] = backend_.journal_.claims().at(key).mark;
+      } else {
+        removed.insert(key);
+      }
+    }
+    if (turns.empty()) return;
+    const absl::Status status = WriteMarks(added, removed);
+    for (Chain* chain : turns) {
+      if (!status.ok()) {
+        Fail(*chain, status);
+        continue;
+      }
+      const Request done = chain->front();
+      if (done.ends_step && !results_[done.step]) results_[done.step] = absl::OkStatus();
+      chain->pop_front();
+    }
+  }
+
+  absl::Status WriteMarks(const Marks& added, const std::set<ServiceKey>& removed) {
+    KUBE_LVS_ASSIGN_OR_RETURN(MarkReading there, backend_.marks_.Read());
+    const Claims& claims = backend_.journal_.claims();
+    std::erase_if(there.marks, [&](const auto& entry) {
+      const auto claim = claims.find(entry.first);
+      return claim == claims.end() || claim->second.mark != entry.second ||
+             removed.contains(entry.first);
+    });
+    return backend_.marks_.Write(WithMarks(std::move(there.marks), added));
+  }
+
   // Whether the request after `chain[at]` may go with it, whatever the answer.
   static bool NextGoesToo(const Chain& chain, size_t at) {
-    return chain[at].of_new_service && at + 1 < chain.size() && chain[at + 1].of_new_service;
+    return chain[at].of_new_service && at + 1 < chain.size() && chain[at + 1].of_new_service &&
+           chain[at + 1].kind == Kind::kIpvs;
   }
 
   // Sends the first request of each chain, and those that may go with it.
@@ -187,6 +294,7 @@ class IpvsBackend::Batch {
     std::vector<Sender> senders;
     for (auto& [key, chain] : chains_) {
       Sender sender{.key = &key, .chain = &chain, .count = 0};
+      if (!chain.empty() && chain.front().kind != Kind::kIpvs) continue;  // until all wait
       while (sender.count < chain.size()) {
         auto bytes = Encode(key, chain[sender.count]);
         if (bytes.ok()) {
@@ -240,8 +348,8 @@ class IpvsBackend::Batch {
       status = backend_.journal_.Remove(key);
     }
     // An addition of a key that was ours before carries its source NAT too.
-    if (status.ok() && done.config && done.ends_step) {
-      status = backend_.journal_.SetSourceNat({key, done.config->source_nat});
+    if (status.ok() && done.config) {
+      status = backend_.journal_.SetSourceNat(key, done.config->source_nat);
     }
     if (!status.ok()) {
       if (done.command == Command::kSetService && done.of_new_service) {
@@ -274,7 +382,7 @@ class IpvsBackend::Batch {
     for (size_t i = step + 1; i < steps_.size(); ++i) {
       if (*KeyOf(steps_[i]) == key) results_[i].reset();
     }
-    const std::vector<Bytes> request = {EncodeKey(Command::kRemoveService, key)};
+    const std::vector<Bytes> request = {EncodeKey(Command::kRemoveService, InKernel(key))};
     const auto answer = backend_.channel_.Send(request);
     // If it could not be removed it stays ours, and the next reading shows it.
     if (!answer.ok() || (*answer)[0] != 0) return;
@@ -282,7 +390,14 @@ class IpvsBackend::Batch {
     backend_.journal_.Remove(key).IgnoreError();
   }
 
-  absl::StatusOr<Bytes> Encode(const ServiceKey& key, const Request& request) const {
+  ServiceKey InKernel(const ServiceKey& key) const {
+    const auto mark = new_marks_.find(key);
+    if (mark == new_marks_.end()) return backend_.InKernel(key);
+    return {Dataplane::kIpvs, FwMark{mark->second, VipOf(key)->family}, Protocol::kTcp};
+  }
+
+  absl::StatusOr<Bytes> Encode(const ServiceKey& ours, const Request& request) const {
+    const ServiceKey key = InKernel(ours);
     if (request.real && request.real->tunnel != Tunnel{} &&
         !backend_.tells_tunnels_.value_or(true)) {
       return NoSuchTunnel(request.real->tunnel);
@@ -301,7 +416,17 @@ class IpvsBackend::Batch {
   std::vector<std::optional<absl::Status>> results_;
   std::map<ServiceKey, Chain> chains_;
   std::set<ServiceKey> claimed_;  // by this round
+  std::set<uint32_t> taken_marks_;
+  Marks new_marks_;  // of keys that are to be added, and were not ours before
 };
+
+ServiceKey IpvsBackend::InKernel(const ServiceKey& key) const {
+  if (!IsOfManyPorts(key)) return key;
+  const auto claim = journal_.claims().find(key);
+  // Without a claim it is not there, and mark 0 finds nothing.
+  const uint32_t mark = claim == journal_.claims().end() ? 0 : claim->second.mark;
+  return {Dataplane::kIpvs, FwMark{mark, VipOf(key)->family}, Protocol::kTcp};
+}
 
 bool IpvsBackend::Takes(const Step& step) const {
   const ServiceKey* key = KeyOf(step);
@@ -310,7 +435,7 @@ bool IpvsBackend::Takes(const Step& step) const {
 
 absl::StatusOr<std::vector<RealEntry>> IpvsBackend::RealsOf(const ServiceKey& key,
                                                             Content content) {
-  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, key, content));
+  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ReadReals(channel_, InKernel(key), content));
   if (!reals.empty()) tells_tunnels_ = reals.front().tells_tunnel;
   return reals;
 }
@@ -320,27 +445,49 @@ absl::Status IpvsBackend::ConfirmTunnel(const ServiceKey& key, const RealServer&
   if (tells_tunnels_.value_or(true)) return absl::OkStatus();
   // One that tunnels otherwise than its real server understands is worse than none. If it cannot be
   // removed, the next reading shows it.
-  const std::vector<Bytes> removal = {EncodeRemoveReal(key, real.at)};
+  const std::vector<Bytes> removal = {EncodeRemoveReal(InKernel(key), real.at)};
   channel_.Send(removal).status().IgnoreError();
   return NoSuchTunnel(real.tunnel);
 }
 
-absl::StatusOr<VirtualService> IpvsBackend::ReadRules(ServiceEntry entry, Stats* stats) {
+std::map<ServiceKey, ServiceKey> IpvsBackend::OursByMark() const {
+  std::map<ServiceKey, ServiceKey> out;
+  for (const auto& [key, kept] : journal_.claims()) {
+    if (IsOfManyPorts(key)) out.emplace(InKernel(key), key);
+  }
+  return out;
+}
+
+void IpvsBackend::ReadMarks(ServiceTable& services, Stats* stats) {
+  if (std::ranges::none_of(services, [](const auto& s) { return IsOfManyPorts(s.first); })) return;
+  // Why it cannot be read is said when it is to be written.
+  const MarkReading there = marks_.Read().value_or(MarkReading{});
+  if (stats != nullptr) stats->replaced_marks = there.replaced;
+  for (auto& [key, service] : services) {
+    if (!IsOfManyPorts(key)) continue;
+    const auto mark = there.marks.find(key);
+    service.config.unreached =
+        mark == there.marks.end() || mark->second != journal_.claims().at(key).mark;
+  }
+}
+
+absl::StatusOr<VirtualService> IpvsBackend::ReadRules(const ServiceKey& key, ServiceEntry entry,
+                                                      Stats* stats) {
   VirtualService service;
   service.config = std::move(entry.config);
-  service.config.source_nat = journal_.claims().at(entry.key);
+  service.config.source_nat = journal_.claims().at(key).source_nat;
   if (entry.foreign) service.config.scheduler += " (changed by another program)";
-  if (stats != nullptr) stats->services[entry.key] = entry.counters;
+  if (stats != nullptr) stats->services[key] = entry.counters;
   const Content content = stats != nullptr ? Content::kAll : Content::kRules;
-  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, RealsOf(entry.key, content));
+  KUBE_LVS_ASSIGN_OR_RETURN(auto reals, RealsOf(key, content));
   service.reals.reserve(reals.size());
   for (RealEntry& real : reals) {
     if (real.foreign) real.real.method = static_cast<ForwardingMethod>(0xff);
     if (stats != nullptr) {
-      stats->reals[{entry.key, real.real.at}] = {.counters = real.counters,
-                                                 .weight = real.real.weight,
-                                                 .active_connections = real.active_connections,
-                                                 .inactive_connections = real.inactive_connections};
+      stats->reals[{key, real.real.at}] = {.counters = real.counters,
+                                           .weight = real.real.weight,
+                                           .active_connections = real.active_connections,
+                                           .inactive_connections = real.inactive_connections};
     }
     service.reals.push_back(std::move(real.real));
   }
@@ -349,17 +496,20 @@ absl::StatusOr<VirtualService> IpvsBackend::ReadRules(ServiceEntry entry, Stats*
 
 absl::StatusOr<ServiceTable> IpvsBackend::ReadOurs(Stats* stats) {
   const Content content = stats != nullptr ? Content::kAll : Content::kRules;
-  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_, content));
   ServiceTable out;
+  const std::map<ServiceKey, ServiceKey> by_mark = OursByMark();
+  KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_, content));
   other_services_ = 0;
   for (ServiceEntry& entry : services) {
-    if (!journal_.Owns(entry.key)) {
+    const auto marked = by_mark.find(entry.key);
+    const ServiceKey key = marked == by_mark.end() ? entry.key : marked->second;
+    if (!journal_.Owns(key)) {
       ++other_services_;
       continue;
     }
-    const ServiceKey key = entry.key;
-    KUBE_LVS_ASSIGN_OR_RETURN(out[key], ReadRules(std::move(entry), stats));
+    KUBE_LVS_ASSIGN_OR_RETURN(out[key], ReadRules(key, std::move(entry), stats));
   }
+  ReadMarks(out, stats);
   return out;
 }
 
@@ -373,12 +523,13 @@ absl::StatusOr<ServiceReading> IpvsBackend::ReadServices(const std::set<ServiceK
   ServiceReading out;
   for (const ServiceKey& key : keys) {
     if (!journal_.Owns(key)) continue;
-    const auto answer = channel_.Ask(EncodeKey(Command::kGetService, key));
+    const auto answer = channel_.Ask(EncodeKey(Command::kGetService, InKernel(key)));
     if (absl::IsNotFound(answer.status())) continue;
     if (!answer.ok()) return Annotate(answer.status(), ToString(key));
     KUBE_LVS_ASSIGN_OR_RETURN(ServiceEntry entry, DecodeService(*answer));
-    KUBE_LVS_ASSIGN_OR_RETURN(out.services[key], ReadRules(std::move(entry), &out.stats));
+    KUBE_LVS_ASSIGN_OR_RETURN(out.services[key], ReadRules(key, std::move(entry), &out.stats));
   }
+  ReadMarks(out.services, &out.stats);
   return out;
 }
 

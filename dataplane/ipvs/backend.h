@@ -13,6 +13,7 @@
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/journal.h"
+#include "dataplane/ipvs/marks.h"
 #include "dataplane/ipvs/schedulers.h"
 #include "dataplane/model/backend.h"
 
@@ -36,15 +37,24 @@ absl::StatusOr<std::string> RulesOfThisThread();
 // Steps of one service are applied one after another; of different services, side by side in
 // batches. Of the real servers that come with their service, each is tried, all in one batch.
 //
+// A service of many ports is in the kernel by a mark of its own, which the journal keeps. Its
+// packets are marked after its first real servers are there, and until it goes; where that is not
+// so it reads as unreached. Within one Apply all that is to be marked, or is no more, goes in one
+// step. One that would take packets from another owner's service is refused (kAlreadyExists).
+//
 // A kernel that knows no tunnel but IPIP takes a real server with another for one with IPIP, and
 // says nothing: the first such one is read back. Where the kernel is like that, it is removed again
 // and refused (kFailedPrecondition), as are those that follow.
 class IpvsBackend final : public Backend {
  public:
-  // Borrows both.
-  IpvsBackend(Channel& channel, Journal& journal, SchedulerCheck check = CheckSchedulerOfThisNode,
-              ShowRules show = RulesOfThisThread)
-      : channel_(channel), journal_(journal), check_(std::move(check)), show_(std::move(show)) {}
+  // Borrows all three.
+  IpvsBackend(Channel& channel, Journal& journal, MarkTable& marks,
+              SchedulerCheck check = CheckSchedulerOfThisNode, ShowRules show = RulesOfThisThread)
+      : channel_(channel),
+        journal_(journal),
+        marks_(marks),
+        check_(std::move(check)),
+        show_(std::move(show)) {}
 
   std::string Name() const override { return "IPVS"; }
   bool Takes(const Step& step) const override;
@@ -70,15 +80,22 @@ class IpvsBackend final : public Backend {
  private:
   class Batch;
 
-  // Both add what the kernel counts to `stats`, if there are any.
+  // These add what the kernel counts to `stats`, if there are any.
   absl::StatusOr<ServiceTable> ReadOurs(Stats* stats);
-  absl::StatusOr<VirtualService> ReadRules(ServiceEntry entry, Stats* stats);
+  absl::StatusOr<VirtualService> ReadRules(const ServiceKey& key, ServiceEntry entry, Stats* stats);
+  // Whether the packets of the services read are marked. Asks nothing if none of them needs that.
+  void ReadMarks(ServiceTable& services, Stats* stats);
+  // Our services of many ports, by the marks that the kernel knows them by.
+  std::map<ServiceKey, ServiceKey> OursByMark() const;
+  // As the kernel has a service of ours, or one that is being added.
+  ServiceKey InKernel(const ServiceKey& key) const;
   absl::StatusOr<std::vector<RealEntry>> RealsOf(const ServiceKey& key, Content content);
   // Of a real server that was just sent.
   absl::Status ConfirmTunnel(const ServiceKey& key, const RealServer& real);
 
   Channel& channel_;
   Journal& journal_;
+  MarkTable& marks_;
   const SchedulerCheck check_;
   const ShowRules show_;
   size_t other_services_ = 0;

@@ -12,6 +12,7 @@
 
 #include "base/status.h"
 #include "dataplane/ipvs/fake_kernel.h"
+#include "dataplane/ipvs/fake_marks.h"
 #include "dataplane/ipvs/faulty_channel.h"
 #include "dataplane/plan/diff.h"
 #include "gmock/gmock.h"
@@ -48,7 +49,7 @@ class BackendTest : public ::testing::Test {
     auto journal = Journal::Open(path_, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(kernel_, *journal_, check_);
+    backend_ = std::make_unique<IpvsBackend>(kernel_, *journal_, marks_, check_);
   }
   std::vector<absl::StatusCode> Apply(const std::vector<Step>& steps) {
     std::vector<absl::StatusCode> out;
@@ -66,6 +67,7 @@ class BackendTest : public ::testing::Test {
   }
 
   FakeKernel kernel_;
+  FakeMarks marks_;
   SchedulerCheck check_ = [](const std::string&) { return absl::OkStatus(); };
   // In memory: thousands of syncs to a busy disk take minutes, and are journal_test's to show.
   std::string path_ = "/dev/shm/backend-journal-" + std::to_string(getpid()) + "-" +
@@ -303,7 +305,7 @@ class LostChannel final : public Channel {
 
 TEST_F(BackendTest, AKeyWhoseAdditionWasLostIsForgottenUnlessItIsThereOrDesired) {
   LostChannel lost(kernel_);
-  backend_ = std::make_unique<IpvsBackend>(lost, *journal_, check_);
+  backend_ = std::make_unique<IpvsBackend>(lost, *journal_, marks_, check_);
   EXPECT_THAT(Apply({AddService{kWeb, Config("wrr")}, AddService{kDns, Config("wrr")}}),
               ElementsAre(absl::StatusCode::kUnavailable, absl::StatusCode::kUnavailable));
   EXPECT_EQ(Keys(journal_->claims()), (std::set<ServiceKey>{kWeb, kDns}));
@@ -451,7 +453,7 @@ TEST_F(BackendTest, HealsOverABadSocket) {
       desired.services[Key("192.0.2." + std::to_string(s) + ":80")] = service;
     }
     FaultyChannel channel(kernel_, random(), 8);
-    backend_ = std::make_unique<IpvsBackend>(channel, *journal_, check_);
+    backend_ = std::make_unique<IpvsBackend>(channel, *journal_, marks_, check_);
     // Of what was begun for other wishes, some is never finished.
     State other = desired;
     other.services[Key("192.0.2.9:" + std::to_string(80 + round))] = {Config("rr"), {}};
@@ -460,7 +462,7 @@ TEST_F(BackendTest, HealsOverABadSocket) {
     for (; tries < 200; ++tries) {
       if (random() % 9 == 0) {
         Restart();
-        backend_ = std::make_unique<IpvsBackend>(channel, *journal_, check_);
+        backend_ = std::make_unique<IpvsBackend>(channel, *journal_, marks_, check_);
       }
       const auto state = backend_->Read();
       if (!state.ok()) {

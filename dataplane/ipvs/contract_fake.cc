@@ -1,5 +1,6 @@
 #include "dataplane/ipvs/contract_suite.h"
 #include "dataplane/ipvs/fake_kernel.h"
+#include "dataplane/ipvs/fake_marks.h"
 
 namespace kube_lvs::ipvs {
 namespace {
@@ -7,6 +8,7 @@ namespace {
 class Fake final : public Kernel {
  public:
   Channel& channel() override { return kernel_; }
+  MarkTable& marks() override { return marks_; }
   uint64_t changes_sent() const override { return kernel_.changes_sent(); }
   absl::StatusOr<std::string> Show() override { return kernel_.Show(); }
   SchedulerCheck Check() const override {
@@ -16,6 +18,7 @@ class Fake final : public Kernel {
 
  private:
   FakeKernel kernel_;
+  FakeMarks marks_;
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/contract_suite.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/nft_marks.h"
 #include "e2e/vm/lab.h"
 #include "gtest/gtest.h"
 
@@ -27,6 +28,7 @@ class Real final : public Kernel {
     }();
     EXPECT_TRUE(loaded);
     if (unshare(CLONE_NEWNET) != 0) std::abort();
+    marks_ = *OpenMarkTable();
     // Without lo there is no routing table, and every address is a broadcast one.
     const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     ifreq request{};
@@ -36,6 +38,7 @@ class Real final : public Kernel {
     if (ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) std::abort();
   }
   Channel& channel() override { return channel_; }
+  MarkTable& marks() override { return *marks_; }
   uint64_t changes_sent() const override { return channel_.changes_sent(); }
   absl::StatusOr<std::string> Show() override { return RulesOfThisThread(); }
   SchedulerCheck Check() const override { return CheckSchedulerOfThisNode; }
@@ -48,6 +51,7 @@ class Real final : public Kernel {
 
  private:
   NetlinkChannel channel_;
+  std::unique_ptr<MarkTable> marks_;
 };
 
 TEST(NetlinkChannel, TheFirstMessageLoadsIpVs) {

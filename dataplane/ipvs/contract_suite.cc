@@ -540,8 +540,8 @@ class BackendContractTest : public ContractTest {
     auto journal = Journal::Open(path_, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_, kernel_->Check(),
-                                             [this] { return kernel_->Show(); });
+    backend_ = std::make_unique<IpvsBackend>(channel(), *journal_, kernel_->marks(),
+                                             kernel_->Check(), [this] { return kernel_->Show(); });
   }
 
   void ApplyAll(const Plan& plan) {
@@ -761,6 +761,43 @@ TEST_F(BackendContractTest, ChangesAndRemoves) {
   ApplyAll(Diff(State{}, Read()));
   EXPECT_TRUE(channel().Dump(EncodePlain(Command::kGetService))->empty());
   EXPECT_TRUE(journal_->claims().empty());
+}
+
+TEST_F(BackendContractTest, ServicesOfManyPortsComeAndGoAndAreAdopted) {
+  const auto range = [](const std::string& vip, uint16_t first, uint16_t last) {
+    return ServiceKey{.dataplane = Dataplane::kIpvs,
+                      .match = PortRange{*IpAddress::Parse(vip), first, last},
+                      .protocol = Protocol::kUdp};
+  };
+  const ServiceKey all = {.dataplane = Dataplane::kIpvs,
+                          .match = AllPorts{*IpAddress::Parse("192.0.2.2")}};
+  State desired = Desired();
+  desired.services[range("192.0.2.1", 10000, 10100)] = {
+      Config("mh"), {Real("10.0.0.1:0"), Real("10.0.0.2:0", 1, ForwardingMethod::kDirectRouting)}};
+  desired.services[range("2001:db8::1", 1, 65535)] = {Config("wlc"), {Real("[2001:db8::9]:0")}};
+  desired.services[all] = {Config("rr"), {Real("10.0.0.1:0")}};
+  desired.services[all].config.persistence = Persistence{};
+  desired.services[all].config.source_nat = true;
+  ApplyAll(Diff(desired, Read()));
+  EXPECT_EQ(Read(), desired);
+  EXPECT_EQ(kernel_->marks().Read()->marks.size(), 3u);
+  const uint64_t before = changes();
+  Restart();
+  EXPECT_EQ(Read(), desired);
+  EXPECT_TRUE(Diff(desired, Read()).steps.empty());
+  EXPECT_EQ(changes(), before);
+  ASSERT_EQ(kernel_->marks().Write({}), absl::OkStatus());
+  EXPECT_TRUE(Read().services[all].config.unreached);
+  ApplyAll(Diff(desired, Read()));
+  EXPECT_EQ(Read(), desired);
+  desired.services.erase(all);
+  desired.services.erase(range("192.0.2.1", 10000, 10100));
+  desired.services[range("192.0.2.1", 10000, 10200)] = {Config("rr"), {Real("10.0.0.1:0")}};
+  ApplyAll(Diff(desired, Read()));
+  EXPECT_EQ(Read(), desired);
+  ApplyAll(Diff(Desired(), Read()));
+  EXPECT_EQ(Read(), Desired());
+  EXPECT_TRUE(kernel_->marks().Read()->marks.empty());
 }
 
 TEST_F(BackendContractTest, LeavesAnothersServicesAlone) {

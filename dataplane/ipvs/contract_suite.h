@@ -7,6 +7,7 @@
 #include <string>
 
 #include "dataplane/ipvs/channel.h"
+#include "dataplane/ipvs/marks.h"
 #include "dataplane/ipvs/schedulers.h"
 
 namespace kube_lvs::ipvs {
@@ -16,6 +17,7 @@ class Kernel {
  public:
   virtual ~Kernel() = default;
   virtual Channel& channel() = 0;
+  virtual MarkTable& marks() = 0;
   virtual uint64_t changes_sent() const = 0;
   // /proc/net/ip_vs
   virtual absl::StatusOr<std::string> Show() = 0;

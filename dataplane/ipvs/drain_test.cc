@@ -9,6 +9,7 @@
 
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/fake_kernel.h"
+#include "dataplane/ipvs/fake_marks.h"
 #include "dataplane/plan/diff.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -45,7 +46,7 @@ class IpvsDrainTest : public ::testing::Test {
     auto journal = Journal::Open(path_, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(kernel_, *journal_,
+    backend_ = std::make_unique<IpvsBackend>(kernel_, *journal_, marks_,
                                              [](const std::string&) { return absl::OkStatus(); });
     clock_.clear();
   }
@@ -76,6 +77,7 @@ class IpvsDrainTest : public ::testing::Test {
   }
 
   FakeKernel kernel_;
+  FakeMarks marks_;
   const std::string path_ = "/dev/shm/drain-journal-" + std::to_string(getpid());
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<IpvsBackend> backend_;

@@ -39,11 +39,17 @@ std::string KeyText(const ServiceKey& key) {
     return "fwmark " + std::to_string(mark->mark) +
            (mark->family == Family::kIpv4 ? "/IPv4" : "/IPv6");
   }
+  if (const auto* all = std::get_if<AllPorts>(&key.match)) return "all " + all->vip.ToString();
+  if (const auto* range = std::get_if<PortRange>(&key.match)) {
+    return ToString(key.protocol) + " " + Endpoint{range->vip, range->first}.ToString() + "-" +
+           std::to_string(range->last);
+  }
   return ToString(key.protocol) + " " + std::get<Endpoint>(key.match).ToString();
 }
 
-std::string AddLine(const ServiceKey& key, bool source_nat) {
-  return Line("+ " + KeyText(key) + (source_nat ? " source-nat" : " plain"));
+std::string AddLine(const ServiceKey& key, const Kept& kept) {
+  return Line("+ " + KeyText(key) + (kept.source_nat ? " source-nat" : " plain") +
+              (kept.mark != 0 ? " " + std::to_string(kept.mark) : ""));
 }
 
 std::string RemoveLine(const ServiceKey& key) { return Line("- " + KeyText(key)); }
@@ -69,12 +75,25 @@ std::optional<ServiceKey> ParseKey(std::string_view kind, std::string_view what)
                        .family = family == "/IPv4" ? Family::kIpv4 : Family::kIpv6};
     return key;
   }
+  if (kind == "all") {
+    const auto vip = IpAddress::Parse(what);
+    if (!vip.ok()) return std::nullopt;
+    key.match = AllPorts{*vip};
+    return key;
+  }
   for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
     if (kind != ToString(protocol)) continue;
+    key.protocol = protocol;
+    if (const size_t dash = what.rfind('-'); dash != std::string_view::npos) {
+      const auto first = Endpoint::Parse(what.substr(0, dash));
+      const auto last = ParseNumber(what.substr(dash + 1), UINT16_MAX);
+      if (!first.ok() || !last.ok()) return std::nullopt;
+      key.match = PortRange{first->ip, first->port, static_cast<uint16_t>(*last)};
+      return key;
+    }
     const auto vip = Endpoint::Parse(what);
     if (!vip.ok()) return std::nullopt;
     key.match = *vip;
-    key.protocol = protocol;
     return key;
   }
   return std::nullopt;
@@ -90,9 +109,16 @@ bool Take(std::string_view record, Claims& claims) {
     claims.erase(*key);
     return true;
   }
-  if (words[0] != "+" || words.size() != 4) return false;
+  const bool marked = IsOfManyPorts(*key);
+  if (words[0] != "+" || words.size() != (marked ? 5 : 4)) return false;
   if (words[3] != "plain" && words[3] != "source-nat") return false;
-  claims[*key] = words[3] == "source-nat";
+  Kept kept{.source_nat = words[3] == "source-nat"};
+  if (marked) {
+    const auto mark = ParseNumber(words[4], UINT32_MAX);
+    if (!mark.ok() || *mark == 0) return false;
+    kept.mark = static_cast<uint32_t>(*mark);
+  }
+  claims[*key] = kept;
   return true;
 }
 
@@ -157,9 +183,22 @@ absl::StatusOr<UniqueFd> Replace(const std::string& path, std::string_view text)
 
 }  // namespace
 
+const ServiceKey* OursOf(const Claims& claims, const ServiceKey& in_kernel) {
+  const auto found = claims.find(in_kernel);
+  if (found != claims.end()) return &found->first;
+  const auto* mark = std::get_if<FwMark>(&in_kernel.match);
+  if (mark == nullptr) return nullptr;
+  for (const auto& [key, kept] : claims) {
+    if (kept.mark == mark->mark && IsOfManyPorts(key) && VipOf(key)->family == mark->family) {
+      return &key;
+    }
+  }
+  return nullptr;
+}
+
 std::string JournalText(const Claims& claims, std::string_view boot_id) {
   std::string out = Line(std::string(kMagic) + std::string(boot_id));
-  for (const auto& [key, source_nat] : claims) out += AddLine(key, source_nat);
+  for (const auto& [key, kept] : claims) out += AddLine(key, kept);
   return out;
 }
 
@@ -221,7 +260,9 @@ absl::Status Journal::Append(std::string_view text) {
 absl::Status Journal::Add(std::span<const Claim> claims) {
   if (claims.empty()) return absl::OkStatus();
   std::string text;
-  for (const Claim& claim : claims) text += AddLine(claim.key, claim.source_nat);
+  for (const Claim& claim : claims) {
+    text += AddLine(claim.key, {.source_nat = claim.source_nat, .mark = claim.mark});
+  }
   KUBE_LVS_RETURN_IF_ERROR(Append(text));
   if (fdatasync(fd_.get()) != 0) {
     const absl::Status status = Annotate(SystemError("syncing"), path_);
@@ -230,16 +271,20 @@ absl::Status Journal::Add(std::span<const Claim> claims) {
     broken_ = ftruncate(fd_.get(), static_cast<off_t>(size_)) != 0;
     return status;
   }
-  for (const Claim& claim : claims) claims_[claim.key] = claim.source_nat;
+  for (const Claim& claim : claims) {
+    claims_[claim.key] = {.source_nat = claim.source_nat, .mark = claim.mark};
+  }
   return absl::OkStatus();
 }
 
-absl::Status Journal::SetSourceNat(const Claim& claim) {
-  const auto it = claims_.find(claim.key);
-  if (it == claims_.end()) return absl::NotFoundError(ToString(claim.key) + " is not ours");
-  if (it->second == claim.source_nat) return absl::OkStatus();
-  KUBE_LVS_RETURN_IF_ERROR(Append(AddLine(claim.key, claim.source_nat)));
-  it->second = claim.source_nat;
+absl::Status Journal::SetSourceNat(const ServiceKey& key, bool source_nat) {
+  const auto it = claims_.find(key);
+  if (it == claims_.end()) return absl::NotFoundError(ToString(key) + " is not ours");
+  Kept kept = it->second;
+  kept.source_nat = source_nat;
+  if (it->second == kept) return absl::OkStatus();
+  KUBE_LVS_RETURN_IF_ERROR(Append(AddLine(key, kept)));
+  it->second = kept;
   return absl::OkStatus();
 }
 

@@ -21,14 +21,25 @@
 
 namespace kube_lvs::ipvs {
 
-// A key that is ours, and what IPVS does not keep for us.
+// What IPVS does not keep for us of a service.
+struct Kept {
+  bool source_nat = false;
+  uint32_t mark = 0;  // of a service of many ports: the one that IPVS has it by; else 0
+  bool operator==(const Kept&) const = default;
+};
+
+// A key that is ours.
 struct Claim {
   ServiceKey key;
   bool source_nat = false;
+  uint32_t mark = 0;
   bool operator==(const Claim&) const = default;
 };
 
-using Claims = std::map<ServiceKey, bool>;  // to source_nat
+using Claims = std::map<ServiceKey, Kept>;
+
+// The key of ours that IPVS has as `in_kernel`, itself or by its mark; nullptr if none.
+const ServiceKey* OursOf(const Claims& claims, const ServiceKey& in_kernel);
 
 // Pure. The journal's text for these claims.
 std::string JournalText(const Claims& claims, std::string_view boot_id);
@@ -49,10 +60,10 @@ class Journal {
   bool Owns(const ServiceKey& key) const { return claims_.contains(key); }
 
   // Writes the claims down and syncs them to the disk, once for all. On failure none is ours.
-  // A key that is ours already gets the new source_nat.
+  // A key that is ours already gets what the claim says.
   absl::Status Add(std::span<const Claim> claims);
   // As Add, without the sync.
-  absl::Status SetSourceNat(const Claim& claim);
+  absl::Status SetSourceNat(const ServiceKey& key, bool source_nat);
   // Not synced: a removal that is lost only makes a key ours that nobody has.
   absl::Status Remove(const ServiceKey& key);
 

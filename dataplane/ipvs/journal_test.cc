@@ -25,6 +25,18 @@ ServiceKey Mark(uint32_t mark, Family family) {
   return {.dataplane = Dataplane::kIpvs, .match = FwMark{mark, family}, .protocol = Protocol::kTcp};
 }
 
+ServiceKey Range(const std::string& vip, uint16_t first, uint16_t last) {
+  return {.dataplane = Dataplane::kIpvs,
+          .match = PortRange{*IpAddress::Parse(vip), first, last},
+          .protocol = Protocol::kUdp};
+}
+
+ServiceKey All(const std::string& vip) {
+  return {.dataplane = Dataplane::kIpvs,
+          .match = AllPorts{*IpAddress::Parse(vip)},
+          .protocol = Protocol::kTcp};
+}
+
 class JournalTest : public ::testing::Test {
  protected:
   ~JournalTest() override { std::filesystem::remove_all(directory_); }
@@ -50,15 +62,20 @@ class JournalTest : public ::testing::Test {
 };
 
 TEST_F(JournalTest, KeepsClaimsOverARestart) {
-  const Claims wanted = {{Key("192.0.2.1:80"), false},
-                         {Key("192.0.2.1:80", Protocol::kSctp), true},
-                         {Key("[2001:db8::1]:53", Protocol::kUdp), true},
-                         {Mark(4294967295, Family::kIpv6), false},
-                         {Mark(7, Family::kIpv4), true}};
+  const Claims wanted = {
+      {Key("192.0.2.1:80"), {}},
+      {Key("192.0.2.1:80", Protocol::kSctp), {.source_nat = true}},
+      {Key("[2001:db8::1]:53", Protocol::kUdp), {.source_nat = true}},
+      {Range("192.0.2.1", 10000, 10100), {.source_nat = true, .mark = 4294967295}},
+      {Range("2001:db8::1", 1, 65535), {.mark = 5}},
+      {All("192.0.2.2"), {.mark = 6}},
+      {All("2001:db8::2"), {.source_nat = true, .mark = 7}},
+      {Mark(4294967295, Family::kIpv6), {}},
+      {Mark(7, Family::kIpv4), {.source_nat = true}}};
   {
     Journal journal = Open();
-    for (const auto& [key, source_nat] : wanted) {
-      const std::vector<Claim> one = {{key, source_nat}};
+    for (const auto& [key, kept] : wanted) {
+      const std::vector<Claim> one = {{key, kept.source_nat, kept.mark}};
       EXPECT_EQ(journal.Add(one), absl::OkStatus());
     }
     EXPECT_EQ(journal.claims(), wanted);
@@ -71,12 +88,11 @@ TEST_F(JournalTest, RemovalsAndChangesAreKeptToo) {
     Journal journal = Open();
     const std::vector<Claim> two = {{Key("192.0.2.1:80"), false}, {Key("192.0.2.2:80"), false}};
     ASSERT_EQ(journal.Add(two), absl::OkStatus());
-    ASSERT_EQ(journal.SetSourceNat({Key("192.0.2.1:80"), true}), absl::OkStatus());
+    ASSERT_EQ(journal.SetSourceNat(Key("192.0.2.1:80"), true), absl::OkStatus());
     ASSERT_EQ(journal.Remove(Key("192.0.2.2:80")), absl::OkStatus());
-    EXPECT_EQ(journal.SetSourceNat({Key("192.0.2.9:80"), true}).code(),
-              absl::StatusCode::kNotFound);
+    EXPECT_EQ(journal.SetSourceNat(Key("192.0.2.9:80"), true).code(), absl::StatusCode::kNotFound);
   }
-  EXPECT_EQ(Open().claims(), (Claims{{Key("192.0.2.1:80"), true}}));
+  EXPECT_EQ(Open().claims(), (Claims{{Key("192.0.2.1:80"), {.source_nat = true}}}));
 }
 
 TEST_F(JournalTest, IsCompactedWhenOpened) {
@@ -91,7 +107,7 @@ TEST_F(JournalTest, IsCompactedWhenOpened) {
     ASSERT_EQ(journal.Add(last), absl::OkStatus());
   }
   const size_t before = Text().size();
-  const Claims wanted = {{Key("192.0.2.3:80"), true}};
+  const Claims wanted = {{Key("192.0.2.3:80"), {.source_nat = true}}};
   EXPECT_EQ(Open().claims(), wanted);
   EXPECT_LT(Text().size(), before / 10);
   EXPECT_EQ(Text(), JournalText(wanted, "boot-1"));
@@ -124,7 +140,7 @@ TEST_F(JournalTest, IsSoundAfterACrashAtAnyByte) {
     }
     ASSERT_EQ(journal.Remove(Key("192.0.2.2:80")), absl::OkStatus());
     note();
-    ASSERT_EQ(journal.SetSourceNat({Key("192.0.2.1:80"), true}), absl::OkStatus());
+    ASSERT_EQ(journal.SetSourceNat(Key("192.0.2.1:80"), true), absl::OkStatus());
     note();
     const std::vector<Claim> last = {{Mark(3, Family::kIpv6), false}};
     ASSERT_EQ(journal.Add(last), absl::OkStatus());
@@ -141,13 +157,13 @@ TEST_F(JournalTest, IsSoundAfterACrashAtAnyByte) {
     ASSERT_EQ(journal.claims(), wanted) << size;
     const std::vector<Claim> more = {{Key("192.0.2.77:80"), true}};
     ASSERT_EQ(journal.Add(more), absl::OkStatus());
-    wanted[Key("192.0.2.77:80")] = true;
+    wanted[Key("192.0.2.77:80")] = {.source_nat = true};
     ASSERT_EQ(Open().claims(), wanted) << size;
   }
 }
 
 TEST_F(JournalTest, DamageThatNoCrashExplainsIsSaidWithItsLine) {
-  const Claims claims = {{Key("192.0.2.1:80"), false}, {Key("192.0.2.2:80"), false}};
+  const Claims claims = {{Key("192.0.2.1:80"), {}}, {Range("192.0.2.2", 80, 89), {.mark = 7}}};
   const std::string good = JournalText(claims, "boot");
   for (size_t i = 0; i < good.size() - 1; ++i) {
     std::string bad = good;
@@ -196,7 +212,8 @@ TEST_F(JournalTest, AFailedWriteIsTakenBack) {
   EXPECT_EQ(Text().size(), size);
   const std::vector<Claim> third = {{Key("192.0.2.3:80"), true}};
   ASSERT_EQ(journal.Add(third), absl::OkStatus());
-  EXPECT_EQ(Open().claims(), (Claims{{Key("192.0.2.1:80"), false}, {Key("192.0.2.3:80"), true}}));
+  EXPECT_EQ(Open().claims(),
+            (Claims{{Key("192.0.2.1:80"), {}}, {Key("192.0.2.3:80"), {.source_nat = true}}}));
 }
 
 }  // namespace

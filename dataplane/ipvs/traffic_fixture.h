@@ -7,6 +7,7 @@
 
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/nft_marks.h"
 #include "dataplane/plan/diff.h"
 #include "e2e/vm/lab.h"
 #include "gtest/gtest.h"
@@ -30,11 +31,13 @@ class TrafficTest : public ::testing::Test {
 
   // As a new process of the agent.
   void Restart() {
+    const vm::InNamespace in("ds");
     channel_ = std::make_unique<NetlinkChannel>();
+    marks_ = *OpenMarkTable();
     auto journal = Journal::Open(kJournal, "boot");
     ASSERT_EQ(journal.status(), absl::OkStatus());
     journal_ = std::make_unique<Journal>(*std::move(journal));
-    backend_ = std::make_unique<IpvsBackend>(*channel_, *journal_);
+    backend_ = std::make_unique<IpvsBackend>(*channel_, *journal_, *marks_);
   }
 
   void Reach(const State& desired) {
@@ -77,6 +80,7 @@ class TrafficTest : public ::testing::Test {
 
   std::unique_ptr<NetlinkChannel> channel_;
   std::unique_ptr<Journal> journal_;
+  std::unique_ptr<MarkTable> marks_;
   std::unique_ptr<IpvsBackend> backend_;
 };
 

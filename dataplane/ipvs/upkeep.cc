@@ -1,6 +1,7 @@
 // What keeps the backend in order between readings.
 #include <algorithm>
 #include <cstdint>
+#include <map>
 #include <utility>
 
 #include "base/file.h"
@@ -15,13 +16,16 @@ absl::StatusOr<std::set<ServiceKey>> IpvsBackend::Suspects(const ServiceTable& e
   std::vector<const ServiceKey*> as_expected;
   if (!journal_.claims().empty()) {
     KUBE_LVS_ASSIGN_OR_RETURN(const std::string text, show_());
+    const std::map<ServiceKey, ServiceKey> by_mark = OursByMark();
     KUBE_LVS_RETURN_IF_ERROR(ForEachShown(text, [&](const ShownService& shown) {
       std::vector<ServiceKey> keys = {shown.key};
       if (const auto* mark = std::get_if<FwMark>(&shown.key.match)) {
         keys.push_back(shown.key);
         keys.back().match = FwMark{.mark = mark->mark, .family = Family::kIpv6};
       }
-      for (const ServiceKey& key : keys) {
+      for (const ServiceKey& in_kernel : keys) {
+        const auto marked = by_mark.find(in_kernel);
+        const ServiceKey& key = marked == by_mark.end() ? in_kernel : marked->second;
         const auto wanted = expected.find(key);
         if (wanted == expected.end()) {
           if (journal_.Owns(key)) suspects.insert(key);
@@ -45,11 +49,12 @@ absl::StatusOr<std::set<ServiceKey>> IpvsBackend::Suspects(const ServiceTable& e
 
 absl::Status IpvsBackend::ForgetAllBut(const ServiceTable& desired) {
   std::vector<ServiceKey> others;
-  for (const auto& [key, source_nat] : journal_.claims()) {
+  for (const auto& [key, kept] : journal_.claims()) {
     if (!desired.contains(key)) others.push_back(key);
   }
   for (const ServiceKey& key : others) {
-    const absl::Status there = channel_.Ask(EncodeKey(Command::kGetService, key)).status();
+    const absl::Status there =
+        channel_.Ask(EncodeKey(Command::kGetService, InKernel(key))).status();
     if (there.ok()) continue;
     if (!absl::IsNotFound(there)) return Annotate(there, ToString(key));
     KUBE_LVS_RETURN_IF_ERROR(journal_.Remove(key));

@@ -12,7 +12,41 @@ std::string Hex(uint32_t number) {
   return text;
 }
 
+struct Ports {
+  uint16_t first, last;
+};
+
+Ports PortsOf(const ServiceKey& key) {
+  const auto* one = std::get_if<Endpoint>(&key.match);
+  if (one != nullptr && one->port != 0) return {one->port, one->port};
+  if (const auto* range = std::get_if<PortRange>(&key.match)) return {range->first, range->last};
+  return {0, UINT16_MAX};
+}
+
 }  // namespace
+
+std::optional<IpAddress> VipOf(const ServiceKey& key) {
+  if (const auto* one = std::get_if<Endpoint>(&key.match)) return one->ip;
+  if (const auto* range = std::get_if<PortRange>(&key.match)) return range->vip;
+  if (const auto* all = std::get_if<AllPorts>(&key.match)) return all->vip;
+  return std::nullopt;
+}
+
+bool IsOfManyPorts(const ServiceKey& key) {
+  return std::holds_alternative<PortRange>(key.match) ||
+         std::holds_alternative<AllPorts>(key.match);
+}
+
+bool Overlap(const ServiceKey& a, const ServiceKey& b) {
+  if (a == b) return true;
+  const auto vip = VipOf(a);
+  if (!vip.has_value() || a.dataplane != b.dataplane || vip != VipOf(b)) return false;
+  const bool all_protocols =
+      std::holds_alternative<AllPorts>(a.match) || std::holds_alternative<AllPorts>(b.match);
+  const Ports ours = PortsOf(a), theirs = PortsOf(b);
+  return (all_protocols || a.protocol == b.protocol) && ours.first <= theirs.last &&
+         theirs.first <= ours.last;
+}
 
 void SortCanonically(std::vector<RealServer>& reals) {
   std::ranges::sort(reals, {}, &RealServer::at);
@@ -72,7 +106,15 @@ std::string ToString(const ServiceKey& key) {
     return out + "fwmark " + std::to_string(mark->mark) +
            (mark->family == Family::kIpv4 ? "/IPv4" : "/IPv6");
   }
-  return out + std::get<Endpoint>(key.match).ToString() + "/" + ToString(key.protocol);
+  if (const auto* all = std::get_if<AllPorts>(&key.match)) {
+    return out + (all->vip.IsV4() ? all->vip.ToString() : "[" + all->vip.ToString() + "]") + ":all";
+  }
+  if (const auto* range = std::get_if<PortRange>(&key.match)) {
+    out += Endpoint{range->vip, range->first}.ToString() + "-" + std::to_string(range->last);
+  } else {
+    out += std::get<Endpoint>(key.match).ToString();
+  }
+  return out + "/" + ToString(key.protocol);
 }
 
 std::string ToString(const ServiceConfig& config) {
@@ -89,6 +131,7 @@ std::string ToString(const ServiceConfig& config) {
   if (config.one_packet) out += " one-packet";
   if (config.source_nat) out += " source-nat";
   if (config.unnamed_flags != 0) out += " flags " + Hex(config.unnamed_flags);
+  if (config.unreached) out += " unreached";
   return out;
 }
 

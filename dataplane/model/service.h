@@ -28,14 +28,39 @@ struct FwMark {
   bool operator==(const FwMark&) const = default;
 };
 
-// Identity of a virtual service. With FwMark, `protocol` has no meaning and stays kTcp.
+// Ports `first` to `last` of a VIP, both included (IPVS only). Real servers have port 0: each
+// packet keeps its port.
+struct PortRange {
+  IpAddress vip;
+  uint16_t first = 0;
+  uint16_t last = 0;
+  auto operator<=>(const PortRange&) const = default;
+  bool operator==(const PortRange&) const = default;
+};
+
+// Every port of a VIP by TCP, UDP and SCTP (IPVS only). Real servers have port 0.
+struct AllPorts {
+  IpAddress vip;
+  auto operator<=>(const AllPorts&) const = default;
+  bool operator==(const AllPorts&) const = default;
+};
+
+// Identity of a virtual service. With AllPorts and FwMark, `protocol` has no meaning and stays
+// kTcp.
 struct ServiceKey {
   Dataplane dataplane = Dataplane::kEbpf;
-  std::variant<Endpoint, FwMark> match;
+  std::variant<Endpoint, PortRange, AllPorts, FwMark> match;
   Protocol protocol = Protocol::kTcp;
   auto operator<=>(const ServiceKey&) const = default;
   bool operator==(const ServiceKey&) const = default;
 };
+
+// The address that clients use; nullopt for FwMark.
+std::optional<IpAddress> VipOf(const ServiceKey& key);
+// Whether it is for more than one port.
+bool IsOfManyPorts(const ServiceKey& key);
+// Whether a packet can belong to both. A FwMark overlaps nothing but itself.
+bool Overlap(const ServiceKey& a, const ServiceKey& b);
 
 struct Persistence {
   uint32_t timeout_seconds = 360;
@@ -67,6 +92,9 @@ struct ServiceConfig {
   // (8, 16, 32) for a scheduler that is neither sh nor mh. Nobody desires any; they are here so
   // that what another program set is seen, shown and put right.
   uint32_t unnamed_flags = 0;
+  // IPVS, a service of many ports: packets do not reach it, because somebody took away what leads
+  // them there. Nobody desires it.
+  bool unreached = false;
   bool operator==(const ServiceConfig&) const = default;
 };
 
@@ -103,12 +131,13 @@ using ServiceTable = std::map<ServiceKey, VirtualService>;
 // Puts real servers into canonical order.
 void SortCanonically(std::vector<RealServer>& reals);
 
-std::string ToString(Dataplane dataplane);          // "IPVS", "eBPF"
-std::string ToString(Protocol protocol);            // "tcp"
-std::string ToString(ForwardingMethod method);      // "NAT", "DirectRouting", "Tunnel"
-std::string ToString(TunnelType type);              // "IPIP", "GUE", "GRE"
-std::string ToString(const Tunnel& tunnel);         // "GUE port 6080 checksum"
-std::string ToString(const ServiceKey& key);        // "eBPF 192.0.2.1:80/tcp", "IPVS fwmark 7/IPv4"
+std::string ToString(Dataplane dataplane);      // "IPVS", "eBPF"
+std::string ToString(Protocol protocol);        // "tcp"
+std::string ToString(ForwardingMethod method);  // "NAT", "DirectRouting", "Tunnel"
+std::string ToString(TunnelType type);          // "IPIP", "GUE", "GRE"
+std::string ToString(const Tunnel& tunnel);     // "GUE port 6080 checksum"
+// "eBPF 192.0.2.1:80/tcp", "IPVS 192.0.2.1:80-89/tcp", "IPVS 192.0.2.1:all", "IPVS fwmark 7/IPv4"
+std::string ToString(const ServiceKey& key);
 std::string ToString(const ServiceConfig& config);  // "wrr source-nat"
 std::string ToString(const RealServer& real);       // "10.0.0.1:8080 NAT weight 3"
 

@@ -14,7 +14,9 @@ struct Printer {
   }
   std::string operator()(const SilentVip& v) const { return "silent vip " + v.vip.ToString(); }
   std::string operator()(const Masquerade& m) const {
-    return "masquerade " + m.vip.ToString() + "/" + ToString(m.protocol);
+    return "masquerade " + m.vip.ToString() +
+           (m.last_port != 0 ? "-" + std::to_string(m.last_port) : "") + "/" +
+           (m.vip.port == 0 ? "all" : ToString(m.protocol));
   }
   std::string operator()(const SyncDaemon& d) const { return "sync daemon " + ToString(d); }
   std::string operator()(const AnsweredVip& v) const {

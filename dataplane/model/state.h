@@ -61,8 +61,9 @@ struct SilentVip {
 
 // Source NAT for connections that IPVS forwards to `vip` by NAT. Host (nftables).
 struct Masquerade {
-  Endpoint vip;
+  Endpoint vip;  // port 0: every port by every protocol, and `protocol` stays kTcp
   Protocol protocol = Protocol::kTcp;
+  uint16_t last_port = 0;  // of a range that begins at vip.port; 0: that port alone
   auto operator<=>(const Masquerade&) const = default;
   bool operator==(const Masquerade&) const = default;
 };
@@ -123,6 +124,8 @@ struct Stats {
   std::map<ServiceKey, Counters> services;
   std::map<std::pair<ServiceKey, Endpoint>, RealServerStats> reals;
   std::map<std::string, uint64_t> drops;  // by reason
+  // Packets for a service of many ports that carried another program's mark, which ours replaced.
+  uint64_t replaced_marks = 0;
 };
 
 }  // namespace kube_lvs

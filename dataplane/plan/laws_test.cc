@@ -19,12 +19,11 @@ class Maker {
   State MakeState() {
     State state;
     for (int i = Below(4); i > 0; --i) {
-      ServiceKey key{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf,
-                     Endpoint{IpAddress::FromV4(0xc0000200u + Below(2)), 80},
-                     Below(2) == 0 ? Protocol::kTcp : Protocol::kUdp};
+      const ServiceKey key = MakeKey();
       VirtualService service;
       service.config.scheduler = Below(2) == 0 ? "rr" : "wrr";
       service.config.source_nat = Below(2) == 0;
+      service.config.unreached = IsOfManyPorts(key) && Below(2) == 0;
       for (int n = 0; n < 5; ++n) {
         if (Below(2) == 0) continue;
         service.reals.push_back({.at = {IpAddress::FromV4(0x0a000001u + n), 80},
@@ -41,6 +40,19 @@ class Maker {
   uint32_t Below(uint32_t n) { return std::uniform_int_distribution<uint32_t>(0, n - 1)(random_); }
 
  private:
+  ServiceKey MakeKey() {
+    const IpAddress vip = IpAddress::FromV4(0xc0000200u + Below(2));
+    const Protocol protocol = Below(2) == 0 ? Protocol::kTcp : Protocol::kUdp;
+    switch (Below(6)) {
+      case 0:
+        return {Dataplane::kIpvs, AllPorts{vip}, Protocol::kTcp};
+      case 1:
+        return {Dataplane::kIpvs, PortRange{vip, 80, static_cast<uint16_t>(81 + Below(2))},
+                protocol};
+      default:
+        return {Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf, Endpoint{vip, 80}, protocol};
+    }
+  }
   NodeItem MakeItem() {
     const IpAddress vip = IpAddress::FromV4(0xc0000200u + Below(2));
     switch (Below(8)) {
@@ -55,7 +67,7 @@ class Maker {
       case 4:
         return SilentVip{vip};
       case 5:
-        return Masquerade{{vip, 80}, Protocol::kTcp};
+        return Masquerade{{vip, 80}, Protocol::kTcp, static_cast<uint16_t>(Below(2) * 89)};
       case 6:
         return SyncDaemon{.role = Below(2) == 0 ? SyncRole::kMaster : SyncRole::kBackup,
                           .interface = "eth0",

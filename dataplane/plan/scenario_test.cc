@@ -23,9 +23,32 @@ Protocol ParseProtocol(const std::string& text) {
   return text == "tcp" ? Protocol::kTcp : text == "udp" ? Protocol::kUdp : Protocol::kSctp;
 }
 
-std::pair<Endpoint, Protocol> ParseListener(const std::string& text) {
+struct Listener {
+  Endpoint first;
+  uint16_t last_port = 0;  // of a range
+  Protocol protocol = Protocol::kTcp;
+};
+
+Listener ParseListener(const std::string& text) {
   const size_t slash = text.rfind('/');
-  return {*Endpoint::Parse(text.substr(0, slash)), ParseProtocol(text.substr(slash + 1))};
+  std::string at = text.substr(0, slash);
+  Listener out{.first = {}, .protocol = ParseProtocol(text.substr(slash + 1))};
+  if (const size_t dash = at.rfind('-'); dash != std::string::npos) {
+    out.last_port = static_cast<uint16_t>(std::stoi(at.substr(dash + 1)));
+    at.resize(dash);
+  }
+  out.first = *Endpoint::Parse(at);
+  return out;
+}
+
+ServiceKey ParseKey(Dataplane dataplane, const std::string& text) {
+  if (text.ends_with(":all")) {
+    return {dataplane, AllPorts{*IpAddress::Parse(text.substr(0, text.size() - 4))},
+            Protocol::kTcp};
+  }
+  const Listener on = ParseListener(text);
+  if (on.last_port == 0) return {dataplane, on.first, on.protocol};
+  return {dataplane, PortRange{on.first.ip, on.first.port, on.last_port}, on.protocol};
 }
 
 Dataplane ParseDataplane(const std::string& text) {
@@ -55,8 +78,8 @@ NodeItem ParseItem(const std::vector<std::string>& words) {
   }
   if (words[0] == "silent") return SilentVip{*IpAddress::Parse(words.at(2))};
   if (words[0] == "masquerade") {
-    const auto [vip, protocol] = ParseListener(words.at(1));
-    return Masquerade{vip, protocol};
+    const Listener on = ParseListener(words.at(1));
+    return Masquerade{on.first, on.protocol, on.last_port};
   }
   return AnsweredVip{ParseDataplane(words.at(2)), *IpAddress::Parse(words.at(3)), words.at(5)};
 }
@@ -72,10 +95,10 @@ State ParseState(const std::string& text) {
     if (line.starts_with("  ")) {
       service->reals.push_back(ParseReal(words));
     } else if (words[0] == "IPVS" || words[0] == "eBPF") {
-      const auto [vip, protocol] = ParseListener(words.at(1));
-      service = &state.services[{ParseDataplane(words[0]), vip, protocol}];
+      service = &state.services[ParseKey(ParseDataplane(words[0]), words.at(1))];
       service->config.scheduler = words.at(2);
       service->config.source_nat = words.size() > 3 && words[3] == "source-nat";
+      service->config.unreached = words.back() == "unreached";
     } else {
       state.items.insert(ParseItem(words));
     }

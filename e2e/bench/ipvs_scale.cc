@@ -27,6 +27,7 @@
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/journal.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/nft_marks.h"
 #include "dataplane/plan/diff.h"
 #include "e2e/bench/agent_in_guest.h"
 
@@ -174,15 +175,21 @@ void MeasureIpvsadm(const State& wanted, const std::string& lvsadm) {
 
 // One process of the agent, as far as IPVS goes.
 struct Process {
-  Process() : journal(Opened()), backend(channel, journal) {}
+  Process() : journal(Opened()), marks(OpenedMarks()), backend(channel, journal, *marks) {}
   static ipvs::Journal Opened() {
     auto journal = ipvs::Journal::Open("/tmp/ipvs.journal", "bench");
     Must(journal.status());
     return *std::move(journal);
   }
+  static std::unique_ptr<ipvs::MarkTable> OpenedMarks() {
+    auto marks = ipvs::OpenMarkTable();
+    Must(marks.status());
+    return *std::move(marks);
+  }
 
   ipvs::Journal journal;
   ipvs::NetlinkChannel channel;
+  const std::unique_ptr<ipvs::MarkTable> marks;
   ipvs::IpvsBackend backend;
 };
 

@@ -21,11 +21,11 @@ fail() {
   exit 1
 }
 
-# Who answers at a VIP: r1, r2 or r3. (The guest's wget is static, and crashes looking up names.)
+# Who answers at a VIP (and port, 80 by default): r1, r2 or r3. (The guest's wget is static, and crashes looking up names.)
 # shellcheck disable=SC2016  # for the inner shell
 get() {
   on client timeout 20 bash -c \
-    'exec 3<>"/dev/tcp/$0/80" && printf "GET / HTTP/1.0\r\n\r\n" >&3 && grep -x "r[123]" <&3' "$1"
+    'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&3 && grep -x "r[123]" <&3' "$1" "${2:-80}"
 }
 rules() { on d1 ipvsadm -Sn; }
 # Counts who answers: tally VIP REQUESTS -> "r1 6,r2 4,r3 2,".
@@ -51,27 +51,58 @@ done
 cp site/group.yaml two-directors.yaml
 sed -i 's/dataplane: eBPF/dataplane: IPVS/; /node: d2/d' site/group.yaml
 grep -q 'dataplane: IPVS' site/group.yaml || fail "the examples' group has no dataplane to change"
+# Many ports, which only IPVS has.
+cat >site/ports.yaml <<END
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: range}
+spec:
+  addresses: [{type: IP, value: $LAN.204}]
+  ports: [{name: web, port: 80, endPort: 89}]
+  forwarding: {sourceNAT: Enabled}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
+---
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: all}
+spec:
+  addresses: [{type: IP, value: $LAN.205}]
+  allPorts: Enabled
+  forwarding: {method: DirectRouting}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
+END
 # Four agents at once would each have the kernel ask for these, which takes minutes in emulation.
 modprobe -a ip_vs ip_vs_rr ip_vs_wrr nf_tables nft_ct nft_masq nft_chain_nat
 for machine in d1 r1 r2 r3; do start_agent "$machine"; done
-for vip in 201 202 203; do within 240 "VIP $LAN.$vip never answered" get $LAN.$vip; done
+for vip in 201 202 203 204 205; do within 240 "VIP $LAN.$vip never answered" get $LAN.$vip; done
 within 60 "not all services have their three real servers" \
-  sh -c "[ \$(nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -c -- '-a ') = 18 ]"
-echo "ok three services from files, in the kernel's IPVS:" && on d1 ipvsadm -Ln
+  sh -c "[ \$(nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -c -- '-a ') = 24 ]"
+echo "ok five services from files, in the kernel's IPVS:" && on d1 ipvsadm -Ln
 
 expect_tally "NAT in proportion 3:2:1" $LAN.201 12 "r1 6,r2 4,r3 2,"
 expect_tally "DirectRouting in turn" $LAN.202 12 "r1 4,r2 4,r3 4,"
 expect_tally "Tunnel in proportion 2:1:1" $LAN.203 12 "r1 6,r2 3,r3 3,"
 
+expect_tally "a range by NAT in turn" $LAN.204 6 "r1 2,r2 2,r3 2,"
+expect_tally "all ports by DirectRouting in turn" $LAN.205 6 "r1 2,r2 2,r3 2,"
+! get $LAN.204 90 >/dev/null || fail "a port outside of the range is balanced"
+get $LAN.205 8080 >/dev/null || fail "allPorts leaves out 8080"
+echo "ok a port outside of the range is not balanced, every other port of allPorts is"
+
+marks() { on d1 nft list map inet kube-lvs-marks ipv4; }
+marked=$(marks)
 before=$(rules)
 for machine in d1 r1 r2 r3; do kill -KILL "${agents[$machine]}"; done
 wait "${agents[@]}" 2>/dev/null || :
 [ "$(rules)" = "$before" ] || fail "rules went with their agent"
-for vip in 201 202 203; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
+for vip in 201 202 203 204 205; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
 for machine in d1 r1 r2 r3; do : >"/run/$machine.log"; start_agent "$machine"; done
 within 60 "no agent started again" on d1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9474'
 sleep 2
 [ "$(rules)" = "$before" ] || fail "a restarted agent changed rules"
+[ "$(marks)" = "$marked" ] || fail "a restarted agent changed marks"
 ! grep -q '"plan applied"\|drift' /run/d1.log || fail "a restarted agent applied something"
 echo "ok every agent killed and started again: nothing changed"
 
@@ -99,9 +130,11 @@ echo "ok a frozen director falls silent by itself, and comes back"
 expires() { [ "$(on d1 cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = "$1" ]; }
 expires 1 || fail "connections to real servers that have gone are not forgotten"
 on d1 ipvsadm -A -t 192.0.2.99:80 -s rr
-rm site/direct-routing.yaml
+rm site/direct-routing.yaml site/ports.yaml
 within 40 "a deleted service is still there" \
   sh -c "! nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -q $LAN.202"
+within 20 "marks of deleted services stay" sh -c '! nsenter --net=/run/netns/d1 nft list tables | grep kube-lvs-marks'
+on d1 nft list table inet kube-lvs >/dev/null || fail "another table went with the marks"
 on d1 ipvsadm -Sn | grep -q 192.0.2.99 || fail "another owner's service was removed"
 get $LAN.203 >/dev/null || fail "deleting one service broke another"
 echo "ok a deleted service is gone, the others and another owner's stay"

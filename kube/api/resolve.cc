@@ -15,7 +15,10 @@ std::string Text(Protocol protocol) {
 }
 
 std::string Text(const ServicePort& port) {
-  return "port " + port.name + " (" + std::to_string(port.port) + "/" + Text(port.protocol) + ")";
+  if (port.port == 0) return "allPorts";
+  return "port " + port.name + " (" + std::to_string(port.port) +
+         (port.end_port ? "-" + std::to_string(*port.end_port) : "") + "/" + Text(port.protocol) +
+         ")";
 }
 
 // Readiness of an endpoint, worst first.
@@ -69,7 +72,8 @@ class Refusals {
 
 class Resolver {
  public:
-  explicit Resolver(const ResolveInput& input) : in_(input) {
+  explicit Resolver(const ResolveInput& input) : in_(input), ports_(input.service.spec.ports) {
+    if (input.service.spec.all_ports) ports_ = {ServicePort{}};
     if (in_.group == nullptr) return;
     for (const std::string& text : in_.group->spec.static_allowed_ranges) {
       if (const absl::StatusOr<Cidr> cidr = Cidr::Parse(text); cidr.ok()) {
@@ -85,7 +89,7 @@ class Resolver {
 
   Resolution Run() {
     const LvsServiceSpec& spec = in_.service.spec;
-    std::vector<std::map<Endpoint, RealServer>> reals(spec.ports.size());
+    std::vector<std::map<Endpoint, RealServer>> reals(ports_.size());
     for (const BackendSource& backend : spec.backends) {
       Refusals refusals;
       if (!backend.service_name.empty()) {
@@ -95,8 +99,8 @@ class Resolver {
       }
       refusals.MoveTo(backend.name, out_.problems);
     }
-    for (size_t i = 0; i < spec.ports.size(); ++i) {
-      ResolvedPort port{.port = spec.ports[i], .reals = {}};
+    for (size_t i = 0; i < ports_.size(); ++i) {
+      ResolvedPort port{.port = ports_[i], .reals = {}};
       for (auto& [at, real] : reals[i]) port.reals.push_back(real);
       SortCanonically(port.reals);
       out_.ports.push_back(std::move(port));
@@ -144,7 +148,7 @@ class Resolver {
                          " to pods is not supported yet: use hostNetwork pods, "
                          "static backends or method NAT");
     }
-    if (real.at.port != port.port) {
+    if (!port.KeepsPorts() && real.at.port != port.port) {
       return refused(kInvalidSpec, ToString(method) + " cannot map ports: real servers listen on " +
                                        std::to_string(real.at.port) + ", the service on " +
                                        std::to_string(port.port) +
@@ -218,10 +222,11 @@ class Resolver {
     }
     const auto slices = in_.slices.find(key);
     for (size_t i = 0; i < reals.size(); ++i) {
-      const ServicePort& port = in_.service.spec.ports[i];
-      const std::optional<std::string> name = PortOfService(port, *service->second);
-      if (!name || slices == in_.slices.end()) continue;
-      for (const auto& [at, candidate] : Candidates(slices->second, *name, port.protocol)) {
+      const ServicePort& port = ports_[i];
+      const std::optional<std::string> name =
+          port.KeepsPorts() ? std::nullopt : PortOfService(port, *service->second);
+      if ((!name && !port.KeepsPorts()) || slices == in_.slices.end()) continue;
+      for (const auto& [at, candidate] : Candidates(slices->second, name, port.protocol)) {
         Add(port, candidate,
             RealServer{.at = at,
                        .method = in_.service.spec.method,
@@ -232,21 +237,33 @@ class Resolver {
     }
   }
 
+  // The ports of a slice that a port of ours leads to. Without a name it is ports of its own that
+  // real servers listen on, whatever the slice says: one, number 0, stands for them.
+  static std::vector<uint16_t> Numbers(const EndpointSlice& slice,
+                                       const std::optional<std::string>& port_name,
+                                       Protocol protocol) {
+    if (!port_name) return {0};
+    std::vector<uint16_t> out;
+    for (const EndpointSlice::Port& port : slice.ports) {
+      if (port.name == *port_name && port.protocol == protocol) out.push_back(port.port);
+    }
+    return out;
+  }
+
   // The union of all slices; of an endpoint that is there twice the best.
   std::map<Endpoint, Candidate> Candidates(
-      const std::vector<std::shared_ptr<const EndpointSlice>>& slices, const std::string& port_name,
-      Protocol protocol) const {
+      const std::vector<std::shared_ptr<const EndpointSlice>>& slices,
+      const std::optional<std::string>& port_name, Protocol protocol) const {
     std::map<Endpoint, Candidate> out;
     for (const std::shared_ptr<const EndpointSlice>& slice : slices) {
       if (slice->family != in_.family) continue;
-      for (const EndpointSlice::Port& port : slice->ports) {
-        if (port.name != port_name || port.protocol != protocol) continue;
+      for (const uint16_t number : Numbers(*slice, port_name, protocol)) {
         for (const EndpointSlice::Endpoint& endpoint : slice->endpoints) {
           // All addresses of an endpoint lead to the same place: consumers take the first.
           if (endpoint.addresses.empty()) continue;
           const absl::StatusOr<IpAddress> ip = IpAddress::Parse(endpoint.addresses.front());
           if (!ip.ok() || ip->family != in_.family) continue;
-          const Candidate candidate{.at = {*ip, port.port},
+          const Candidate candidate{.at = {*ip, number},
                                     .rank = RankOf(endpoint),
                                     .terminating = endpoint.terminating,
                                     .from_cluster = slice->managed_by == kClusterController};
@@ -260,14 +277,16 @@ class Resolver {
 
   void AddStatic(const BackendSource& backend, std::vector<Reals>& reals, Refusals& refusals) {
     for (size_t i = 0; i < reals.size(); ++i) {
-      const ServicePort& port = in_.service.spec.ports[i];
+      const ServicePort& port = ports_[i];
       bool port_known = true;
       for (const StaticBackend& real : backend.static_reals) {
         const absl::StatusOr<IpAddress> ip = IpAddress::Parse(real.address);
         if (!ip.ok() || ip->family != in_.family) continue;
         uint16_t number = real.port.value_or(0);
         if (number == 0) number = port.target_port ? port.target_port->number : port.port;
-        if (number == 0) {
+        if (port.KeepsPorts()) {
+          number = 0;
+        } else if (number == 0) {
           port_known = false;  // a name: static real servers have no names for their ports
           continue;
         }
@@ -295,6 +314,7 @@ class Resolver {
   }
 
   const ResolveInput& in_;
+  std::vector<ServicePort> ports_;
   std::vector<Cidr> allowed_;
   std::set<IpAddress> directors_;
   std::map<IpAddress, bool> counted_;  // -> is ready

@@ -45,7 +45,7 @@ struct ResolvedPort {
 };
 
 struct Resolution {
-  std::vector<ResolvedPort> ports;  // as the spec has them
+  std::vector<ResolvedPort> ports;  // as the spec has them; allPorts is one, with port 0
   // BackendNotPermitted, UnsupportedByDataplane, InvalidSpec (real servers left out),
   // PortNotFound, NoBackends (a Service that does not exist). One per reason and object.
   std::vector<Problem> problems;
@@ -62,6 +62,9 @@ struct Resolution {
 // * The port, with serviceRef: targetPort names a port of the Service, by name or number; without
 //   it the Service's port of the same name, else of the same number, else its only one. Protocols
 //   must be equal. The real server's port is what its slice says for that port's name.
+// * A range of ports, and allPorts: every endpoint of the Service, whatever ports it has, at port
+// 0:
+//   each packet keeps the port that it was sent to. With static, the same.
 // * With static: the entry's port, else targetPort, else the service's port.
 // * Static real servers, and endpoints of slices that the cluster's own controller did not make,
 //   must lie in the group's staticBackends.allowedRanges, and not be a director's own address.

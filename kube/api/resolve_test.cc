@@ -343,5 +343,28 @@ TEST_F(ResolveTest, SlicesOfOtherNamespacesAreNotOurs) {
   EXPECT_EQ(Text(), "http: | 0/0");
 }
 
+TEST_F(ResolveTest, ARangeTakesEveryEndpointWhateverPortsItHasAndKeepsPorts) {
+  service_.spec.ports.push_back(Port("media", 10000));
+  service_.spec.ports.back().protocol = Protocol::kUdp;
+  service_.spec.ports.back().end_port = uint16_t{10100};
+  service_.spec.backends.push_back(Static({Real("10.1.0.1")}));
+  group_.spec.static_allowed_ranges = {"10.1.0.0/24"};
+  AddSlice("web-1", {Endpoint("10.0.0.1", "ready"), Endpoint("10.0.0.2", "starting")});
+  AddSlice("web-2", {Endpoint("10.0.0.3", "ready"), Endpoint("10.0.0.1", "draining")}, {});
+  EXPECT_EQ(Text(),
+            "http: 10.0.0.1:8080 NAT weight 1, 10.1.0.1:80 NAT weight 1, | "
+            "media: 10.0.0.1:0 NAT weight 1, 10.0.0.3:0 NAT weight 1, 10.1.0.1:0 NAT weight 1, | "
+            "3/4");
+}
+
+TEST_F(ResolveTest, AllPortsIsOnePortForAllAndMapsNone) {
+  service_.spec.ports.clear();
+  service_.spec.all_ports = true;
+  service_.spec.method = ForwardingMethod::kDirectRouting;
+  AddSlice("web-1", {Endpoint("192.0.2.2", "ready")});
+  EXPECT_EQ(Text(), ": 192.0.2.2:0 DirectRouting weight 1, | 1/1");
+  EXPECT_EQ(Run().ports[0].port, ServicePort{});
+}
+
 }  // namespace
 }  // namespace kube_lvs::api

@@ -75,11 +75,13 @@ struct AddressRequest {
 
 struct ServicePort {
   std::string name;
-  Protocol protocol = Protocol::kTcp;
-  uint16_t port = 0;
-  std::optional<uint16_t> end_port;
+  Protocol protocol = Protocol::kTcp;  // of all ports, no meaning
+  uint16_t port = 0;                   // 0: all ports (allPorts: Enabled); never in a spec
+  std::optional<uint16_t> end_port;    // of a range that begins at port
   std::optional<PortRef> target_port;
   bool operator==(const ServicePort&) const = default;
+  // Real servers of a range, or of all ports, get each packet at the port that it was sent to.
+  bool KeepsPorts() const { return end_port.has_value() || port == 0; }
 };
 
 struct StaticBackend {

@@ -48,7 +48,6 @@ uint16_t LastPort(const ServicePort& port) { return port.end_port.value_or(port.
 void CheckPorts(const LvsServiceSpec& spec, Problems& out) {
   if (spec.all_ports) {
     if (!spec.ports.empty()) out.Invalid("spec", "set ports, or allPorts: Enabled, but not both");
-    out.Unsupported("spec.allPorts: Enabled");
     return;
   }
   if (spec.ports.empty()) out.Invalid("spec.ports", "at least one port is needed");
@@ -62,8 +61,6 @@ void CheckPorts(const LvsServiceSpec& spec, Problems& out) {
     if (port.end_port) {
       if (*port.end_port <= port.port || port.target_port) {
         out.Invalid(field, "endPort must be above port, and a range has no targetPort");
-      } else {
-        out.Unsupported(field + ".endPort");
       }
     }
     for (size_t j = 0; j < i; ++j) {
@@ -181,6 +178,10 @@ void CheckScheduler(const LvsServiceSpec& spec, Problems& out) {
   }
 }
 
+bool HasManyPorts(const LvsServiceSpec& spec) {
+  return spec.all_ports || std::ranges::any_of(spec.ports, &ServicePort::KeepsPorts);
+}
+
 void CheckStatic(const LvsServiceSpec& spec, const StaticBackend& real, const std::string& field,
                  Problems& out) {
   const absl::StatusOr<IpAddress> ip = IpAddress::Parse(real.address);
@@ -196,8 +197,12 @@ void CheckStatic(const LvsServiceSpec& spec, const StaticBackend& real, const st
     out.Invalid(field, "lowerThreshold must be below upperThreshold");
   }
   if (real.method) out.Unsupported(field + ".method");
-  if (spec.method != ForwardingMethod::kNat && real.port &&
-      std::ranges::find(spec.ports, *real.port, &ServicePort::port) == spec.ports.end()) {
+  if (real.port && HasManyPorts(spec)) {
+    out.Invalid(field + ".port",
+                "with a port range or allPorts each packet keeps its port: leave port out, or give "
+                "the single ports an LVSService of their own");
+  } else if (spec.method != ForwardingMethod::kNat && real.port &&
+             std::ranges::find(spec.ports, *real.port, &ServicePort::port) == spec.ports.end()) {
     out.Invalid(field + ".port", ToString(spec.method) +
                                      " cannot map ports: leave port out, or set it to the port of "
                                      "the service");
@@ -290,10 +295,12 @@ void CheckEbpf(const LvsService& service, Problems& out) {
     out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
   }
   if (AnyIpv6(service)) out.NotHere("an IPv6 address" + mend);
+  if (spec.all_ports) out.NotHere("spec.allPorts: Enabled" + mend);
   for (size_t i = 0; i < spec.ports.size(); ++i) {
     if (spec.ports[i].protocol == Protocol::kSctp) {
       out.NotHere(Item("spec.ports", i) + ".protocol: SCTP" + mend);
     }
+    if (spec.ports[i].end_port) out.NotHere(Item("spec.ports", i) + ".endPort" + mend);
   }
 }
 

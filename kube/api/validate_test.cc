@@ -75,6 +75,17 @@ TEST(ValidateTest, SpecsThatMakeNoSenseAreInvalid) {
        "InvalidSpec spec.ports[1]: overlaps port a: each port and protocol may be named once"},
       {"ports: [{name: a, port: 80, endPort: 80}]",
        "InvalidSpec spec.ports[0]: endPort must be above port, and a range has no targetPort"},
+      {"ports: [{name: a, port: 80, endPort: 90, targetPort: 8080}]",
+       "InvalidSpec spec.ports[0]: endPort must be above port, and a range has no targetPort"},
+      {"ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 90}]",
+       "InvalidSpec spec.ports[1]: overlaps port a: each port and protocol may be named once"},
+      {"allPorts: Enabled", "InvalidSpec spec: set ports, or allPorts: Enabled, but not both"},
+      {"{allPorts: Enabled, ports: null, onePacketScheduling: Enabled}",
+       "InvalidSpec spec.onePacketScheduling: is for UDP ports only"},
+      {"{ports: [{name: a, port: 80, endPort: 90}], backends: [{name: s, static: [{address: "
+       "10.0.0.1, port: 80}]}]}",
+       "InvalidSpec spec.backends[0].static[0].port: with a port range or allPorts each packet "
+       "keeps its port: leave port out, or give the single ports an LVSService of their own"},
       {"addresses: [{type: IP, value: 192.0.2}]",
        "InvalidSpec spec.addresses[0].value: \"192.0.2\" is not an IP address"},
       {"addresses: [{type: IP, value: 127.0.0.1}]",
@@ -133,8 +144,6 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
       "ipFamilyPolicy: PreferDualStack",
       "addresses: [{type: CIDR, value: 198.51.100.0/24}]",
       "addresses: [{type: Pool, ipFamily: IPv4}, {type: Pool, ipFamily: IPv6}]",
-      "ports: [{name: a, port: 80, endPort: 90}]",
-      "{allPorts: Enabled, ports: null}",
       "forwarding: {method: DirectRouting, fallback: NAT}",
       "scheduler: {slowStartSeconds: 5}",
       "backends: [{name: a, selector: {matchLabels: {app: web}}}]",
@@ -162,6 +171,10 @@ TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
       "scheduler: {name: lblc}",
       "persistence: {timeoutSeconds: 60}",
+      "ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]",
+      "{allPorts: Enabled, ports: null}",
+      "{allPorts: Enabled, ports: null, forwarding: {method: DirectRouting}, backends: [{name: a, "
+      "static: [{address: 10.0.0.1}]}]}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "ports: [{name: a, port: 80, protocol: SCTP}]",
       "addresses: [{type: IP, value: '2001:db8::1'}]",

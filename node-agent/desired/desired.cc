@@ -7,6 +7,7 @@
 #include "kube/api/resolve.h"
 #include "node-agent/desired/connection_sync.h"
 #include "node-agent/desired/items.h"
+#include "node-agent/desired/overlap.h"
 #include "node-agent/desired/vips.h"
 
 namespace kube_lvs {
@@ -75,6 +76,12 @@ std::optional<Persistence> PersistenceFor(const std::optional<api::PersistenceRe
       vip.IsV4() ? request->prefix_length_ipv4 : request->prefix_length_ipv6;
   persistence.engine = request->engine == "SIP" ? "sip" : "";
   return persistence;
+}
+
+ServiceKey KeyOf(Dataplane dataplane, const IpAddress& vip, const api::ServicePort& port) {
+  if (port.port == 0) return {dataplane, AllPorts{vip}, Protocol::kTcp};
+  if (port.end_port) return {dataplane, PortRange{vip, port.port, *port.end_port}, port.protocol};
+  return {dataplane, Endpoint{vip, port.port}, port.protocol};
 }
 
 class Computation {
@@ -224,12 +231,12 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
                              service.meta.generation};
   bool programmed = false;
   for (const api::ResolvedPort& resolved : resolution.ports) {
-    const ServiceKey key{dataplane, Endpoint{vip, resolved.port.port}, resolved.port.protocol};
-    const auto other = out_.origins.find(key);
+    const ServiceKey key = KeyOf(dataplane, vip, resolved.port);
+    const auto other = FindOverlap(out_.origins, key);
     if (other != out_.origins.end()) {
       // The older one was added first.
       Report(service, kAddressConflict,
-             ToString(key) + " belongs to LVSService " + other->second.name_space + "/" +
+             ToString(other->first) + " belongs to LVSService " + other->second.name_space + "/" +
                  other->second.name + "; take another port or VIP");
       continue;
     }
@@ -237,7 +244,7 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
     rules.config.scheduler = service.spec.scheduler;
     rules.config.hash = service.spec.hash;
     rules.config.persistence = PersistenceFor(service.spec.persistence, vip);
-    rules.config.one_packet = service.spec.one_packet && resolved.port.protocol == Protocol::kUdp;
+    rules.config.one_packet = service.spec.one_packet && key.protocol == Protocol::kUdp;
     rules.config.source_nat = api::EffectiveSourceNat(service.spec);
     rules.reals = resolved.reals;
     SortCanonically(rules.reals);

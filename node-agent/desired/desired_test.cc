@@ -191,6 +191,74 @@ TEST_F(DesiredTest, ConnectionsOfIpvsAreCopiedBetweenDirectorsThatShallDoSo) {
   EXPECT_TRUE(Compute(Node("d1", 1)).node_problems.empty());
 }
 
+TEST_F(DesiredTest, ARangeAndAllPortsAreServicesOfTheirOwnOnIpvs) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {Service("media", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("box", "192.0.2.201", ForwardingMethod::kNat, {"10.0.0.12"})};
+  for (api::LvsService& service : services_) {
+    service.spec.source_nat = api::SourceNatChoice::kEnabled;
+  }
+  services_[0].spec.ports.push_back(services_[0].spec.ports[0]);
+  services_[0].spec.ports[1].name = "media";
+  services_[0].spec.ports[1].port = 10000;
+  services_[0].spec.ports[1].end_port = uint16_t{10100};
+  services_[1].spec.ports.clear();
+  services_[1].spec.all_ports = true;
+  const Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.201")});
+  EXPECT_TRUE(desired.problems.empty());
+  EXPECT_EQ(Text(desired),
+            "IPVS 192.0.2.200:80/tcp wrr source-nat\n"
+            "  10.0.0.11:80 NAT weight 1\n"
+            "IPVS 192.0.2.200:10000-10100/tcp wrr source-nat\n"
+            "  10.0.0.11:0 NAT weight 1\n"
+            "IPVS 192.0.2.201:all wrr source-nat\n"
+            "  10.0.0.12:0 NAT weight 1\n"
+            "sysctl net/ipv4/ip_forward=1\n"
+            "sysctl net/ipv4/vs/conntrack=1\n"
+            "masquerade 192.0.2.200:80/tcp\n"
+            "masquerade 192.0.2.200:10000-10100/tcp\n"
+            "masquerade 192.0.2.201:0/all\n"
+            "answered vip IPVS 192.0.2.201 on eth0\n");
+}
+
+TEST_F(DesiredTest, OnEbpfARangeIsRefusedWithTheMend) {
+  services_ = {Service("media", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  services_[0].spec.ports[0].end_port = uint16_t{89};
+  const Desired desired = Compute(Node("d1", 1));
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].reason, api::kUnsupportedByDataplane);
+  EXPECT_EQ(desired.problems[0].message,
+            "spec.ports[0].endPort needs dataplane IPVS; dataplane eBPF does not support it yet");
+  EXPECT_TRUE(desired.state.services.empty());
+}
+
+// In a cluster the operator sees to it; files have nobody before the agent.
+TEST_F(DesiredTest, TheOlderOfTwoServicesWhosePortsOverlapHasThem) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  const auto service = [](const std::string& name, uint16_t first, uint16_t last) {
+    api::LvsService out = Service(name, "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"});
+    out.spec.ports[0].port = first;
+    if (last != first) out.spec.ports[0].end_port = last;
+    return out;
+  };
+  services_ = {service("a", 100, 200), service("b", 200, 200), service("c", 99, 99),
+               service("d", 50, 100),  service("e", 201, 300), service("f", 40, 99)};
+  services_.push_back(service("g", 1, 1));
+  services_.back().spec.ports.clear();
+  services_.back().spec.all_ports = true;
+  const Desired desired = Compute(Node("d1", 1));
+  std::string refused;
+  for (const ServiceProblem& problem : desired.problems) {
+    EXPECT_EQ(problem.reason, kAddressConflict);
+    refused += problem.name + ": " + problem.message.substr(0, problem.message.find(';')) + "\n";
+  }
+  EXPECT_EQ(refused,
+            "b: IPVS 192.0.2.200:100-200/tcp belongs to LVSService shop/a\n"
+            "d: IPVS 192.0.2.200:99/tcp belongs to LVSService shop/c\n"
+            "f: IPVS 192.0.2.200:99/tcp belongs to LVSService shop/c\n"
+            "g: IPVS 192.0.2.200:99/tcp belongs to LVSService shop/c\n");
+}
+
 TEST_F(DesiredTest, IpvsForgetsConnectionsOfRealServersThatAreGoneOrQuiesced) {
   group_.spec.dataplane = api::DataplaneChoice::kIpvs;
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};

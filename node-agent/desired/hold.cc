@@ -32,11 +32,6 @@ bool Decided(const std::set<NodeItem>& desired, const NodeItem& item) {
 
 }  // namespace
 
-std::optional<IpAddress> VipOf(const ServiceKey& key) {
-  const auto* endpoint = std::get_if<Endpoint>(&key.match);
-  return endpoint == nullptr ? std::nullopt : std::optional<IpAddress>(endpoint->ip);
-}
-
 std::optional<IpAddress> VipOf(const NodeItem& item) {
   return std::visit(
       [](const auto& i) -> std::optional<IpAddress> {

@@ -24,8 +24,7 @@ struct Hold {
 // nodes must not answer.
 State KeepHeld(State desired, const State& actual, const Hold& hold);
 
-// The VIP that a service or an item is about; nullopt for those of the whole node.
-std::optional<IpAddress> VipOf(const ServiceKey& key);
+// The VIP that an item is about; nullopt for those of the whole node.
 std::optional<IpAddress> VipOf(const NodeItem& item);
 
 }  // namespace kube_lvs

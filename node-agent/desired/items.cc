@@ -27,6 +27,14 @@ const InterfaceFacts* ArrivalInterface(const NodeFacts& facts, const IpAddress& 
   return DefaultRouteInterface(facts, rip.family);
 }
 
+Masquerade MasqueradeOf(const ServiceKey& key) {
+  if (const auto* range = std::get_if<PortRange>(&key.match)) {
+    return {{range->vip, range->first}, key.protocol, range->last};
+  }
+  if (const auto* all = std::get_if<AllPorts>(&key.match)) return {{all->vip, 0}};
+  return {std::get<Endpoint>(key.match), key.protocol};
+}
+
 }  // namespace
 
 std::vector<const InterfaceFacts*> Uplinks(const api::LvsDirectorGroup::Spec& group,
@@ -62,21 +70,21 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
   }
   items.insert(Sysctl{kExpireNodestConn, "1"});
   if (service.config.persistence) items.insert(Sysctl{kExpireQuiescentTemplate, "1"});
-  const auto* endpoint = std::get_if<Endpoint>(&key.match);
-  if (endpoint == nullptr) return items;
+  const auto vip = VipOf(key);
+  if (!vip.has_value()) return items;
   const bool nat =
       std::any_of(service.reals.begin(), service.reals.end(),
                   [](const RealServer& real) { return real.method == ForwardingMethod::kNat; });
   if (!nat) return items;
-  if (!endpoint->ip.IsV4()) {
+  if (!vip->IsV4()) {
     items.insert(Sysctl{"net/ipv6/conf/all/forwarding", "1"});
   } else {
     items.insert(Sysctl{"net/ipv4/ip_forward", "1"});
   }
   if (service.config.source_nat) {
     items.insert(Sysctl{"net/ipv4/vs/conntrack", "1"});
-    items.insert(Masquerade{*endpoint, key.protocol});
-  } else if (endpoint->ip.IsV4()) {
+    items.insert(MasqueradeOf(key));
+  } else if (vip->IsV4()) {
     // With one leg the kernel would tell real servers to send replies past the director. Either of
     // the two settings is enough for it to do so.
     items.insert(Sysctl{Conf("all", "send_redirects"), "0"});

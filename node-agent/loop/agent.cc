@@ -8,6 +8,7 @@
 #include "kube/api/validate.h"
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/vips.h"
+#include "node-agent/loop/marks.h"
 #include "node-agent/loop/readiness.h"
 #include "node-agent/loop/replies.h"
 
@@ -137,6 +138,7 @@ Stats Agent::ReadStats(const Actual& actual) {
     absl::StatusOr<Stats> part = backend->ReadStats();
     if (part.ok()) {
       stats.reals.merge(part->reals);
+      stats.replaced_marks += part->replaced_marks;
     } else if (!actual.unreadable.contains(backend->Name())) {
       log_.Log(Level::kWarn, "cannot read connections, draining is cut short",
                {{"backend", backend->Name()}, {"error", Message(part.status())}});
@@ -233,15 +235,23 @@ PassReport Agent::Pass() {
   Stats stats;
   const bool look = begin >= next_look_at_replies_;
   const bool needs_replies = NeedsReplies(actual.state);
-  if (SomeoneLeaves(target, actual.state) || (look && needs_replies)) stats = ReadStats(actual);
+  const bool needs_marks = NeedsMarks(actual.state);
+  if (SomeoneLeaves(target, actual.state) || (look && (needs_replies || needs_marks))) {
+    stats = ReadStats(actual);
+  }
   if (look) {
     next_look_at_replies_ = begin + options_.full_sync;
     without_replies_ = WithoutReplies(actual.state, stats, *report.origins);
+    foreign_marks_ = ForeignMarks(replaced_marks_, stats.replaced_marks);
+    replaced_marks_ = stats.replaced_marks;
   } else if (!needs_replies) {
     without_replies_.reset();
   }
   if (without_replies_.has_value()) {
     report.node_problems["NoReplies"] = absl::UnavailableError(*without_replies_);
+  }
+  if (needs_marks && foreign_marks_.has_value()) {
+    report.node_problems["ForeignMarks"] = absl::UnavailableError(*foreign_marks_);
   }
   Drained drained = Drain(target, actual.state, stats, desired.drain, drain_clock_, begin);
   drain_clock_ = std::move(drained.clock);

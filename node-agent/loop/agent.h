@@ -164,6 +164,8 @@ class Agent {
   std::optional<Settled> settled_;
   std::optional<std::string> without_replies_;  // as of the last look, which reads all counters
   TimePoint next_look_at_replies_{};
+  std::optional<uint64_t> replaced_marks_;  // as of that look
+  std::optional<std::string> foreign_marks_;
   AdmissionClock admission_clock_;
   HeldSetups own_setups_;  // as this pass found them
   std::map<std::string, std::string> logged_problems_;

@@ -813,6 +813,32 @@ TEST_F(AgentTest, ARealServerWhoseRepliesGoAnotherWayIsAProblemOfTheNode) {
   EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);
 }
 
+TEST_F(AgentTest, AnotherProgramsMarksOnPacketsForManyPortsAreAProblemWhileThereAreMore) {
+  api::LvsService media = Service("media", "192.0.2.200", {"10.0.0.1"});
+  media.spec.ports[0].end_port = uint16_t{89};
+  media.spec.dataplane = api::DataplaneChoice::kIpvs;
+  source_.Put(media);
+  const auto look = [&](uint64_t replaced) {
+    ipvs_.stats().replaced_marks = replaced;
+    clock_.Advance(std::chrono::seconds(30));
+    return agent_->Pass();
+  };
+  EXPECT_TRUE(look(0).in_sync);
+  EXPECT_EQ(look(0).node_problems.count("ForeignMarks"), 0u);
+  PassReport report = look(7);
+  ASSERT_EQ(report.node_problems.count("ForeignMarks"), 1u);
+  EXPECT_EQ(Message(report.node_problems["ForeignMarks"]),
+            "7 packets for port ranges or allPorts came with another program's mark (a firewall's, "
+            "kube-proxy's, a network plugin's), which ours replaced");
+  EXPECT_TRUE(report.in_sync);
+  EXPECT_EQ(look(7).node_problems.count("ForeignMarks"), 0u);
+  EXPECT_EQ(look(2).node_problems.count("ForeignMarks"), 1u);
+  media.spec.ports[0].end_port.reset();
+  source_.Put(media);
+  look(9);
+  EXPECT_EQ(look(10).node_problems.count("ForeignMarks"), 0u);
+}
+
 TEST_F(AgentTest, UnreadableFactsChangeNothing) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
   agent_->Pass();

@@ -63,13 +63,19 @@ std::vector<ClientMetric::Label> LabelsOf(const ServiceKey& key, const Owners& o
   if (const auto* endpoint = std::get_if<Endpoint>(&key.match)) {
     vip = endpoint->ip.ToString();
     port = std::to_string(endpoint->port);
+  } else if (const auto* range = std::get_if<PortRange>(&key.match)) {
+    vip = range->vip.ToString();
+    port = std::to_string(range->first) + "-" + std::to_string(range->last);
+  } else if (const auto* all = std::get_if<AllPorts>(&key.match)) {
+    vip = all->vip.ToString();
+    port = "all";
   } else {
     vip = "fwmark " + std::to_string(std::get<FwMark>(key.match).mark);
   }
   return {{"dataplane", ToString(key.dataplane)},
           {"namespace", known ? origin->second.name_space : ""},
           {"port", port},
-          {"protocol", ToString(key.protocol)},
+          {"protocol", port == "all" ? port : ToString(key.protocol)},
           {"service", known ? origin->second.name : ""},
           {"vip", vip}};
 }

@@ -40,6 +40,10 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kMends =
     {"NoReplies",
      "make this director the default gateway of the real server, or set forwarding.nat.sourceNAT: "
      "Enabled in the LVSService; see that the real server is up"},
+    {"ForeignMarks",
+     "IPVS takes a packet's whole mark, so what the other program marked it for does not happen: "
+     "leave the VIPs of services with endPort or allPorts out where it marks (nft list ruleset, "
+     "iptables-save -t mangle)"},
 }};
 
 // Whose text is ours: others come from libraries, and are no sentences with a mend.

@@ -79,7 +79,7 @@ TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
 TEST(Status, EveryCheckHasAMend) {
   for (const char* check :
        {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip", "Masquerade", "AnsweredVip",
-        "Service", "Facts", "Source", "NoReplies"}) {
+        "Service", "Facts", "Source", "NoReplies", "ForeignMarks"}) {
     EXPECT_NE(MendOf(check), "") << check;
   }
 }

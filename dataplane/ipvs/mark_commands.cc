@@ -1,0 +1,262 @@
+#include "dataplane/ipvs/mark_commands.h"
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <tuple>
+#include <utility>
+
+namespace kube_lvs::ipvs {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array kProtocols = {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp};
+
+struct Chain {
+  const char* name;
+  const char* hook;  // "" if it is only jumped to
+  int priority;
+  std::array<const char*, 4> rules;
+};
+
+// A look-up that finds nothing ends its rule there. A packet to a local address passes twice, and
+// comes with our own mark the second time.
+constexpr std::array<Chain, 4> kChains = {
+    {{"choose",
+      "",
+      0,
+      {"meta mark != 0 meta mark != @ours "
+       "meta mark set ip daddr . meta l4proto . th dport map @ipv4 counter accept",
+       "meta mark != 0 meta mark != @ours "
+       "meta mark set ip6 daddr . meta l4proto . th dport map @ipv6 counter accept",
+       "meta mark set ip daddr . meta l4proto . th dport map @ipv4",
+       "meta mark set ip6 daddr . meta l4proto . th dport map @ipv6"}},
+     {"requests", "input", 97, {"jump choose"}},
+     {"local_requests", "output", -99, {"oif lo jump choose"}},
+     {"forwarded", "output", -350, {"meta mark @ours meta mark set 0"}}}};
+
+std::string Table() { return std::string("inet ") + kMarkTable; }
+
+const char* MapOf(Family family) { return family == Family::kIpv4 ? "ipv4" : "ipv6"; }
+
+// An entry of a map: what a packet must be.
+struct Match {
+  IpAddress vip;
+  Protocol protocol = Protocol::kTcp;
+  uint16_t first = 0, last = 0;
+  auto operator<=>(const Match&) const = default;
+  std::string ToString() const {
+    // By number: names come from /etc/protocols, which a small system may lack.
+    return vip.ToString() + " . " + std::to_string(static_cast<int>(protocol)) + " . " +
+           std::to_string(first) + "-" + std::to_string(last);
+  }
+};
+using Entries = std::map<Match, uint32_t>;
+
+Entries EntriesOf(const Marks& marks) {
+  Entries out;
+  for (const auto& [key, mark] : marks) {
+    if (const auto* range = std::get_if<PortRange>(&key.match)) {
+      out[{range->vip, key.protocol, range->first, range->last}] = mark;
+      continue;
+    }
+    const auto& all = std::get<AllPorts>(key.match);
+    for (const Protocol protocol : kProtocols) out[{all.vip, protocol, 0, UINT16_MAX}] = mark;
+  }
+  return out;
+}
+
+// The reverse; nullopt if no marks have these entries.
+std::optional<Marks> MarksOf(const Entries& entries) {
+  Marks out;
+  for (const auto& [match, mark] : entries) {
+    ServiceKey key{.dataplane = Dataplane::kIpvs,
+                   .match = PortRange{match.vip, match.first, match.last},
+                   .protocol = match.protocol};
+    if (match.first == 0) key = {Dataplane::kIpvs, AllPorts{match.vip}, Protocol::kTcp};
+    out[key] = mark;
+  }
+  return EntriesOf(out) == entries ? std::optional(out) : std::nullopt;
+}
+
+std::set<uint32_t> ValuesOf(const Entries& entries) {
+  std::set<uint32_t> out;
+  for (const auto& [match, mark] : entries) out.insert(mark);
+  return out;
+}
+
+std::optional<uint16_t> ParsePort(const json& value) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > UINT16_MAX) return std::nullopt;
+  return static_cast<uint16_t>(value.get<uint64_t>());
+}
+
+std::optional<uint32_t> ParseMark(const json& value) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > UINT32_MAX) return std::nullopt;
+  return static_cast<uint32_t>(value.get<uint64_t>());
+}
+
+// [{"concat": ["192.0.2.1", "udp" or 17, {"range": [10000, 10100]}]}, 74565]
+std::optional<std::pair<Match, uint32_t>> ParseEntry(const json& element) {
+  if (!element.is_array() || element.size() != 2 || !element[0].is_object()) return std::nullopt;
+  const json parts = element[0].value("concat", json());
+  const auto mark = ParseMark(element[1]);
+  if (!mark || !parts.is_array() || parts.size() != 3 || !parts[0].is_string()) {
+    return std::nullopt;
+  }
+  json range = parts[2].is_object() ? parts[2].value("range", json()) : parts[2];
+  if (range.is_number()) range = json::array({range, range});  // a range of one port
+  if (!range.is_array() || range.size() != 2) return std::nullopt;
+  const auto vip = IpAddress::Parse(parts[0].get<std::string>());
+  const auto first = ParsePort(range[0]), last = ParsePort(range[1]);
+  if (!vip.ok() || !first || !last) return std::nullopt;
+  for (const Protocol protocol : kProtocols) {
+    if (parts[1] == ToString(protocol) || parts[1] == static_cast<int>(protocol)) {
+      return std::pair(Match{*vip, protocol, *first, *last}, *mark);
+    }
+  }
+  return std::nullopt;
+}
+
+bool IsAsMade(const json& chain, const Chain& made) {
+  return chain.value("hook", std::string()) == made.hook && chain.value("prio", 0) == made.priority;
+}
+
+// Packets that the rule counted; the rules that count are those that replace a mark.
+uint64_t CountedBy(const json& rule) {
+  uint64_t packets = 0;
+  for (const json& part : rule.value("expr", json::array())) {
+    if (!part.is_object() || !part.contains("counter") || !part["counter"].is_object()) continue;
+    packets += part["counter"].value("packets", uint64_t{0});
+  }
+  return packets;
+}
+
+size_t CountRules(const Chain& chain) {
+  size_t count = 0;
+  while (count < chain.rules.size() && chain.rules[count] != nullptr) ++count;
+  return count;
+}
+
+std::string Frame() {
+  std::string out = "add table " + Table() + "\n";
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    out += "add map " + Table() + " " + MapOf(family) + " { type " + MapOf(family) +
+           "_addr . inet_proto . inet_service : mark; flags interval; }\n";
+  }
+  out += "add set " + Table() + " ours { type mark; }\n";
+  for (const Chain& chain : kChains) {
+    out += "add chain " + Table() + " " + chain.name;
+    if (*chain.hook != '\0') {
+      out += std::string(" { type filter hook ") + chain.hook + " priority " +
+             std::to_string(chain.priority) + "; policy accept; }";
+    }
+    out += "\n";
+    for (size_t i = 0; i < CountRules(chain); ++i) {
+      out += "add rule " + Table() + " " + chain.name + " " + chain.rules[i] + "\n";
+    }
+  }
+  return out;
+}
+
+std::string Braced(const std::string& elements) { return " { " + elements + " }\n"; }
+
+void Append(std::string& list, const std::string& element) {
+  list += (list.empty() ? "" : ", ") + element;
+}
+
+// Elements that `from` has and `to` has not are the ones to take out, and so on.
+std::string Changes(const Entries& from, const Entries& to) {
+  std::string out;
+  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+    std::string gone, fresh;
+    const auto same = [](const Entries& in, const auto& entry) {
+      const auto found = in.find(entry.first);
+      return found != in.end() && found->second == entry.second;
+    };
+    for (const auto& entry : from) {
+      if (entry.first.vip.family == family && !same(to, entry)) {
+        Append(gone, entry.first.ToString());
+      }
+    }
+    for (const auto& entry : to) {
+      if (entry.first.vip.family == family && !same(from, entry)) {
+        Append(fresh, entry.first.ToString() + " : " + std::to_string(entry.second));
+      }
+    }
+    const std::string element = " element " + Table() + " " + MapOf(family);
+    if (!gone.empty()) out += "delete" + element + Braced(gone);
+    if (!fresh.empty()) out += "add" + element + Braced(fresh);
+  }
+  const std::set<uint32_t> before = ValuesOf(from), after = ValuesOf(to);
+  std::string gone, fresh;
+  for (const uint32_t mark : before) {
+    if (!after.contains(mark)) Append(gone, std::to_string(mark));
+  }
+  for (const uint32_t mark : after) {
+    if (!before.contains(mark)) Append(fresh, std::to_string(mark));
+  }
+  if (!gone.empty()) out += "delete element " + Table() + " ours" + Braced(gone);
+  if (!fresh.empty()) out += "add element " + Table() + " ours" + Braced(fresh);
+  return out;
+}
+
+}  // namespace
+
+std::optional<MarkReading> ParseMarkTable(const json& listing) {
+  MarkReading out;
+  Entries entries;
+  std::set<uint32_t> ours;
+  std::set<std::string> parts;
+  std::map<std::string, size_t> rules;
+  if (!listing.is_array()) return std::nullopt;
+  for (const json& object : listing) {
+    if (!object.is_object() || object.size() != 1) return std::nullopt;
+    const std::string kind = object.begin().key();
+    const json& value = object.begin().value();
+    if (!value.is_object()) return std::nullopt;
+    const std::string name = value.value("name", std::string());
+    if (kind == "map") {
+      parts.insert(name);
+      for (const json& element : value.value("elem", json::array())) {
+        const auto entry = ParseEntry(element);
+        if (!entry || name != MapOf(entry->first.vip.family)) return std::nullopt;
+        entries.insert(*entry);
+      }
+    } else if (kind == "set") {
+      parts.insert(name);
+      for (const json& element : value.value("elem", json::array())) {
+        const auto mark = ParseMark(element);
+        if (!mark) return std::nullopt;
+        ours.insert(*mark);
+      }
+    } else if (kind == "chain") {
+      const auto made = std::ranges::find_if(kChains, [&](const Chain& chain) {
+        return name == chain.name && IsAsMade(value, chain);
+      });
+      if (made == kChains.end()) return std::nullopt;
+      parts.insert(name);
+    } else if (kind == "rule") {
+      ++rules[value.value("chain", std::string())];
+      out.replaced += CountedBy(value);
+    }
+  }
+  std::set<std::string> wanted = {"ipv4", "ipv6", "ours"};
+  for (const Chain& chain : kChains) {
+    wanted.insert(chain.name);
+    if (rules[chain.name] != CountRules(chain)) return std::nullopt;
+  }
+  auto marks = MarksOf(entries);
+  if (parts != wanted || !marks || ours != ValuesOf(entries)) return std::nullopt;
+  out.marks = *std::move(marks);
+  return out;
+}
+
+std::string MarkCommands(const std::optional<Marks>& there, bool exists, const Marks& wanted) {
+  const std::string remove = "delete table " + Table() + "\n";
+  if (wanted.empty()) return exists ? remove : "";
+  if (there.has_value()) return Changes(EntriesOf(*there), EntriesOf(wanted));
+  return (exists ? remove : "") + Frame() + Changes({}, EntriesOf(wanted));
+}
+
+}  // namespace kube_lvs::ipvs
