@@ -160,7 +160,6 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
 
 TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
-      "scheduler: {name: lblc}",
       "persistence: {timeoutSeconds: 60}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "ports: [{name: a, port: 80, protocol: SCTP}]",
