@@ -248,7 +248,7 @@ class Test:
         self.expect("web", "Ready", "True", "Ready")
 
     def what_is_wrong_says_so_and_harms_no_other(self):
-        self.service("scheduler", scheduler={"name": "lblc"})
+        self.service("family", addresses=[{"type": "Pool", "ipFamily": "IPv6"}])
         self.service("static", backends=[{"name": "x", "static": [{"address": "10.9.0.1"}]}])
         self.service("pods", forwarding={"method": "DirectRouting"})
         self.service("pool", addresses=[{"type": "Pool", "poolName": "nowhere"}])
@@ -257,7 +257,7 @@ class Test:
         self.service("taken", addresses=[{"type": "IP", "value": self.vip("web")}])
         self.service("shared", addresses=[{"type": "IP", "value": self.vip("web")}],
                      ports=[{"name": "http", "port": 81, "targetPort": 80}])
-        self.expect("scheduler", "Accepted", "False", "UnsupportedByDataplane")
+        self.expect("family", "Accepted", "False", "UnsupportedByDataplane")
         self.expect("static", "Accepted", "False", "BackendNotPermitted")
         self.expect("pods", "Accepted", "False", "UnsupportedByDataplane")
         self.expect("pool", "AddressesAssigned", "False", "PoolNotFound")
@@ -267,7 +267,7 @@ class Test:
         self.expect("shared", "AddressesAssigned", "True", "Assigned")
         assert self.vip("taken") == "" and self.vip("shared") == self.vip("web")
         self.expect("web", "Ready", "True", "Ready")
-        for name in ("scheduler", "static", "pods", "pool", "group", "port", "taken", "shared"):
+        for name in ("family", "static", "pods", "pool", "group", "port", "taken", "shared"):
             self.delete(f"{SERVICES}/{name}")
 
     def pools_count_and_may_not_overlap(self):

@@ -270,7 +270,7 @@ TEST_F(ControllerTest, OneThatCannotBeReadSaysSoAndKeepsItsVip) {
 }
 
 TEST_F(ControllerTest, OneThatIsWrongHarmsNoOther) {
-  PutService("bad", R"(, "scheduler": {"name": "lblc"})");
+  PutService("bad", R"(, "persistence": {})");
   PutService("worse", R"(, "scheduler": {"name": "fastest"})");
   PutService("nowhere", R"(, "directorGroupName": "nowhere")");
   PutService("web");

@@ -152,6 +152,8 @@ enum klvs_scheduler {
 	KLVS_SCHEDULER_FO = 10,
 	KLVS_SCHEDULER_SH = 11,
 	KLVS_SCHEDULER_DH = 12,
+	KLVS_SCHEDULER_LBLC = 13,
+	KLVS_SCHEDULER_LBLCR = 14,
 };
 
 #define KLVS_HASH_BUCKETS 256 /* of sh and dh */
@@ -200,6 +202,21 @@ struct klvs_service_state {
 	__u8 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
+
+/*
+ * klvs_locality, ARRAY by service id, mapped: where connections of lblc and lblcr went. The set of
+ * lblcr are the real servers whose klvs_real_conns.joined is not 0 and at least `first`. User space
+ * empties both when the service gets another scheduler.
+ */
+struct klvs_locality {
+	__u32 real;   /* lblc; 0 none */
+	__u32 first;  /* lblcr: `joined` of whoever joined before is void */
+	__u32 joined; /* lblcr: of the last one that joined */
+	__u32 reserved;
+	__u64 used;    /* jiffies of the last choice */
+	__u64 changed; /* lblcr: when the set changed last */
+};
+KLVS_ASSERT_SIZE(struct klvs_locality, 32);
 
 /* klvs_lists, ARRAY, mapped: the real servers of a service in their order. */
 struct klvs_list_entry {
@@ -261,7 +278,7 @@ struct klvs_real_conns {
 	__u32 active;
 	__u32 inactive;
 	__u32 overloaded;
-	__u32 reserved;
+	__u32 joined; /* lblcr: see klvs_locality */
 };
 KLVS_ASSERT_SIZE(struct klvs_real_conns, 16);
 

@@ -122,7 +122,7 @@ State RandomState(std::mt19937& random) {
     if (below(2) == 0) key.protocol = Protocol::kUdp;
     if (out.services.contains(key)) continue;
     VirtualService& service = out.services[key];
-    service.config.scheduler = kEbpfSchedulers[below(kEbpfSchedulers.size())];
+    service.config.scheduler = kSchedulers[below(kSchedulers.size())];
     if (TakesHashFlags(service.config.scheduler)) {
       service.config.hash = {below(2) == 0, below(2) == 0};
     }

@@ -50,7 +50,7 @@ class EbpfLaws : public testing::Test {
                            Endpoint{Ip("192.0.2." + std::to_string(1 + Below(3))), port},
                            Protocol::kTcp};
       VirtualService service;
-      service.config.scheduler = kEbpfSchedulers[Below(kEbpfSchedulers.size())];
+      service.config.scheduler = kSchedulers[Below(kSchedulers.size())];
       if (TakesHashFlags(service.config.scheduler)) {
         service.config.hash = {Below(2) == 0, Below(2) == 0};
       }

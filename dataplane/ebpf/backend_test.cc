@@ -220,7 +220,7 @@ TEST_F(EbpfBackendTest, AnotherSchedulerIsAnEditThatKeepsIdsAndCounts) {
   const auto list = List(web_);
   const uint32_t id = Service(web_).id;
   Conns()[list[0].real].active = 5;
-  for (const std::string scheduler : {"sh", "lc", "mh", "dh", "rr", "twos"}) {
+  for (const std::string scheduler : {"sh", "lc", "mh", "lblcr", "dh", "rr", "twos"}) {
     ServiceConfig config = Config(scheduler);
     config.hash.fallback = scheduler == "sh";
     ASSERT_TRUE(Do({SetService{web_, config}}).ok());
@@ -255,6 +255,19 @@ TEST_F(EbpfBackendTest, SourceHashingFollowsWeightsAndDestinationHashingDoesNot)
   ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.1:80", 7)}}).ok());
   EXPECT_EQ(Service(web_).table_base, base);
   EXPECT_EQ(first(), (std::vector<std::string>{"10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2"}));
+}
+
+TEST_F(EbpfBackendTest, AnotherSchedulerForgetsWhereConnectionsWent) {
+  ASSERT_TRUE(Do({AddService{web_, Config("lblc")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  klvs_locality& locality = GetArray<klvs_locality>(maps_, kLocalityMap).value()[Service(web_).id];
+  locality.real = IdOf(web_, "10.0.0.1");
+  locality.joined = 4;
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.2:80")}}).ok());
+  Start();
+  EXPECT_EQ(locality.real, IdOf(web_, "10.0.0.1"));
+  ASSERT_TRUE(Do({SetService{web_, Config("lblcr")}}).ok());
+  EXPECT_EQ(locality.real, 0U);
+  EXPECT_EQ(locality.first, 5U);
 }
 
 TEST_F(EbpfBackendTest, ThresholdsThatChangeAreHeldAgainstTheConnectionsThereAre) {
@@ -611,7 +624,7 @@ TEST_F(EbpfBackendTest, StepsThatDoNotFitWhatIsThereAreRefused) {
   EXPECT_EQ(Do({RemoveReal{web_, Real("10.0.0.2:80").at}}).code(), Code::kNotFound);
   EXPECT_EQ(Do({SetService{none, Config("rr")}}).code(), Code::kNotFound);
   EXPECT_EQ(Do({RemoveService{none}}).code(), Code::kNotFound);
-  EXPECT_EQ(Do({SetService{web_, Config("lblc")}}).code(), Code::kUnimplemented);
+  EXPECT_EQ(Do({SetService{web_, Config("none")}}).code(), Code::kUnimplemented);
   EXPECT_EQ(Do({AddService{mark, Config("rr")}}).code(), Code::kUnimplemented);
   EXPECT_EQ(Do({AddItem{MssClamp{Ip("192.0.2.1"), 0}}}).code(), Code::kInvalidArgument);
   EXPECT_EQ(Do({AddItem{TunnelPeer{Ip("2001:db8::1"), Ip("192.0.2.1")}}}).code(),

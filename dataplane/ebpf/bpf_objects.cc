@@ -40,11 +40,12 @@ constexpr std::string_view kMapPrefix = "klvs_";
 constexpr std::string_view kProgramsPrefix = "programs-";
 constexpr uint32_t kMostConnLocks = 4096;
 
-constexpr std::array<std::string_view, 16> kMaps = {
+constexpr std::array<std::string_view, 17> kMaps = {
     kSettingsMap,     kAddressesMap, kInterfacesMap,  kServicesMap,
     kServiceStateMap, kListsMap,     kTablesMap,      kRealsMap,
     kRealConnsMap,    kConnsMap,     kConnLocksMap,   kServiceCountersMap,
     kRealCountersMap, kDropsMap,     kTunnelPeersMap, kMssClampsMap,
+    kLocalityMap,
 };
 
 // Closes a skeleton by the function that its generator made for it.
@@ -122,6 +123,7 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   set(kServicesMap, sizes.services);
   set(kServiceStateMap, sizes.services + 1);  // id 0 is never used
   set(kServiceCountersMap, sizes.services + 1);
+  set(kLocalityMap, sizes.services + 1);
   set(kRealsMap, sizes.reals + 1);
   set(kRealConnsMap, sizes.reals + 1);
   set(kRealCountersMap, sizes.reals + 1);

@@ -30,12 +30,13 @@ struct NamedScheduler {
   klvs_scheduler number;
 };
 constexpr NamedScheduler kNamedSchedulers[] = {
-    {"rr", KLVS_SCHEDULER_RR},     {"wrr", KLVS_SCHEDULER_WRR}, {"mh", KLVS_SCHEDULER_MH},
-    {"lc", KLVS_SCHEDULER_LC},     {"wlc", KLVS_SCHEDULER_WLC}, {"sed", KLVS_SCHEDULER_SED},
-    {"nq", KLVS_SCHEDULER_NQ},     {"fo", KLVS_SCHEDULER_FO},   {"ovf", KLVS_SCHEDULER_OVF},
-    {"twos", KLVS_SCHEDULER_TWOS}, {"sh", KLVS_SCHEDULER_SH},   {"dh", KLVS_SCHEDULER_DH},
+    {"rr", KLVS_SCHEDULER_RR},     {"wrr", KLVS_SCHEDULER_WRR},     {"mh", KLVS_SCHEDULER_MH},
+    {"lc", KLVS_SCHEDULER_LC},     {"wlc", KLVS_SCHEDULER_WLC},     {"sed", KLVS_SCHEDULER_SED},
+    {"nq", KLVS_SCHEDULER_NQ},     {"fo", KLVS_SCHEDULER_FO},       {"ovf", KLVS_SCHEDULER_OVF},
+    {"twos", KLVS_SCHEDULER_TWOS}, {"sh", KLVS_SCHEDULER_SH},       {"dh", KLVS_SCHEDULER_DH},
+    {"lblc", KLVS_SCHEDULER_LBLC}, {"lblcr", KLVS_SCHEDULER_LBLCR},
 };
-static_assert(std::size(kNamedSchedulers) == kEbpfSchedulers.size());
+static_assert(std::size(kNamedSchedulers) == kSchedulers.size());
 
 std::optional<klvs_scheduler> SchedulerByName(std::string_view name) {
   const auto* found = std::ranges::find(kNamedSchedulers, name, &NamedScheduler::name);
@@ -50,7 +51,7 @@ const char* SchedulerName(uint8_t scheduler) {
 
 std::string SchedulersWeHave() {
   std::string out;
-  for (const std::string_view name : kEbpfSchedulers) {
+  for (const std::string_view name : kSchedulers) {
     out += (out.empty() ? "" : ", ") + std::string(name);
   }
   return out;
@@ -253,6 +254,7 @@ absl::StatusOr<RealServer> DecodeReal(const klvs_real& record, uint32_t weight) 
 
 bool CountsConnections(const klvs_service& service) {
   return (service.scheduler >= KLVS_SCHEDULER_LC && service.scheduler <= KLVS_SCHEDULER_TWOS) ||
+         service.scheduler == KLVS_SCHEDULER_LBLC || service.scheduler == KLVS_SCHEDULER_LBLCR ||
          (service.flags & KLVS_SERVICE_THRESHOLDS) != 0;
 }
 

@@ -46,7 +46,7 @@ TEST(Codec, AddressesLieAsOnTheWire) {
 
 TEST(Codec, ConfigsGoBothWays) {
   const std::map<std::string_view, uint32_t> tables = {{"mh", 4093}, {"sh", 256}, {"dh", 256}};
-  for (const std::string_view scheduler : kEbpfSchedulers) {
+  for (const std::string_view scheduler : kSchedulers) {
     for (int flags = 0; flags < (TakesHashFlags(scheduler) ? 8 : 2); ++flags) {
       ServiceConfig config;
       config.scheduler = scheduler;
@@ -89,7 +89,7 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
       {Key("192.0.2.1:80", Protocol::kSctp), {}},
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
       {Key("192.0.2.1:0"), {}},
-      {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "lblc"; })},
+      {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.persistence = Persistence{}; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.one_packet = true; })},
   };
@@ -248,8 +248,9 @@ TEST(Codec, ThresholdsThatChangeDecideAnew) {
 }
 
 TEST(Codec, ServicesThatChooseByCountsAreKnown) {
-  const std::set<std::string_view> counting = {"lc", "wlc", "sed", "nq", "ovf", "twos"};
-  for (const std::string_view scheduler : kEbpfSchedulers) {
+  const std::set<std::string_view> counting = {"lc",  "wlc",  "sed",  "nq",
+                                               "ovf", "twos", "lblc", "lblcr"};
+  for (const std::string_view scheduler : kSchedulers) {
     ServiceConfig config;
     config.scheduler = scheduler;
     klvs_service record = EncodeConfig(config);

@@ -13,6 +13,7 @@ inline constexpr std::string_view kAddressesMap = "klvs_addresses";
 inline constexpr std::string_view kInterfacesMap = "klvs_interfaces";
 inline constexpr std::string_view kServicesMap = "klvs_services";
 inline constexpr std::string_view kServiceStateMap = "klvs_service_state";
+inline constexpr std::string_view kLocalityMap = "klvs_locality";
 inline constexpr std::string_view kListsMap = "klvs_lists";
 inline constexpr std::string_view kTablesMap = "klvs_tables";
 inline constexpr std::string_view kRealsMap = "klvs_reals";

@@ -44,7 +44,8 @@ class Network {
   // kNotFound: there is no route, or one that refuses.
   virtual absl::StatusOr<NextHop> Route(const IpAddress& to) = 0;
 
-  // Asks the kernel to resolve the neighbour now and, where it can (5.16), to keep it resolved.
+  // Asks the kernel to resolve the neighbour now and, where it can (5.16), to keep it resolved. A
+  // permanent one stays as it is.
   virtual absl::Status KeepResolved(const NextHop& hop) = 0;
 
   virtual absl::StatusOr<std::vector<Link>> Links() = 0;

@@ -246,12 +246,16 @@ class KernelNetwork final : public Network {
     const Link& link = known->second;
     if (hop.mtu == 0 || hop.mtu > link.mtu) hop.mtu = link.mtu;
     hop.source_mac = link.mac;
-    KUBE_LVS_ASSIGN_OR_RETURN(hop.neighbour_mac, Neighbour(hop));
+    KUBE_LVS_ASSIGN_OR_RETURN(const Entry entry, Neighbour(hop));
+    hop.neighbour_mac = entry.mac;
     return hop;
   }
 
   absl::Status KeepResolved(const NextHop& hop) override {
     if (hop.local) return absl::OkStatus();
+    // One that an administrator set would lose its address.
+    KUBE_LVS_ASSIGN_OR_RETURN(const Entry entry, Neighbour(hop));
+    if ((entry.state & (NUD_PERMANENT | NUD_NOARP)) != 0) return absl::OkStatus();
     if (managed_) {
       const absl::Status managed = SetNeighbour(hop, NTF_EXT_MANAGED, 0);
       if (managed.ok()) return managed;
@@ -334,13 +338,18 @@ class KernelNetwork final : public Network {
     return link;
   }
 
-  absl::StatusOr<MacAddress> Neighbour(const NextHop& hop) {
+  struct Entry {
+    uint16_t state = NUD_NONE;
+    MacAddress mac;  // zero while it is not known
+  };
+
+  absl::StatusOr<Entry> Neighbour(const NextHop& hop) {
     ndmsg header{};
     header.ndm_family = FamilyOf(hop.neighbour);
     header.ndm_ifindex = static_cast<int>(hop.ifindex);
     Request request(RTM_GETNEIGH, 0, header);
     request.Add(NDA_DST, hop.neighbour);
-    MacAddress mac;
+    Entry entry;
     const absl::Status status =
         Ask(std::move(request), RTM_NEWNEIGH, [&](std::span<const uint8_t> payload) {
           ndmsg found;
@@ -348,13 +357,14 @@ class KernelNetwork final : public Network {
           std::memcpy(&found, payload.data(), sizeof found);
           constexpr int kValid =
               NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
+          entry.state = found.ndm_state;
           if ((found.ndm_state & kValid) == 0) return;
-          mac = Attributes(payload.subspan(NLMSG_ALIGN(sizeof found))).Mac(NDA_LLADDR);
+          entry.mac = Attributes(payload.subspan(NLMSG_ALIGN(sizeof found))).Mac(NDA_LLADDR);
         });
     if (!status.ok() && status.code() != absl::StatusCode::kNotFound) {
       return Annotate(status, "neighbour " + hop.neighbour.ToString());
     }
-    return mac;
+    return entry;
   }
 
   absl::Status SetNeighbour(const NextHop& hop, uint32_t extended, uint8_t flags) {

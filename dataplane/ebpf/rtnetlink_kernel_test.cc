@@ -84,6 +84,14 @@ TEST_F(KernelNetworkTest, KeepResolvedFindsTheNeighboursMac) {
   EXPECT_EQ(Resolved(Ip("10.0.0.2")).neighbour_mac, (*peer)->LinkByName("eth0")->mac);
 }
 
+TEST_F(KernelNetworkTest, KeepResolvedLeavesAPermanentNeighbourAlone) {
+  node_.Sh("ip neigh replace 10.0.0.77 lladdr 02:00:00:00:00:77 nud permanent dev up0");
+  const NextHop hop = *network_->Route(Ip("10.0.0.77"));
+  ASSERT_TRUE(network_->KeepResolved(hop).ok());
+  EXPECT_EQ(*network_->Route(Ip("10.0.0.77")), hop);
+  node_.Sh("ip neigh show 10.0.0.77 | grep -q 02:00:00:00:00:77.*PERMANENT");
+}
+
 TEST_F(KernelNetworkTest, AChangeOfTheNetworkMakesItReadableOnce) {
   while (network_->TakeChanges()) {
   }

@@ -42,6 +42,12 @@ void StoreReal(klvs_real& shared, const klvs_real& next) {
   flags.store(next.flags);
 }
 
+void EmptyLocality(klvs_locality& locality) {
+  std::atomic_ref<uint32_t>(locality.real).store(0);
+  std::atomic_ref<uint32_t>(locality.first)
+      .store(std::atomic_ref<uint32_t>(locality.joined).load() + 1);
+}
+
 // For thresholds that may be new.
 void FitOverload(const klvs_real& record, klvs_real_conns& conns) {
   const uint32_t overloaded = IsOverloaded(record, conns) ? 1 : 0;
@@ -96,6 +102,10 @@ absl::StatusOr<std::unique_ptr<ServiceTables>> ServiceTables::Adopt(MapStore& ma
 
 absl::Status ServiceTables::Map() {
   KUBE_LVS_ASSIGN_OR_RETURN(states_, GetArray<klvs_service_state>(maps_, kServiceStateMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(localities_, GetArray<klvs_locality>(maps_, kLocalityMap));
+  if (localities_.size() < states_.size()) {
+    return absl::DataLossError("klvs_locality is smaller than klvs_service_state");
+  }
   KUBE_LVS_ASSIGN_OR_RETURN(lists_, GetArray<klvs_list_entry>(maps_, kListsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(tables_, GetArray<TableCell>(maps_, kTablesMap));
   KUBE_LVS_ASSIGN_OR_RETURN(reals_, GetArray<klvs_real>(maps_, kRealsMap));
@@ -478,6 +488,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   SetWrr(list, next);
   ContinueRoundRobin(old, cursor, *old_list, list, next);
 
+  if (old.scheduler != next.scheduler) EmptyLocality(localities_[claim.service_id]);
   std::vector<klvs_real> replaced;
   for (size_t i = 0; i < records->size(); ++i) {
     klvs_real& shared = reals_[claim.reals[i]];

@@ -117,6 +117,7 @@ class ServiceTables {
   WayTo way_to_;
 
   std::span<klvs_service_state> states_;
+  std::span<klvs_locality> localities_;
   std::span<klvs_list_entry> lists_;
   std::span<TableCell> tables_;
   std::span<klvs_real> reals_;

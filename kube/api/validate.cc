@@ -286,9 +286,6 @@ bool AnyIpv6(const LvsService& service) {
 void CheckEbpf(const LvsService& service, Problems& out) {
   const LvsServiceSpec& spec = service.spec;
   const std::string mend = " needs dataplane IPVS; dataplane eBPF does not support it yet";
-  if (IsScheduler(spec.scheduler) && !EbpfHasScheduler(spec.scheduler)) {
-    out.NotHere("spec.scheduler.name: " + spec.scheduler + mend);
-  }
   if (spec.persistence) out.NotHere("spec.persistence" + mend);
   if (spec.one_packet) out.NotHere("spec.onePacketScheduling: Enabled" + mend);
   if (spec.tunnel_type != "IPIP") {

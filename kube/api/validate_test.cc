@@ -169,7 +169,6 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
 
 TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
-      "scheduler: {name: lblc}",
       "persistence: {timeoutSeconds: 60}",
       "ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]",
       "{allPorts: Enabled, ports: null}",

@@ -57,7 +57,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
   status.epoch = report.epoch;
   status.dataplane = report.dataplane;
   if (status.dataplane == "eBPF") {
-    status.schedulers = {kEbpfSchedulers.begin(), kEbpfSchedulers.end()};
+    status.schedulers = {kSchedulers.begin(), kSchedulers.end()};
     status.tunnels = {"IPIP"};
   }
   for (const std::string& name : report.attached) {

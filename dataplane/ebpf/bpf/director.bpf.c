@@ -218,20 +218,21 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (c && ctl & CTL_REPLY)
 		c = NULL;
 	if (c) {
-		int gone = p->now > c->expires;
-
-		if (!gone && p->opening) {
+		if (p->now > c->expires) {
+			conn_remove(handle, ctl);
+			c = NULL;
+		} else if (p->opening) {
 			__u32 id = c->real, state = KLVS_CTL_STATE(ctl);
 			struct klvs_real *real = bpf_map_lookup_elem(&klvs_reals, &id);
 
 			/* A client may use a port again, and need not stay with a real server that
 			 * is gone. */
-			gone = state == KLVS_TIME_WAIT || state == KLVS_CLOSE || !real ||
-			       real->flags & KLVS_REAL_REMOVED;
-		}
-		if (gone) {
-			conn_remove(handle, ctl);
-			c = NULL;
+			if (state == KLVS_TIME_WAIT || state == KLVS_CLOSE || !real ||
+			    real->flags & KLVS_REAL_REMOVED) {
+				p->reused = handle;
+				p->reused_ctl = ctl;
+				c = NULL;
+			}
 		}
 	}
 	if (!c) {

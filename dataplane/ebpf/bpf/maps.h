@@ -115,6 +115,14 @@ struct {
 	__type(value, struct klvs_counters);
 } klvs_real_counters SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct klvs_locality);
+} klvs_locality SEC(".maps");
+
 /* The set of klvs_conns from which the next conn_sweep goes on. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -7,6 +7,7 @@
 #include "dataplane/ebpf/bpf/packet.h"
 #include "dataplane/ebpf/bpf/schedule_least.h"
 #include "dataplane/ebpf/bpf/schedule_list.h"
+#include "dataplane/ebpf/bpf/schedule_locality.h"
 #include "dataplane/ebpf/bpf/schedule_table.h"
 #include "dataplane/ebpf/bpf/schedule_twos.h"
 
@@ -48,7 +49,9 @@ __noinline int schedule(struct packet *p)
 		return schedule_twos(service);
 	if (service->scheduler == KLVS_SCHEDULER_RR || service->scheduler == KLVS_SCHEDULER_WRR)
 		return schedule_list(service);
-	return schedule_least(service);
+	if (service->scheduler >= KLVS_SCHEDULER_LBLC)
+		return schedule_locality(service);
+	return schedule_least(service, service->scheduler);
 }
 
 /*
@@ -156,6 +159,9 @@ __noinline int conn_open(struct packet *p)
 		conn_sweep(p->now);
 	new.service = service->id;
 	new.real = schedule(p);
+	/* The kernel's choice still counts it: its timer takes it out after the packet. */
+	if (p->reused)
+		conn_remove(p->reused, p->reused_ctl);
 	if (!new.real)
 		return -KLVS_DROP_NO_REAL_SERVER;
 	real = bpf_map_lookup_elem(&klvs_reals, &new.real);

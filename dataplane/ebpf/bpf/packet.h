@@ -15,6 +15,7 @@ struct packet {
 	struct klvs_conn_key key; /* as in the packet, or see `kind` */
 	__u64 now;		  /* jiffies */
 	__u64 hash;
+	__u64 reused_ctl;
 	__u32 ifindex;
 	__u32 vip_id;
 	__u16 total_length; /* of the IP packet */
@@ -28,6 +29,7 @@ struct packet {
 	__u8 own_mac[6];
 	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */
 	__u8 kind; /* PACKET_* */
+	__u32 reused; /* the connection in whose place a new one opens, which was `reused_ctl` */
 };
 
 /* From no host: this network, loopback, multicast, reserved, broadcast. */

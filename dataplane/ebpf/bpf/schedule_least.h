@@ -19,7 +19,8 @@ struct least_walk {
 /* Whether the choices depend on how many connections there are. */
 static __always_inline int scheduler_counts(__u32 scheduler)
 {
-	return scheduler >= KLVS_SCHEDULER_LC && scheduler <= KLVS_SCHEDULER_TWOS;
+	return (scheduler >= KLVS_SCHEDULER_LC && scheduler <= KLVS_SCHEDULER_TWOS) ||
+	       scheduler >= KLVS_SCHEDULER_LBLC;
 }
 
 /* An active connection is as 257 inactive ones. */
@@ -66,9 +67,9 @@ static long least_visit(__u32 n, void *data)
 }
 
 /* The real server's id; 0 if there is none. */
-static __noinline __u32 schedule_least(const struct klvs_service *service)
+static __noinline __u32 schedule_least(const struct klvs_service *service, __u32 scheduler)
 {
-	struct least_walk walk = {.base = service->list_base, .scheduler = service->scheduler};
+	struct least_walk walk = {.base = service->list_base, .scheduler = scheduler};
 
 	bpf_loop(service->list_count, least_visit, &walk, 0);
 	return walk.real;

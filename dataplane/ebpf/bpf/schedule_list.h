@@ -105,7 +105,7 @@ static __always_inline __s32 wrr_find(struct list_walk *walk, const struct klvs_
 }
 
 /* The real server's id; 0 if there is none. */
-static __always_inline __u32 schedule_list(const struct klvs_service *service)
+static __noinline __u32 schedule_list(const struct klvs_service *service)
 {
 	struct list_walk walk = {
 		.base = service->list_base,

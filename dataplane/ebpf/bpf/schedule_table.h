@@ -72,7 +72,7 @@ static long table_visit(__u32 n, void *data)
 }
 
 /* The real server's id; 0 if there is none. */
-static __always_inline __u32 schedule_table(const struct klvs_service *service,
+static __noinline __u32 schedule_table(const struct klvs_service *service,
 					    const struct packet *p)
 {
 	struct table_walk walk = {

@@ -134,6 +134,7 @@ klvs_real& Director::real(uint32_t id) { return Map<klvs_real>("klvs_reals")[id]
 klvs_service_state& Director::state(uint32_t id) {
   return Map<klvs_service_state>("klvs_service_state")[id];
 }
+klvs_locality& Director::locality(uint32_t id) { return Map<klvs_locality>("klvs_locality")[id]; }
 klvs_real_conns Director::real_conns(uint32_t id) {
   return Map<klvs_real_conns>("klvs_real_conns")[id];
 }

@@ -99,6 +99,7 @@ class Director {
   klvs_settings& settings();
   klvs_real& real(uint32_t id);
   klvs_service_state& state(uint32_t id);
+  klvs_locality& locality(uint32_t id);
   klvs_real_conns real_conns(uint32_t id);
   void ResetRealConns(uint32_t id);
   void SetRealConns(uint32_t id, uint32_t active, uint32_t inactive, uint32_t overloaded = 0);

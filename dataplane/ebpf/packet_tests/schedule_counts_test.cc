@@ -118,6 +118,17 @@ TEST_P(ScheduleCountsTest, CountsFollowEachChangeOfAConnection) {
   EXPECT_EQ(Counts(), "2+0 1+1");
 }
 
+// The kernel's timer takes the old connection out after the choice for the new one.
+TEST_P(ScheduleCountsTest, APortThatIsUsedAgainIsStillCountedAtTheChoice) {
+  director_.Add(KernelTcp(KLVS_SCHEDULER_LC, {1, 1}));
+  EXPECT_EQ(Held(1), "2");
+  director_.Run(Tcp(0, kRst));
+  EXPECT_EQ(Counts(), "0+0 0+1");
+  director_.Run(Tcp(0, kSyn));
+  EXPECT_EQ(ChoiceOf(Tcp(0, kSyn)), "1");
+  EXPECT_EQ(Counts(), "1+0 0+0");
+}
+
 TEST_P(ScheduleCountsTest, NewConnectionsTakeOutWhatHasExpired) {
   director_.Add(KernelTcp(KLVS_SCHEDULER_LC, {1, 1}));
   EXPECT_EQ(Held(20).substr(0, 3), "2 1");

@@ -21,6 +21,7 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   array(kInterfacesMap, sizeof(klvs_interface), KLVS_INTERFACE_SLOTS);
   hash(kServicesMap, sizeof(klvs_service_key), sizeof(klvs_service), sizes.services);
   array(kServiceStateMap, sizeof(klvs_service_state), sizes.services);
+  array(kLocalityMap, sizeof(klvs_locality), sizes.services);
   array(kListsMap, sizeof(klvs_list_entry), sizes.lists);
   array(kTablesMap, sizeof(klvs_table_slot), sizes.tables);
   array(kRealsMap, sizeof(klvs_real), sizes.reals);

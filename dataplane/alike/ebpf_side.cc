@@ -1,0 +1,56 @@
+#include "dataplane/alike/ebpf_side.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace kube_lvs::alike {
+namespace {
+
+template <typename T>
+T Value(absl::StatusOr<T> result) {
+  if (result.ok()) return *std::move(result);
+  std::fprintf(stderr, "eBPF: %s\n", result.status().ToString().c_str());
+  std::abort();
+}
+
+}  // namespace
+
+EbpfSide::EbpfSide() {
+  ebpf::BpfOptions options;
+  options.dir = ebpf::PrivateBpfDir("alike");
+  options.sizes = {.addresses = 64,
+                   .services = 256,
+                   .reals = 4096,
+                   .list_entries = 16384,
+                   .table_slots = 65536,
+                   .connections = 16384};
+  dataplane_ = network().In([&] { return Value(ebpf::OpenEbpfDataplane(options, clock_)); });
+  Apply({AddItem{Attachment{"eth0"}}});
+}
+
+void EbpfSide::Apply(const std::vector<Step>& steps) {
+  const auto statuses = network().In([&] { return dataplane_.backend->Apply(steps); });
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (statuses[i].ok()) continue;
+    std::fprintf(stderr, "eBPF: %s: %s\n", ToString(steps[i]).c_str(),
+                 statuses[i].ToString().c_str());
+    std::abort();
+  }
+}
+
+State EbpfSide::Read() {
+  return network().In([this] { return Value(dataplane_.backend->Read()); });
+}
+
+Stats EbpfSide::ReadStats() {
+  return network().In([this] { return Value(dataplane_.backend->ReadStats()); });
+}
+
+bool EbpfSide::RefusedOne() {
+  const uint64_t refused = ReadStats().drops["no_real_server"];
+  const bool one = refused > refused_;
+  refused_ = refused;
+  return one;
+}
+
+}  // namespace kube_lvs::alike

@@ -1,0 +1,253 @@
+// Both dataplanes live through the same random history of one service, one event after the other:
+// connections that open, go on and close, weights and thresholds that change, real servers that
+// come and go. They choose alike and count alike. The seed is printed; ALIKE_SEED sets it.
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "dataplane/alike/ebpf_side.h"
+#include "dataplane/alike/ipvs_side.h"
+#include "dataplane/model/schedulers.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::alike {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr char kVip[] = "10.9.0.1";
+constexpr int kEvents = 150;
+// Real servers have addresses from here down, so that the newest, which is first in the kernel's
+// list, is first in canonical order.
+constexpr int kFirstReal = 250;
+constexpr int kMostReals = 8;
+// A connection that was reset ends after 10 s, by the kernel's timer at once.
+constexpr auto kLongest = std::chrono::seconds(8);
+
+struct History {
+  std::string scheduler;
+  HashFlags hash;
+  Protocol protocol = Protocol::kTcp;
+  bool thresholds = false;
+};
+
+std::vector<History> Histories() {
+  std::vector<History> out;
+  for (const std::string_view name : kSchedulers) {
+    if (name == "twos") continue;  // by chance
+    for (const bool thresholds : {false, true}) {
+      for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+        History history{std::string(name), {}, protocol, thresholds};
+        out.push_back(history);
+        if (!TakesHashFlags(name)) continue;
+        history.hash = {.source_port = true, .fallback = true};
+        out.push_back(history);
+      }
+    }
+  }
+  return out;
+}
+
+std::string NameOf(const testing::TestParamInfo<History>& info) {
+  const History& h = info.param;
+  return h.scheduler + (h.hash.fallback ? "PortFallback" : "") +
+         (h.protocol == Protocol::kTcp ? "Tcp" : "Udp") + (h.thresholds ? "Thresholds" : "");
+}
+
+// Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
+struct Sides {
+  IpvsSide ipvs{kVip};
+  EbpfSide ebpf;
+};
+Sides& TheSides() {
+  static Sides* const sides = [] {
+    const int loaded = std::system(
+        "modprobe -a ip_vs ip_vs_rr ip_vs_wrr ip_vs_lc ip_vs_wlc ip_vs_sed ip_vs_nq ip_vs_fo "
+        "ip_vs_ovf ip_vs_sh ip_vs_dh ip_vs_mh ip_vs_lblc ip_vs_lblcr");
+    if (loaded != 0) std::abort();
+    return new Sides;
+  }();
+  return *sides;
+}
+
+class HistoryTest : public testing::TestWithParam<History> {
+ protected:
+  struct Connection {
+    ebpf::Frame frame;
+    int real = 0;
+  };
+
+  HistoryTest() {
+    static uint16_t port = 1000;
+    const char* fixed = std::getenv("ALIKE_SEED");
+    seed_ = fixed == nullptr ? std::random_device()()
+                             : static_cast<uint32_t>(std::strtoul(fixed, nullptr, 10));
+    random_.seed(seed_);
+    port_ = ++port;  // old connections would go where they went
+  }
+
+  uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+  bool Tcp() const { return GetParam().protocol == Protocol::kTcp; }
+
+  ServiceKey KeyAt(Dataplane dataplane) const {
+    return {dataplane, Endpoint{*IpAddress::Parse(kVip), port_}, GetParam().protocol};
+  }
+  RealServer Real(int number) const {
+    RealServer out;
+    out.at = {*IpAddress::Parse("10.1.200." + std::to_string(number)), port_};
+    out.method = ForwardingMethod::kDirectRouting;
+    return out;
+  }
+  template <typename MakeStep>
+  void Apply(MakeStep make) {
+    TheSides().ipvs.Apply({make(KeyAt(Dataplane::kIpvs))});
+    TheSides().ebpf.Apply({make(KeyAt(Dataplane::kEbpf))});
+  }
+
+  void Randomise(RealServer& real) {
+    real.weight = Below(5);
+    if (!GetParam().thresholds) return;
+    real.upper_threshold = Below(7);
+    real.lower_threshold = Below(real.upper_threshold + 1);
+  }
+  void AddReal1() {
+    // The one that was removed last may come back: its connections are still counted.
+    int number = kFirstReal;
+    if (!reals_.empty()) number = reals_.front().at.ip.bytes[3] - 1;
+    if (number > lowest_ && Below(2) == 0) number = lowest_;
+    lowest_ = std::min(lowest_, number);
+    RealServer real = Real(number);
+    Randomise(real);
+    if (Below(3) != 0 && real.weight == 0) real.weight = 1;
+    event_ = "add " + ToString(real);
+    Apply([&](const ServiceKey& key) -> Step { return AddReal{key, real}; });
+    reals_.insert(reals_.begin(), real);
+  }
+  void RemoveReal1() {
+    const size_t at = Below(2) == 0 ? 0 : Below(static_cast<uint32_t>(reals_.size()));
+    const Endpoint endpoint = reals_[at].at;
+    event_ = "remove " + endpoint.ToString();
+    Apply([&](const ServiceKey& key) -> Step { return RemoveReal{key, endpoint}; });
+    reals_.erase(reals_.begin() + static_cast<std::ptrdiff_t>(at));
+  }
+  void ChangeReal() {
+    RealServer& real = reals_[Below(static_cast<uint32_t>(reals_.size()))];
+    Randomise(real);
+    event_ = "set " + ToString(real);
+    Apply([&](const ServiceKey& key) -> Step { return SetReal{key, real}; });
+  }
+
+  // The same packet to both.
+  int Send(const ebpf::Frame& frame) {
+    const int ipvs = TheSides().ipvs.Send(frame);
+    const int ebpf = TheSides().ebpf.Send(frame);
+    EXPECT_EQ(ebpf, ipvs) << Where();
+    return ipvs;
+  }
+  ebpf::Frame NewClient() {
+    ebpf::Frame out;
+    out.dst_mac = {2, 0, 0, 0, 0, 1};
+    out.src_mac = {2, 0, 0, 0, 0, 0xc};
+    out.src = ebpf::Ip("10.1.0.1") + Below(40);
+    out.dst = ebpf::Ip(kVip);
+    out.sport = next_port_++;
+    out.dport = port_;
+    out.protocol = static_cast<uint8_t>(GetParam().protocol);
+    return out;
+  }
+  void Open() {
+    Connection connection{NewClient()};
+    event_ = "open";
+    connection.real = Send(connection.frame);
+    if (connection.real != 0) connections_.push_back(connection);
+  }
+  void GoOn() {
+    if (connections_.empty()) return;
+    Connection& connection = connections_[Below(static_cast<uint32_t>(connections_.size()))];
+    // Of a real server that is gone: IPVS drops, eBPF serves on.
+    const bool there = std::ranges::any_of(
+        reals_, [&](const RealServer& real) { return real.at.ip.bytes[3] == connection.real; });
+    if (!there) return;
+    constexpr uint8_t kFlags[] = {ebpf::kAck, ebpf::kFin | ebpf::kAck, ebpf::kRst, ebpf::kSyn};
+    connection.frame.flags = kFlags[Below(4)];
+    event_ = "flags " + std::to_string(connection.frame.flags) + " from port " +
+             std::to_string(connection.frame.sport);
+    connection.real = Send(connection.frame);
+  }
+
+  std::string Counts(Side& side, Dataplane dataplane) {
+    const Stats stats = side.ReadStats();
+    std::string out;
+    for (const RealServer& real : reals_) {
+      const auto found = stats.reals.find({KeyAt(dataplane), real.at});
+      if (found == stats.reals.end()) return "none of " + real.at.ToString();
+      out += std::to_string(real.at.ip.bytes[3]) + ": " +
+             std::to_string(found->second.active_connections) + "+" +
+             std::to_string(found->second.inactive_connections) + " ";
+    }
+    return out;
+  }
+  // The kernel's timer takes out a connection whose port is used again a tick later.
+  void ExpectEqualCounts() {
+    const auto deadline = steady_clock::now() + std::chrono::seconds(2);
+    std::string ipvs;
+    std::string ebpf;
+    do {
+      ipvs = Counts(TheSides().ipvs, Dataplane::kIpvs);
+      ebpf = Counts(TheSides().ebpf, Dataplane::kEbpf);
+    } while (ipvs != ebpf && steady_clock::now() < deadline);
+    EXPECT_EQ(ebpf, ipvs) << Where();
+  }
+  std::string Where() const {
+    return "seed " + std::to_string(seed_) + ", event " + std::to_string(number_) + ": " + event_;
+  }
+
+  uint32_t seed_ = 0;
+  std::mt19937 random_;
+  uint16_t port_ = 0;
+  uint16_t next_port_ = 2000;
+  std::vector<RealServer> reals_;  // the newest first
+  int lowest_ = kFirstReal + 1;    // number of the newest that there ever was
+  std::vector<Connection> connections_;
+  int number_ = 0;
+  std::string event_;
+};
+
+TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
+  std::cout << "seed " << seed_ << "\n";
+  ServiceConfig config;
+  config.scheduler = GetParam().scheduler;
+  config.hash = GetParam().hash;
+  Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
+  for (int i = 0; i < 3; ++i) AddReal1();
+  const auto begin = steady_clock::now();
+  for (number_ = 1; number_ <= kEvents && steady_clock::now() - begin < kLongest; ++number_) {
+    const uint32_t what = Below(20);
+    if (what < 10) {
+      Open();
+    } else if (what < 15) {
+      GoOn();
+    } else if (what < 17) {
+      ChangeReal();
+    } else if (what < 18 && reals_.size() < kMostReals) {
+      AddReal1();
+    } else if (what == 19 && reals_.size() > 2) {
+      RemoveReal1();
+    }
+    ExpectEqualCounts();
+    if (HasFailure()) break;
+  }
+  std::cout << number_ - 1 << " events, " << connections_.size() << " connections\n";
+  EXPECT_EQ(TheSides().ebpf.Read().services.at(KeyAt(Dataplane::kEbpf)).reals,
+            TheSides().ipvs.Read().services.at(KeyAt(Dataplane::kIpvs)).reals);
+  Apply([&](const ServiceKey& key) -> Step { return RemoveService{key}; });
+}
+
+INSTANTIATE_TEST_SUITE_P(Schedulers, HistoryTest, testing::ValuesIn(Histories()), NameOf);
+
+}  // namespace
+}  // namespace kube_lvs::alike

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/alike/side.h"
+#include "dataplane/ipvs/backend.h"
+#include "dataplane/ipvs/netlink_channel.h"
+
+namespace kube_lvs::alike {
+
+// The IPVS of this kernel, which must have it.
+class IpvsSide final : public Side {
+ public:
+  explicit IpvsSide(const std::string& vip);
+
+  std::string Name() const override { return "IPVS"; }
+  void Apply(const std::vector<Step>& steps) override;
+  State Read() override;
+  Stats ReadStats() override;
+
+ private:
+  std::unique_ptr<ipvs::NetlinkChannel> channel_;
+  std::optional<ipvs::Journal> journal_;
+  std::unique_ptr<ipvs::IpvsBackend> backend_;
+};
+
+}  // namespace kube_lvs::alike
