@@ -1,8 +1,12 @@
 // What tests of real packets share: the lab, and the backend in its director.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/ipvs/backend.h"
@@ -82,6 +86,57 @@ class TrafficTest : public ::testing::Test {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<MarkTable> marks_;
   std::unique_ptr<IpvsBackend> backend_;
+};
+
+// With rr, six connections: in the canonical order of the real servers, twice, each from the
+// client's own address.
+class InTurnTest : public TrafficTest {
+ protected:
+  // `reals`: the IP family of the real servers' own addresses.
+  void ExpectThreeServersInTurn(Protocol protocol, Family family, ForwardingMethod method,
+                                const Tunnel& tunnel = {}, std::optional<Family> reals = {}) {
+    const ServiceKey key = NewKey(protocol, family);
+    const bool direct = method != ForwardingMethod::kNat;
+    const uint16_t port = direct ? VipOf(key).port : 8080;
+    const int type = protocol == Protocol::kUdp ? SOCK_DGRAM : SOCK_STREAM;
+    vm::Servers servers(type, family, port, direct, static_cast<int>(protocol));
+    State desired;
+    desired.services[key] = ThreeServers("rr", method, reals.value_or(family), port, {1, 1, 1});
+    for (RealServer& real : desired.services[key].reals) real.tunnel = tunnel;
+    Reach(desired);
+    for (int i = 0; i < 6; ++i) {
+      const Endpoint from{vm::ClientAddress(i, family), ClientPort(key)};
+      EXPECT_EQ(servers.Ask(from, VipOf(key)),
+                (vm::Answer{.server = i % 3 + 1, .client = vm::ClientAddress(i, family)}))
+          << "connection " << i << " to " << ToString(key);
+    }
+  }
+};
+
+// Commands in each real server's namespace, undone at the end. "{4}" and "{6}" are its addresses.
+class AtRealServers {
+ public:
+  AtRealServers(const std::string& make, std::string undo) : undo_(std::move(undo)) { Each(make); }
+  ~AtRealServers() { Each(undo_); }
+
+ private:
+  static void Each(const std::string& commands) {
+    std::string lines;
+    for (int n = 1; n <= vm::kServers; ++n) {
+      std::string own = "cd /run && nsenter --net=/run/netns/rs" + std::to_string(n) + " sh -ec '" +
+                        commands + "'\n";
+      for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+        const std::string place = family == Family::kIpv4 ? "{4}" : "{6}";
+        for (size_t at; (at = own.find(place)) != std::string::npos;) {
+          own.replace(at, place.size(), vm::ServerAddress(n, family).ToString());
+        }
+      }
+      lines += own;
+    }
+    vm::Run("set -e\n" + lines);
+  }
+
+  std::string undo_;
 };
 
 }  // namespace kube_lvs::ipvs

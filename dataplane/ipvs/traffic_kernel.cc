@@ -1,50 +1,20 @@
-// Real packets through the kernel's IPVS as the backend programs it: each forwarding method, both
-// IP families, tunnels, persistence.
+// Real packets through the kernel's IPVS as the backend programs it: each forwarding method,
+// protocol and IP family; what restarts, quiescing and counters make of connections.
 #include <sys/socket.h>
 
 #include <chrono>
-#include <map>
-#include <optional>
 #include <thread>
 
 #include "base/status.h"
 #include "dataplane/ipvs/traffic_fixture.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace kube_lvs::ipvs {
 namespace {
 
-using ::testing::ElementsAre;
-using vm::Answer;
 using vm::ClientAddress;
 using vm::ServerAddress;
 using vm::Servers;
-
-// With rr, six connections: in the canonical order of the real servers, twice, each from the
-// client's own address.
-class InTurnTest : public TrafficTest {
- protected:
-  // `reals`: the IP family of the real servers' own addresses.
-  void ExpectThreeServersInTurn(Protocol protocol, Family family, ForwardingMethod method,
-                                const Tunnel& tunnel = {}, std::optional<Family> reals = {}) {
-    const ServiceKey key = NewKey(protocol, family);
-    const bool direct = method != ForwardingMethod::kNat;
-    const uint16_t port = direct ? VipOf(key).port : 8080;
-    const int type = protocol == Protocol::kTcp ? SOCK_STREAM : SOCK_DGRAM;
-    Servers servers(type, family, port, direct);
-    State desired;
-    desired.services[key] = ThreeServers("rr", method, reals.value_or(family), port, {1, 1, 1});
-    for (RealServer& real : desired.services[key].reals) real.tunnel = tunnel;
-    Reach(desired);
-    for (int i = 0; i < 6; ++i) {
-      const Endpoint from{ClientAddress(i, family), ClientPort(key)};
-      EXPECT_EQ(servers.Ask(from, VipOf(key)),
-                (Answer{.server = i % 3 + 1, .client = ClientAddress(i, family)}))
-          << "connection " << i << " to " << ToString(key);
-    }
-  }
-};
 
 class MethodTest
     : public InTurnTest,
@@ -52,118 +22,21 @@ class MethodTest
 
 TEST_P(MethodTest, ReachesThreeServersInTurn) {
   const auto [method, family, protocol] = GetParam();
+  if (protocol == Protocol::kSctp) vm::Run("modprobe sctp");
   ExpectThreeServersInTurn(protocol, family, method);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, MethodTest,
-                         ::testing::Combine(::testing::Values(ForwardingMethod::kNat,
-                                                              ForwardingMethod::kDirectRouting,
-                                                              ForwardingMethod::kTunnel),
-                                            ::testing::Values(Family::kIpv4, Family::kIpv6),
-                                            ::testing::Values(Protocol::kTcp, Protocol::kUdp)),
-                         [](const auto& info) {
-                           return ToString(std::get<0>(info.param)) +
-                                  (std::get<1>(info.param) == Family::kIpv4 ? "Ipv4" : "Ipv6") +
-                                  ToString(std::get<2>(info.param));
-                         });
-
-// Commands for `ip` in each real server's namespace, undone at the end. "{}" is its IPv4 address.
-class AtRealServers {
- public:
-  AtRealServers(const std::string& make, std::string undo) : undo_(std::move(undo)) { Each(make); }
-  ~AtRealServers() { Each(undo_); }
-
- private:
-  static void Each(const std::string& commands) {
-    std::string lines;
-    for (int n = 1; n <= vm::kServers; ++n) {
-      std::string own = "cd /run && nsenter --net=/run/netns/rs" + std::to_string(n) + " sh -ec '" +
-                        commands + "'\n";
-      for (size_t at; (at = own.find("{}")) != std::string::npos;) {
-        own.replace(at, 2, ServerAddress(n, Family::kIpv4).ToString());
-      }
-      lines += own;
-    }
-    vm::Run("set -e\n" + lines);
-  }
-
-  std::string undo_;
-};
-
-class GueTest : public InTurnTest, public ::testing::WithParamInterface<std::pair<bool, bool>> {};
-
-TEST_P(GueTest, ReachesThreeServersInTurn) {
-  const auto [checksum, remote] = GetParam();
-  vm::Run("modprobe fou");
-  const AtRealServers listening("ip fou add port 6080 gue", "ip fou del port 6080");
-  const Tunnel gue{
-      .type = TunnelType::kGue, .port = 6080, .checksum = checksum, .remote_checksum = remote};
-  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
-    ExpectThreeServersInTurn(protocol, Family::kIpv4, ForwardingMethod::kTunnel, gue);
-  }
-}
-
-INSTANTIATE_TEST_SUITE_P(Checksums, GueTest,
-                         ::testing::Values(std::pair(false, false), std::pair(true, false),
-                                           std::pair(false, true), std::pair(true, true)));
-
-TEST_F(InTurnTest, GreReachesThreeServers) {
-  vm::Run("modprobe ip_gre");
-  for (const bool checksum : {false, true}) {
-    const AtRealServers device("ip link add name g4 type gre local {} remote any" +
-                                   std::string(checksum ? " icsum" : "") + "; ip link set g4 up",
-                               "ip link del g4");
-    const Tunnel gre{.type = TunnelType::kGre, .port = 0, .checksum = checksum};
-    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
-      ExpectThreeServersInTurn(protocol, Family::kIpv4, ForwardingMethod::kTunnel, gre);
-    }
-  }
-}
-
-// A service of IPv6 whose real servers are reached over IPv4.
-TEST_F(InTurnTest, ATunnelLeadsToTheOtherFamily) {
-  vm::Run("modprobe sit");
-  const AtRealServers device("ip link add name s4 type sit local {} remote any; ip link set s4 up",
-                             "ip link del s4");
-  for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
-    ExpectThreeServersInTurn(protocol, Family::kIpv6, ForwardingMethod::kTunnel, {}, Family::kIpv4);
-  }
-}
-
-TEST_F(TrafficTest, PersistenceKeepsTheClientsOfAPrefixTogether) {
-  const ServiceKey key = NewKey(Protocol::kTcp, Family::kIpv4);
-  Servers servers(SOCK_STREAM, Family::kIpv4, 8080, false);
-  State desired;
-  VirtualService& service = desired.services[key];
-  service = ThreeServers("rr", ForwardingMethod::kNat, Family::kIpv4, 8080, {1, 1, 1});
-  // Clients are 10.1.0.1, 10.1.0.2, ...: of /30 networks, the first has three.
-  service.config.persistence =
-      Persistence{.timeout_seconds = 60, .prefix_length = 30, .engine = ""};
-  Reach(desired);
-  std::vector<int> chosen;
-  for (const int client : {0, 1, 2, 0, 3, 4, 7, 3, 8, 0, 8}) {
-    static uint16_t port = 40000;
-    chosen.push_back(
-        servers.Ask({ClientAddress(client, Family::kIpv4), ++port}, VipOf(key)).server);
-  }
-  EXPECT_THAT(chosen, ElementsAre(1, 1, 1, 1, 2, 2, 3, 2, 3, 1, 3));
-}
-
-TEST_F(TrafficTest, OnePacketSchedulingChoosesForEveryPacket) {
-  const ServiceKey key = NewKey(Protocol::kUdp, Family::kIpv4);
-  // Not NAT: of a packet alone nothing is left that would put the VIP into the answer.
-  const uint16_t port = VipOf(key).port;
-  Servers servers(SOCK_DGRAM, Family::kIpv4, port, true);
-  State desired;
-  desired.services[key] =
-      ThreeServers("rr", ForwardingMethod::kDirectRouting, Family::kIpv4, port, {1, 1, 1});
-  desired.services[key].config.one_packet = true;
-  Reach(desired);
-  std::vector<int> chosen;
-  const Endpoint from{ClientAddress(0, Family::kIpv4), ClientPort(key)};
-  for (int i = 0; i < 6; ++i) chosen.push_back(servers.Ask(from, VipOf(key)).server);
-  EXPECT_THAT(chosen, ElementsAre(1, 2, 3, 1, 2, 3));
-}
+INSTANTIATE_TEST_SUITE_P(
+    All, MethodTest,
+    ::testing::Combine(::testing::Values(ForwardingMethod::kNat, ForwardingMethod::kDirectRouting,
+                                         ForwardingMethod::kTunnel),
+                       ::testing::Values(Family::kIpv4, Family::kIpv6),
+                       ::testing::Values(Protocol::kTcp, Protocol::kUdp, Protocol::kSctp)),
+    [](const auto& info) {
+      return ToString(std::get<0>(info.param)) +
+             (std::get<1>(info.param) == Family::kIpv4 ? "Ipv4" : "Ipv6") +
+             ToString(std::get<2>(info.param));
+    });
 
 TEST_F(TrafficTest, ARestartWithNothingToDoSendsNothingAndKeepsConnections) {
   const ServiceKey key = NewKey(Protocol::kTcp, Family::kIpv4);
@@ -202,6 +75,59 @@ TEST_F(TrafficTest, AQuiescedServerKeepsItsConnectionsAndGetsNoNewOnes) {
     EXPECT_NE(server, connection.answer.server);
   }
   EXPECT_TRUE(Servers::Echo(connection));
+}
+
+// A setting of the director's IPVS, 0 again at the end.
+class Setting {
+ public:
+  Setting(const std::string& name, bool on) : path_("/proc/sys/net/ipv4/vs/" + name) {
+    Write(on ? "1" : "0");
+  }
+  ~Setting() { Write("0"); }
+
+ private:
+  void Write(const std::string& value) {
+    vm::Run("nsenter --net=/run/netns/ds sh -c 'echo " + value + " >" + path_ + "'");
+  }
+  const std::string path_;
+};
+
+// Why the agent sets expire_nodest_conn.
+TEST_F(TrafficTest, AClientWhoseServerWasRemovedGetsAnotherOneOnlyWhereConnectionsAreForgotten) {
+  for (const bool forgotten : {false, true}) {
+    const Setting setting("expire_nodest_conn", forgotten);
+    const ServiceKey key = NewKey(Protocol::kUdp, Family::kIpv4);
+    Servers servers(SOCK_DGRAM, Family::kIpv4, 8080, false);
+    State desired;
+    desired.services[key] =
+        ThreeServers("rr", ForwardingMethod::kNat, Family::kIpv4, 8080, {1, 1, 1});
+    Reach(desired);
+    const Endpoint from{ClientAddress(0, Family::kIpv4), ClientPort(key)};
+    EXPECT_EQ(servers.Ask(from, VipOf(key)).server, 1);
+    desired.services[key].reals.erase(desired.services[key].reals.begin());
+    Reach(desired);
+    EXPECT_EQ(servers.Ask(from, VipOf(key)).server, forgotten ? 2 : 0);
+  }
+}
+
+// Why the agent sets expire_quiescent_template.
+TEST_F(TrafficTest, PersistenceLeavesAQuiescedServerOnlyWhereTemplatesAreForgotten) {
+  for (const bool forgotten : {false, true}) {
+    const Setting setting("expire_quiescent_template", forgotten);
+    const ServiceKey key = NewKey(Protocol::kTcp, Family::kIpv4);
+    Servers servers(SOCK_STREAM, Family::kIpv4, 8080, false);
+    State desired;
+    desired.services[key] =
+        ThreeServers("rr", ForwardingMethod::kNat, Family::kIpv4, 8080, {1, 1, 1});
+    desired.services[key].config.persistence.emplace();
+    Reach(desired);
+    Endpoint from{ClientAddress(0, Family::kIpv4), ClientPort(key)};
+    EXPECT_EQ(servers.Ask(from, VipOf(key)).server, 1);
+    desired.services[key].reals.front().weight = 0;
+    Reach(desired);
+    from.port = static_cast<uint16_t>(from.port + 10000);
+    EXPECT_EQ(servers.Ask(from, VipOf(key)).server, forgotten ? 2 : 1);
+  }
 }
 
 TEST_F(TrafficTest, CountersTellWhatWentThrough) {

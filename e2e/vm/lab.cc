@@ -76,9 +76,9 @@ Endpoint FromSocketAddress(const sockaddr_storage& address) {
   return out;
 }
 
-UniqueFd OpenSocket(const std::string& name, int type, const Endpoint& at) {
+UniqueFd OpenSocket(const std::string& name, int type, int protocol, const Endpoint& at) {
   const InNamespace in(name);
-  UniqueFd fd(socket(at.ip.IsV4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
+  UniqueFd fd(socket(at.ip.IsV4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, protocol));
   if (!fd.ok()) Die("socket");
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -195,7 +195,7 @@ addr add fd09::1/128 dev lo nodad
 link add name t4 type ipip local )" +
                  four + R"( remote any
 link set t4 up
-link add name t6 type ip6tnl mode ip6ip6 local )" +
+link add name t6 type ip6tnl mode any local )" +
                  six + R"( remote any
 link set t6 up
 route add 10.1.0.0/24 via 10.1.200.100
@@ -209,19 +209,24 @@ route add default via 10.1.200.254 table 100
   }
 }
 
-Servers::Servers(int type, Family family, uint16_t port, bool at_vip) : type_(type) {
+Servers::Servers(int type, Family family, uint16_t port, bool at_vip, int protocol)
+    : type_(type), protocol_(protocol) {
   for (int n = 1; n <= kServers; ++n) {
     const IpAddress ip = at_vip ? Vip(family) : ServerAddress(n, family);
-    sockets_.push_back(OpenSocket(Server(n), type, {ip, port}));
+    sockets_.push_back(OpenSocket(Server(n), type, protocol, {ip, port}));
     if (type == SOCK_STREAM && listen(sockets_.back().get(), 128) != 0) Die("listen");
   }
 }
 
-Answer Servers::AskDatagram(const Endpoint& from, const Endpoint& vip) {
-  const UniqueFd client = OpenSocket("cl", SOCK_DGRAM, from);
+Answer Servers::AskDatagram(const Endpoint& from, const Endpoint& vip, std::string_view question) {
+  const UniqueFd client = OpenSocket("cl", SOCK_DGRAM, protocol_, from);
   socklen_t size = 0;
   const sockaddr_storage to = SocketAddress(vip, size);
-  if (sendto(client.get(), "?", 1, 0, reinterpret_cast<const sockaddr*>(&to), size) != 1) return {};
+  if (sendto(client.get(), question.data(), question.size(), 0,
+             reinterpret_cast<const sockaddr*>(&to),
+             size) != static_cast<ssize_t>(question.size())) {
+    return {};
+  }
   const auto server = WaitFor(sockets_);
   if (!server) return {};
   char byte = 0;
@@ -242,13 +247,13 @@ Answer Servers::AskDatagram(const Endpoint& from, const Endpoint& vip) {
   return {.server = byte - '0', .client = FromSocketAddress(seen).ip};
 }
 
-Answer Servers::Ask(const Endpoint& from, const Endpoint& vip) {
-  return type_ == SOCK_DGRAM ? AskDatagram(from, vip) : Connect(from, vip).answer;
+Answer Servers::Ask(const Endpoint& from, const Endpoint& vip, std::string_view question) {
+  return type_ == SOCK_DGRAM ? AskDatagram(from, vip, question) : Connect(from, vip).answer;
 }
 
 Servers::Connection Servers::Connect(const Endpoint& from, const Endpoint& vip) {
   Connection out;
-  out.client = OpenSocket("cl", SOCK_STREAM, from);
+  out.client = OpenSocket("cl", SOCK_STREAM, protocol_, from);
   socklen_t size = 0;
   const sockaddr_storage to = SocketAddress(vip, size);
   if (connect(out.client.get(), reinterpret_cast<const sockaddr*>(&to), size) != 0) return out;

@@ -6,13 +6,15 @@
 //   10.1.200.100, fd02::64 ------------ switch --- server N: 10.1.200.N, fd02::N
 //
 // The VIPs 10.9.0.1 and fd09::1 are routed to the director and are local there. Each server is
-// ready for all methods at once: the VIPs on lo, an ipip and an ip6ip6 device, and replies from its
-// own address go through the director (NAT), replies from a VIP straight to the client.
+// ready for all methods at once: the VIPs on lo, a device for IPv4 in IPv4, one for either family
+// in IPv6, and replies from its own address go through the director (NAT), replies from a VIP
+// straight to the client.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ip.h"
@@ -52,11 +54,13 @@ struct Answer {
 // One socket on each real server, which answer with their number.
 class Servers {
  public:
-  // `at_vip`: bound to the VIP instead of to their own addresses, as direct return needs.
-  Servers(int type, Family family, uint16_t port, bool at_vip);  // type: SOCK_STREAM, SOCK_DGRAM
+  // `type`: SOCK_STREAM, SOCK_DGRAM. `at_vip`: bound to the VIP instead of to their own addresses,
+  // as direct return needs. `protocol`: for socket(2).
+  Servers(int type, Family family, uint16_t port, bool at_vip, int protocol = 0);
 
-  // A datagram, or a new connection that is closed again, from the client to `vip`.
-  Answer Ask(const Endpoint& from, const Endpoint& vip);
+  // A datagram, or a new connection that is closed again, from the client to `vip`. `question`: of
+  // the datagram.
+  Answer Ask(const Endpoint& from, const Endpoint& vip, std::string_view question = "?");
   // As above; the connection (SOCK_STREAM) stays open, for Echo.
   struct Connection {
     Answer answer;
@@ -67,9 +71,9 @@ class Servers {
   static bool Echo(const Connection& connection);
 
  private:
-  Answer AskDatagram(const Endpoint& from, const Endpoint& vip);
+  Answer AskDatagram(const Endpoint& from, const Endpoint& vip, std::string_view question);
 
-  int type_;
+  int type_, protocol_;
   std::vector<UniqueFd> sockets_;
 };
 

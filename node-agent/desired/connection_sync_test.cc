@@ -19,11 +19,11 @@ InterfaceFacts Interface(const std::string& name, const std::string& address, in
   return interface;
 }
 
-// d1 with an uplink 192.0.2.1/24 and an inner leg 10.0.0.1/24.
+// d1 with an uplink 192.0.2.1/24, an inner leg 10.0.0.1/24, and a subnet that leads nowhere.
 NodeFacts Node() {
   NodeFacts facts;
   facts.node_name = "d1";
-  facts.interfaces["lo"] = Interface("lo", "127.0.0.1", 8);
+  facts.interfaces["lo"] = Interface("lo", "203.0.113.1", 24);
   facts.interfaces["eth0"] = Interface("eth0", "192.0.2.1", 24);
   facts.interfaces["eth1"] = Interface("eth1", "10.0.0.1", 24);
   return facts;

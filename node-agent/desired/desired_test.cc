@@ -215,6 +215,7 @@ TEST_F(DesiredTest, ARangeAndAllPortsAreServicesOfTheirOwnOnIpvs) {
             "  10.0.0.12:0 NAT weight 1\n"
             "sysctl net/ipv4/ip_forward=1\n"
             "sysctl net/ipv4/vs/conntrack=1\n"
+            "sysctl net/ipv4/vs/expire_nodest_conn=1\n"
             "masquerade 192.0.2.200:80/tcp\n"
             "masquerade 192.0.2.200:10000-10100/tcp\n"
             "masquerade 192.0.2.201:0/all\n"
