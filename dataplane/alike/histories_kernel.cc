@@ -33,6 +33,7 @@ struct History {
   HashFlags hash;
   Protocol protocol = Protocol::kTcp;
   bool thresholds = false;
+  bool one_packet = false;
 };
 
 std::vector<History> Histories() {
@@ -43,6 +44,10 @@ std::vector<History> Histories() {
       for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
         History history{std::string(name), {}, protocol, thresholds};
         out.push_back(history);
+        if (name == "rr" && protocol == Protocol::kUdp) {
+          history.one_packet = true;
+          out.push_back(history);
+        }
         if (!TakesHashFlags(name)) continue;
         history.hash = {.source_port = true, .fallback = true};
         out.push_back(history);
@@ -55,7 +60,8 @@ std::vector<History> Histories() {
 std::string NameOf(const testing::TestParamInfo<History>& info) {
   const History& h = info.param;
   return h.scheduler + (h.hash.fallback ? "PortFallback" : "") +
-         (h.protocol == Protocol::kTcp ? "Tcp" : "Udp") + (h.thresholds ? "Thresholds" : "");
+         (h.protocol == Protocol::kTcp ? "Tcp" : "Udp") + (h.one_packet ? "OnePacket" : "") +
+         (h.thresholds ? "Thresholds" : "");
 }
 
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
@@ -136,7 +142,10 @@ class HistoryTest : public testing::TestWithParam<History> {
   }
   void ChangeReal() {
     RealServer& real = reals_[Below(static_cast<uint32_t>(reals_.size()))];
+    const RealServer before = real;
     Randomise(real);
+    // The kernel's wrr would begin anew; nobody asks for a change that is none.
+    if (real == before) return;
     event_ = "set " + ToString(real);
     Apply([&](const ServiceKey& key) -> Step { return SetReal{key, real}; });
   }
@@ -171,7 +180,7 @@ class HistoryTest : public testing::TestWithParam<History> {
     // Of a real server that is gone: IPVS drops, eBPF serves on.
     const bool there = std::ranges::any_of(
         reals_, [&](const RealServer& real) { return real.at.ip.bytes[3] == connection.real; });
-    if (!there) return;
+    if (!there && !GetParam().one_packet) return;
     constexpr uint8_t kFlags[] = {ebpf::kAck, ebpf::kFin | ebpf::kAck, ebpf::kRst, ebpf::kSyn};
     connection.frame.flags = kFlags[Below(4)];
     event_ = "flags " + std::to_string(connection.frame.flags) + " from port " +
@@ -222,6 +231,7 @@ TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
   ServiceConfig config;
   config.scheduler = GetParam().scheduler;
   config.hash = GetParam().hash;
+  config.one_packet = GetParam().one_packet;
   Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
   for (int i = 0; i < 3; ++i) AddReal1();
   const auto begin = steady_clock::now();

@@ -20,7 +20,7 @@ IpvsSide::IpvsSide(const std::string& vip) {
   channel_ = network().In([] { return std::make_unique<ipvs::NetlinkChannel>(); });
   std::remove("/run/alike.journal");
   journal_ = Value(ipvs::Journal::Open("/run/alike.journal", "boot"));
-  backend_ = std::make_unique<ipvs::IpvsBackend>(*channel_, *journal_);
+  backend_ = std::make_unique<ipvs::IpvsBackend>(*channel_, *journal_, marks_);
 }
 
 void IpvsSide::Apply(const std::vector<Step>& steps) {

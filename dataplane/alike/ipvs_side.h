@@ -7,6 +7,7 @@
 
 #include "dataplane/alike/side.h"
 #include "dataplane/ipvs/backend.h"
+#include "dataplane/ipvs/fake_marks.h"
 #include "dataplane/ipvs/netlink_channel.h"
 
 namespace kube_lvs::alike {
@@ -24,6 +25,7 @@ class IpvsSide final : public Side {
  private:
   std::unique_ptr<ipvs::NetlinkChannel> channel_;
   std::optional<ipvs::Journal> journal_;
+  ipvs::FakeMarks marks_;  // no history has a service of many ports
   std::unique_ptr<ipvs::IpvsBackend> backend_;
 };
 

@@ -163,6 +163,7 @@ enum klvs_service_flags {
 	KLVS_SERVICE_HASH_PORT = 2, /* mh, sh: the client's port takes part in the hash */
 	KLVS_SERVICE_HASH_FALLBACK = 4, /* mh, sh: an unavailable choice is replaced by another */
 	KLVS_SERVICE_THRESHOLDS = 8,	/* some real server of its list has an upper threshold */
+	KLVS_SERVICE_ONE_PACKET = 16,	/* UDP, not NAT: each packet is scheduled, none remembered */
 };
 
 /*

@@ -32,6 +32,9 @@ struct ToModel {
   absl::Status operator()(const SetService& s) const {
     if (!service) return Missing(s.key);
     KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.config));
+    for (const RealServer& real : service->reals) {
+      KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.config, real));
+    }
     service->config = s.config;
     return absl::OkStatus();
   }
@@ -43,6 +46,7 @@ struct ToModel {
   absl::Status operator()(const AddReal& s) const {
     if (!service) return Missing(s.key);
     KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.real));
+    KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, service->config, s.real));
     if (Find(s.real.at) != service->reals.end()) {
       return absl::AlreadyExistsError(ToString(s.key) + " -> " + s.real.at.ToString() +
                                       " is there already");
@@ -53,6 +57,7 @@ struct ToModel {
   absl::Status operator()(const SetReal& s) const {
     if (!service) return Missing(s.key);
     KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, s.real));
+    KUBE_LVS_RETURN_IF_ERROR(CheckSupported(s.key, service->config, s.real));
     const auto real = Find(s.real.at);
     if (real == service->reals.end()) return Missing(s.key, s.real.at);
     *real = s.real;

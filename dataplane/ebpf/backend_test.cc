@@ -270,6 +270,20 @@ TEST_F(EbpfBackendTest, AnotherSchedulerForgetsWhereConnectionsWent) {
   EXPECT_EQ(locality.first, 5U);
 }
 
+TEST_F(EbpfBackendTest, OnePacketSchedulingAndNatAreRefusedWhicheverComesFirst) {
+  const ServiceKey dns = Key("192.0.2.1:53", Protocol::kUdp);
+  ServiceConfig config = Config("rr");
+  config.one_packet = true;
+  const RealServer direct = Real("10.0.0.1:53", 1, ForwardingMethod::kDirectRouting);
+  ASSERT_TRUE(Do({AddService{dns, config}, AddReal{dns, direct}}).ok());
+  EXPECT_EQ(Actual(dns).config, config);
+  const auto unimplemented = absl::StatusCode::kUnimplemented;
+  EXPECT_EQ(Do({AddReal{dns, Real("10.0.0.2:53")}}).code(), unimplemented);
+  EXPECT_EQ(Do({SetReal{dns, Real("10.0.0.1:53")}}).code(), unimplemented);
+  ASSERT_TRUE(Do({SetService{dns, Config("rr")}, SetReal{dns, Real("10.0.0.1:53")}}).ok());
+  EXPECT_EQ(Do({SetService{dns, config}}).code(), unimplemented);
+}
+
 TEST_F(EbpfBackendTest, ThresholdsThatChangeAreHeldAgainstTheConnectionsThereAre) {
   const auto limited = [](uint32_t upper, uint32_t lower) {
     RealServer real = Real("10.0.0.1:80", 1);

@@ -108,7 +108,9 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
                                       "\"; use sh or mh, or leave them out");
   }
   if (config.persistence) return Unimplemented(key, "persistence needs dataplane IPVS");
-  if (config.one_packet) return Unimplemented(key, "one-packet scheduling needs dataplane IPVS");
+  if (config.one_packet && key.protocol != Protocol::kUdp) {
+    return Invalid(ToString(key), "one-packet scheduling is for UDP; leave it out");
+  }
   if (config.unnamed_flags != 0) return Unimplemented(key, "IPVS flags need dataplane IPVS");
   return absl::OkStatus();
 }
@@ -141,6 +143,14 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config,
+                            const RealServer& real) {
+  if (!config.one_packet || real.method != ForwardingMethod::kNat) return absl::OkStatus();
+  return Unimplemented(key, real.at.ToString() +
+                                ": one-packet scheduling with method NAT needs dataplane IPVS; use "
+                                "DirectRouting or Tunnel");
+}
+
 klvs_service_key EncodeKey(uint32_t vip_id, const ServiceKey& key) {
   klvs_service_key out{};
   out.vip_id = vip_id;
@@ -163,6 +173,7 @@ klvs_service EncodeConfig(const ServiceConfig& config) {
   if (config.source_nat) out.flags |= KLVS_SERVICE_SOURCE_NAT;
   if (config.hash.source_port) out.flags |= KLVS_SERVICE_HASH_PORT;
   if (config.hash.fallback) out.flags |= KLVS_SERVICE_HASH_FALLBACK;
+  if (config.one_packet) out.flags |= KLVS_SERVICE_ONE_PACKET;
   if (out.scheduler == KLVS_SCHEDULER_MH) out.table_size = kMaglevDefaultSize;
   if (out.scheduler == KLVS_SCHEDULER_SH || out.scheduler == KLVS_SCHEDULER_DH) {
     out.table_size = KLVS_HASH_BUCKETS;
@@ -181,6 +192,7 @@ absl::StatusOr<ServiceConfig> DecodeConfig(const klvs_service& service) {
   out.source_nat = (service.flags & KLVS_SERVICE_SOURCE_NAT) != 0;
   out.hash.source_port = (service.flags & KLVS_SERVICE_HASH_PORT) != 0;
   out.hash.fallback = (service.flags & KLVS_SERVICE_HASH_FALLBACK) != 0;
+  out.one_packet = (service.flags & KLVS_SERVICE_ONE_PACKET) != 0;
   return out;
 }
 

@@ -25,6 +25,9 @@ uint16_t FromWirePort(__be16 port);
 // what makes no sense at all. The message names the service (and real server) and the mend.
 absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config);
 absl::Status CheckSupported(const ServiceKey& key, const RealServer& real);
+// Whether they go together; each was checked alone.
+absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config,
+                            const RealServer& real);
 
 // `key` passed CheckSupported.
 klvs_service_key EncodeKey(uint32_t vip_id, const ServiceKey& key);

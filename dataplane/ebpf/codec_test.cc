@@ -91,13 +91,29 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
       {Key("192.0.2.1:0"), {}},
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.persistence = Persistence{}; })},
-      {Key("192.0.2.1:80"), config([](auto& c) { c.one_packet = true; })},
   };
   for (const auto& [key, settings] : refused) {
     const absl::Status status = CheckSupported(key, settings);
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << ToString(key);
     EXPECT_EQ(Message(status).find(ToString(key)), 0U) << Message(status);
   }
+}
+
+TEST(Codec, OnePacketSchedulingIsForUdpWithoutNat) {
+  ServiceConfig config;
+  config.one_packet = true;
+  const ServiceKey dns = Key("192.0.2.1:53", Protocol::kUdp);
+  EXPECT_TRUE(CheckSupported(dns, config).ok());
+  EXPECT_EQ(*DecodeConfig(EncodeConfig(config)), config);
+  EXPECT_EQ(CheckSupported(Key("192.0.2.1:53"), config).code(), absl::StatusCode::kInvalidArgument);
+  RealServer real = Real("10.0.0.1:53");
+  const absl::Status refused = CheckSupported(dns, config, real);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_NE(Message(refused).find("10.0.0.1:53"), std::string::npos);
+  real.method = ForwardingMethod::kTunnel;
+  EXPECT_TRUE(CheckSupported(dns, config, real).ok());
+  config.one_packet = false;
+  EXPECT_TRUE(CheckSupported(dns, config, Real("10.0.0.1:53")).ok());
 }
 
 TEST(Codec, HashFlagsAreForHashSchedulers) {

@@ -287,7 +287,9 @@ void CheckEbpf(const LvsService& service, Problems& out) {
   const LvsServiceSpec& spec = service.spec;
   const std::string mend = " needs dataplane IPVS; dataplane eBPF does not support it yet";
   if (spec.persistence) out.NotHere("spec.persistence" + mend);
-  if (spec.one_packet) out.NotHere("spec.onePacketScheduling: Enabled" + mend);
+  if (spec.one_packet && spec.method == ForwardingMethod::kNat) {
+    out.NotHere("spec.onePacketScheduling: Enabled with method NAT" + mend);
+  }
   if (spec.tunnel_type != "IPIP") {
     out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
   }

@@ -41,6 +41,13 @@ static __always_inline __u64 klvs_forget(__u64 value)
 	return value;
 }
 
+/*
+ * What a callback of bpf_loop changes and looks at must begin as klvs_forget(0): verifiers before
+ * 6.7 walk a callback once, with the values of before the loop, and take out the branches that
+ * those do not take.
+ */
+#define KLVS_LOOP_ZERO klvs_forget(0)
+
 /* `value & mask`, where the compiler must not leave out a mask that the verifier needs. */
 #define klvs_mask(value, mask)                                                                     \
 	({                                                                                         \

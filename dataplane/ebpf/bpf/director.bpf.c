@@ -33,16 +33,17 @@ static __always_inline int is_first_fragment(const struct packet *p)
 	return p->fragment & IP_MORE_FRAGMENTS && p->kind == PACKET_WHOLE;
 }
 
-/* Forwards a client's packet of connection `c`, whose control word was `ctl`. */
+/* Forwards a client's packet of connection `c`, whose control word was `ctl`, or to p->once. */
 static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_conn *c, __u64 ctl,
 				   struct klvs_settings *settings)
 {
-	__u32 id = c->real, service = c->service, overhead = 0;
+	__u32 id = c ? c->real : p->once, service, overhead = 0;
 	struct klvs_real *real = bpf_map_lookup_elem(&klvs_reals, &id);
 	int nat;
 
 	if (!real || !(real->flags & KLVS_REAL_VALID))
 		return drop(KLVS_DROP_BAD_REAL);
+	service = real->service;
 	if (ctl & CTL_PENDING)
 		return drop(KLVS_DROP_RACE);
 	if (!may_send_to_real(p, real))
@@ -56,7 +57,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (real->method != KLVS_METHOD_TUNNEL && p->ttl <= 1)
 			return drop(KLVS_DROP_TTL);
 		/* Two directors that are each other's real servers. */
-		if (real->method == KLVS_METHOD_DIRECT_ROUTING &&
+		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
 		    !mac_equal(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
 		    mac_equal(real->dst_mac, p->src_mac))
 			return drop(KLVS_DROP_LOOP);
@@ -69,12 +70,14 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		return drop(KLVS_DROP_LOCAL_NAT);
 	}
 
-	if (p->kind == PACKET_WHOLE)
+	if (c && p->kind == PACKET_WHOLE)
 		conn_step(c, ctl, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event, p->now, settings);
 	count_packet(service, id, p->total_length, 0);
 
 	if (real->flags & KLVS_REAL_LOCAL)
 		return KLVS_UNTOUCHED;
+	if (nat && !c)
+		return drop(KLVS_DROP_BAD_REAL);
 	if (nat && p->kind == PACKET_ICMP_ERROR) {
 		struct icmp_change change = {
 			.from = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT ? c->nat_addr : 0,
@@ -243,6 +246,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		opened = conn_open(p);
 		if (opened <= 0)
 			return drop(-opened);
+		if (p->once)
+			goto known;
 		handle = opened;
 		c = conn_get(handle);
 		if (!c)
@@ -257,7 +262,7 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		count_connection(c->service, c->real);
 	}
 known:
-	if (is_first_fragment(p))
+	if (c && is_first_fragment(p))
 		fragment_learn(ctx, p, handle, ctl >> 32);
 	return forward(ctx, p, c, ctl, settings);
 }

@@ -134,7 +134,8 @@ __noinline int conn_translate(struct packet *p, __u32 handle)
 
 /*
  * Opens a connection for `p`. Returns its handle, or a negated KLVS_DROP_*. With NAT the
- * connection is PENDING until conn_translate.
+ * connection is PENDING until conn_translate. Where each packet is scheduled for itself there is no
+ * connection: p->once is set.
  */
 __noinline int conn_open(struct packet *p)
 {
@@ -173,6 +174,16 @@ __noinline int conn_open(struct packet *p)
 	if (nat && real->flags & KLVS_REAL_LOCAL)
 		return -KLVS_DROP_LOCAL_NAT;
 
+	if (service->flags & KLVS_SERVICE_ONE_PACKET) {
+		if (nat)
+			return -KLVS_DROP_BAD_REAL;
+		/* A connection that begins and ends: thresholds see it. */
+		real_conns_open(new.real, real, KLVS_UDP);
+		real_conns_close(new.real, KLVS_UDP);
+		count_connection(service->id, new.real);
+		p->once = new.real;
+		return 1;
+	}
 	new.key = p->key;
 	new.client_ifindex = p->ifindex;
 	mac_copy(new.client_mac, p->src_mac);

@@ -29,6 +29,7 @@ struct packet {
 	__u8 own_mac[6];
 	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */
 	__u8 kind; /* PACKET_* */
+	__u32 once;   /* the real server that this packet alone goes to */
 	__u32 reused; /* the connection in whose place a new one opens, which was `reused_ctl` */
 };
 

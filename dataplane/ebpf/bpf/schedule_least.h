@@ -69,7 +69,13 @@ static long least_visit(__u32 n, void *data)
 /* The real server's id; 0 if there is none. */
 static __noinline __u32 schedule_least(const struct klvs_service *service, __u32 scheduler)
 {
-	struct least_walk walk = {.base = service->list_base, .scheduler = scheduler};
+	struct least_walk walk = {
+		.base = service->list_base,
+		.scheduler = scheduler,
+		.real = KLVS_LOOP_ZERO,
+		.load = KLVS_LOOP_ZERO,
+		.weight = KLVS_LOOP_ZERO,
+	};
 
 	bpf_loop(service->list_count, least_visit, &walk, 0);
 	return walk.real;

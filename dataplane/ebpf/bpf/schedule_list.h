@@ -86,7 +86,7 @@ static __always_inline __s32 wrr_find(struct list_walk *walk, const struct klvs_
 	if (walk->real)
 		return weight;
 	if (walk->limited) {
-		walk->greatest = 0;
+		walk->greatest = KLVS_LOOP_ZERO;
 		bpf_loop(walk->count, list_weigh, walk, 0);
 		if (!walk->greatest) {
 			/* As the kernel leaves its mark. */
@@ -129,7 +129,7 @@ static __noinline __u32 schedule_list(const struct klvs_service *service)
 		}
 		if (position > walk.count)
 			position = 0;
-		walk.real = 0;
+		walk.real = KLVS_LOOP_ZERO;
 		walk.position = position;
 		if (service->scheduler == KLVS_SCHEDULER_RR) {
 			list_find(&walk, position, walk.count, 1);

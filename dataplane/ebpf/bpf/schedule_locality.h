@@ -112,7 +112,15 @@ static __noinline __u32 schedule_lblc(const struct klvs_service *service,
 static __noinline __u32 schedule_lblcr(const struct klvs_service *service,
 				       struct klvs_locality *place, __u64 now, __u64 lifetime)
 {
-	struct set_walk walk = {.base = service->list_base};
+	struct set_walk walk = {
+		.base = service->list_base,
+		.real = KLVS_LOOP_ZERO,
+		.load = KLVS_LOOP_ZERO,
+		.weight = KLVS_LOOP_ZERO,
+		.joined = KLVS_LOOP_ZERO,
+		.members = KLVS_LOOP_ZERO,
+		.most = KLVS_LOOP_ZERO,
+	};
 	struct klvs_real_conns *c;
 	__u32 id;
 
@@ -124,8 +132,8 @@ static __noinline __u32 schedule_lblcr(const struct klvs_service *service,
 	bpf_loop(service->list_count, set_visit, &walk, 0);
 	id = walk.real;
 	if (walk.members > 1 && now - READ_ONCE(place->changed) > lifetime) {
-		walk.real = 0;
-		walk.most = 1;
+		walk.real = KLVS_LOOP_ZERO;
+		walk.most = KLVS_LOOP_ZERO + 1;
 		bpf_loop(service->list_count, set_visit, &walk, 0);
 		c = bpf_map_lookup_elem(&klvs_real_conns, &walk.real);
 		if (c) {

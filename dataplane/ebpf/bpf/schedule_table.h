@@ -78,6 +78,7 @@ static __noinline __u32 schedule_table(const struct klvs_service *service,
 	struct table_walk walk = {
 		.base = service->table_base,
 		.size = service->table_size,
+		.real = KLVS_LOOP_ZERO,
 		.maglev = service->scheduler == KLVS_SCHEDULER_MH,
 		.limited = !!(service->flags & KLVS_SERVICE_THRESHOLDS),
 	};

@@ -47,7 +47,7 @@ static __noinline __s32 twos_draw(struct twos_walk *walk, __u32 count, __u32 tot
 	__u32 real;
 
 	walk->sum = (__u64)bpf_get_prandom_u32() * ((__u64)total + 1) >> 32;
-	walk->drawn = 1;
+	walk->drawn = KLVS_LOOP_ZERO + 1;
 	bpf_loop(count, twos_visit, walk, 0);
 	real = walk->real;
 	c = bpf_map_lookup_elem(&klvs_real_conns, &real);
@@ -57,7 +57,13 @@ static __noinline __s32 twos_draw(struct twos_walk *walk, __u32 count, __u32 tot
 /* The real server's id; 0 if there is none. */
 static __noinline __u32 schedule_twos(const struct klvs_service *service)
 {
-	struct twos_walk walk = {.base = service->list_base};
+	struct twos_walk walk = {
+		.base = service->list_base,
+		.sum = KLVS_LOOP_ZERO,
+		.drawn = KLVS_LOOP_ZERO,
+		.real = KLVS_LOOP_ZERO,
+		.weight = KLVS_LOOP_ZERO,
+	};
 	__s32 one_weight, one_overhead, overhead;
 	__u32 count = service->list_count, total, one;
 

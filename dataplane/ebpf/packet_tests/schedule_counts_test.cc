@@ -186,6 +186,37 @@ TEST_P(ScheduleCountsTest, TwoChoicesNeverTakeOneThatIsOverloaded) {
   }
 }
 
+TEST_P(ScheduleCountsTest, EachPacketOfOnePacketSchedulingIsScheduled) {
+  Service service = Kernel(KLVS_SCHEDULER_RR, {1, 1});
+  service.flags = KLVS_SERVICE_ONE_PACKET;
+  director_.Add(service);
+  Frame frame = ClientFrame();
+  frame.protocol = 17;
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(director_.Run(frame).verdict, Verdict::kSent);
+  EXPECT_TRUE(director_.Entries().empty());
+  EXPECT_EQ(Counts(), "0+0 0+0");
+  EXPECT_EQ(director_.RealCounters(Id(2)).connections, 3u);
+  EXPECT_EQ(director_.RealCounters(Id(2)).packets, 3u);
+  EXPECT_EQ(director_.RealCounters(Id(1)).packets, 2u);
+  EXPECT_EQ(director_.ServiceCounters(1).connections, 5u);
+  EXPECT_EQ(director_.ServiceCounters(1).packets, 5u);
+}
+
+TEST_P(ScheduleCountsTest, OnePacketSchedulingKeepsToThresholds) {
+  Service service = Kernel(KLVS_SCHEDULER_RR, {1, 1});
+  service.flags = KLVS_SERVICE_ONE_PACKET;
+  service.reals[0].upper = 4;  // number 2
+  director_.Add(service);
+  Frame frame = ClientFrame();
+  frame.protocol = 17;
+  // The fourth connection while three are there; the lower threshold is 3.
+  director_.SetRealConns(Id(2), 0, 3);
+  for (int i = 0; i < 4; ++i) director_.Run(frame);
+  EXPECT_EQ(director_.real_conns(Id(2)).overloaded, 1u);
+  EXPECT_EQ(director_.RealCounters(Id(2)).packets, 1u);
+  EXPECT_EQ(director_.RealCounters(Id(1)).packets, 3u);
+}
+
 Service WithThresholds(Service service, uint32_t upper, uint32_t lower) {
   for (Real& real : service.reals) {
     real.upper = upper;
