@@ -234,11 +234,11 @@ static __always_inline void conn_note(struct conn_survey *survey, __u32 handle, 
 /* Takes out what is dead at `handle`, and returns 1 if it did; else takes note of what is there. */
 __noinline int conn_look(__u32 handle, struct conn_survey *survey)
 {
-	struct klvs_settings *settings = settings_get();
 	struct klvs_conn *c = conn_get(handle);
+	struct klvs_settings *settings;
 	__u64 ctl, seen;
 
-	if (!c || !survey || !settings)
+	if (!c || !survey)
 		return 0;
 	ctl = READ_ONCE(c->ctl);
 	if (!(ctl & CTL_LIVE))
@@ -257,10 +257,14 @@ __noinline int conn_look(__u32 handle, struct conn_survey *survey)
 	}
 	if (survey->now > c->expires)
 		return conn_remove(handle, ctl);
-	seen = c->expires - state_timeout(settings, KLVS_CTL_STATE(ctl));
 	/* What another CPU is setting up is not touched: it still writes to the entry. */
 	if (ctl & CTL_PENDING)
 		return 0;
+	seen = c->expires;
+	settings = settings_get();
+	if (!settings)
+		return 0;
+	seen -= state_timeout(settings, KLVS_CTL_STATE(ctl));
 	if (ctl_is_over(ctl))
 		conn_note(survey, handle, ctl, seen);
 	else if (ctl_is_embryonic(ctl))

@@ -76,28 +76,28 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 
 	if (real->flags & KLVS_REAL_LOCAL)
 		return KLVS_UNTOUCHED;
-	if (nat && !c)
-		return drop(KLVS_DROP_BAD_REAL);
 	if (nat && p->kind == PACKET_ICMP_ERROR) {
 		struct icmp_change change = {
-			.from = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT ? c->nat_addr : 0,
 			.to = real->address,
 			.src = real->address,
-			.dst = c->nat_addr,
 			.sport = real->port,
-			.dport = c->nat_port,
 		};
 
+		if (!c)
+			return drop(KLVS_DROP_BAD_REAL);
+		if (KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT)
+			change.from = c->nat_addr;
+		change.dst = c->nat_addr;
+		change.dport = c->nat_port;
 		if (icmp_translate(ctx, p, &change))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (nat) {
-		struct klvs_conn_key new = {
-			.src = c->nat_addr,
-			.dst = real->address,
-			.sport = c->nat_port,
-			.dport = real->port,
-		};
+		struct klvs_conn_key new = {.dst = real->address, .dport = real->port};
 
+		if (!c)
+			return drop(KLVS_DROP_BAD_REAL);
+		new.src = c->nat_addr;
+		new.sport = c->nat_port;
 		/* The client's router may have changed. */
 		if (!mac_equal(c->client_mac, p->src_mac))
 			mac_copy(c->client_mac, p->src_mac);

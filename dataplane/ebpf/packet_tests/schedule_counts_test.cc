@@ -271,6 +271,15 @@ TEST_P(ScheduleCountsTest, WithoutALowerThresholdThreeQuartersAre) {
   }
 }
 
+// The kernel tries each weight of its mark in turn; ours goes at once to the one that it ends at.
+TEST_P(ScheduleCountsTest, WeightedRoundRobinPassesOverWeightsOfTheOverloaded) {
+  Service service = KernelTcp(KLVS_SCHEDULER_WRR, {8, 2});
+  service.reals[1].upper = 1;  // number 1
+  director_.Add(service);
+  EXPECT_EQ(Held(2), "1 2");
+  EXPECT_EQ(director_.state(1).cursor & 0xffffffff, 1u);  // of 7, 5, 3, 1
+}
+
 // wrr's mark when nobody takes connections: as the kernel leaves it.
 TEST_P(ScheduleCountsTest, WeightedRoundRobinGoesOnAfterAllWereOverloaded) {
   Service service = WithThresholds(KernelTcp(KLVS_SCHEDULER_WRR, {4, 2}), 3, 3);

@@ -80,6 +80,15 @@ TEST_P(ScheduleLocalityTest, LblcrGathersASetAndTakesItsLeastLoaded) {
   EXPECT_EQ(director_.locality(1).joined, 3u);
 }
 
+TEST_P(ScheduleLocalityTest, LblcrTakesOfEqualsTheOneThatJoinedLast) {
+  Service service = KernelTcp(KLVS_SCHEDULER_LBLCR, {2, 2, 2});
+  director_.Add(service);
+  EXPECT_EQ(Held(6), "3 3 3 2 2 2");
+  for (Real& real : service.reals) real.weight = 10;
+  director_.Replace(service);
+  EXPECT_EQ(Held(2), "2 3");
+}
+
 TEST_P(ScheduleLocalityTest, LblcrLetsTheMostLoadedGoAfterADay) {
   director_.Add(KernelTcp(KLVS_SCHEDULER_LBLCR, {2, 2, 2}));
   EXPECT_EQ(Held(4), "3 3 3 2");
