@@ -148,6 +148,16 @@ TEST_F(SessionTest, WarnsOnceOfASchedulerThatTheKernelMustNotLoad) {
   EXPECT_EQ(Run("-A -t 192.0.2.3:80 -s lblc").err, "");
 }
 
+TEST_F(SessionTest, WarnsOfAServiceOfManyPortsByItsMark) {
+  claims_ = ipvs::Claims{
+      {{Dataplane::kIpvs, PortRange{*IpAddress::Parse("192.0.2.1"), 80, 89}, Protocol::kUdp},
+       {.source_nat = false, .mark = 7}}};
+  EXPECT_EQ(Run("-A -f 8").err, "");
+  EXPECT_EQ(Run("-A -f 7 -6").err, "");
+  EXPECT_NE(Run("-A -f 7").err.find("IPVS 192.0.2.1:80-89/udp is kube-lvs-agent's"),
+            std::string::npos);
+}
+
 TEST_F(SessionTest, ListsBothDataplanesUnlessAskedForOne) {
   ServiceTable rules;
   rules[{Dataplane::kEbpf, *Endpoint::Parse("192.0.2.9:80"), Protocol::kTcp}];

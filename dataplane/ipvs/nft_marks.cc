@@ -35,11 +35,11 @@ class NftMarkTable final : public MarkTable {
   };
 
   absl::StatusOr<Found> Look() {
+    const auto listing = nft_.List(std::string("list table inet ") + kMarkTable);
+    if (listing.ok()) return Found{.exists = true, .whole = ParseMarkTable(*listing)};
     KUBE_LVS_ASSIGN_OR_RETURN(const bool exists, nft_.HasTable("inet", kMarkTable));
-    if (!exists) return Found{};
-    KUBE_LVS_ASSIGN_OR_RETURN(const nlohmann::json listing,
-                              nft_.List(std::string("list table inet ") + kMarkTable));
-    return Found{.exists = true, .whole = ParseMarkTable(listing)};
+    if (exists) return listing.status();
+    return Found{};
   }
 
   host::Nft nft_;

@@ -364,6 +364,10 @@ TEST_F(ResolveTest, AllPortsIsOnePortForAllAndMapsNone) {
   AddSlice("web-1", {Endpoint("192.0.2.2", "ready")});
   EXPECT_EQ(Text(), ": 192.0.2.2:0 DirectRouting weight 1, | 1/1");
   EXPECT_EQ(Run().ports[0].port, ServicePort{});
+  service_.spec.all_ports = false;
+  service_.spec.ports = {Port("media", 10000)};
+  service_.spec.ports[0].end_port = uint16_t{10100};
+  EXPECT_EQ(Text(), "media: 192.0.2.2:0 DirectRouting weight 1, | 1/1");
 }
 
 }  // namespace

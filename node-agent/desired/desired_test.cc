@@ -247,6 +247,10 @@ TEST_F(DesiredTest, TheOlderOfTwoServicesWhosePortsOverlapHasThem) {
   services_.push_back(service("g", 1, 1));
   services_.back().spec.ports.clear();
   services_.back().spec.all_ports = true;
+  for (const auto& [name, first] : {std::pair("h", 99), std::pair("i", 90)}) {
+    services_.push_back(service(name, static_cast<uint16_t>(first), 99));
+    services_.back().spec.ports[0].protocol = Protocol::kUdp;
+  }
   const Desired desired = Compute(Node("d1", 1));
   std::string refused;
   for (const ServiceProblem& problem : desired.problems) {
@@ -257,7 +261,8 @@ TEST_F(DesiredTest, TheOlderOfTwoServicesWhosePortsOverlapHasThem) {
             "b: IPVS 192.0.2.200:100-200/tcp belongs to LVSService shop/a\n"
             "d: IPVS 192.0.2.200:99/tcp belongs to LVSService shop/c\n"
             "f: IPVS 192.0.2.200:99/tcp belongs to LVSService shop/c\n"
-            "g: IPVS 192.0.2.200:99/tcp belongs to LVSService shop/c\n");
+            "g: IPVS 192.0.2.200:99/tcp belongs to LVSService shop/c\n"
+            "i: IPVS 192.0.2.200:99/udp belongs to LVSService shop/h\n");
 }
 
 TEST_F(DesiredTest, IpvsForgetsConnectionsOfRealServersThatAreGoneOrQuiesced) {

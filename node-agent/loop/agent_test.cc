@@ -832,7 +832,9 @@ TEST_F(AgentTest, AnotherProgramsMarksOnPacketsForManyPortsAreAProblemWhileThere
             "kube-proxy's, a network plugin's), which ours replaced");
   EXPECT_TRUE(report.in_sync);
   EXPECT_EQ(look(7).node_problems.count("ForeignMarks"), 0u);
-  EXPECT_EQ(look(2).node_problems.count("ForeignMarks"), 1u);
+  report = look(2);
+  ASSERT_EQ(report.node_problems.count("ForeignMarks"), 1u);
+  EXPECT_EQ(Message(report.node_problems["ForeignMarks"]).substr(0, 10), "2 packets ");
   media.spec.ports[0].end_port.reset();
   source_.Put(media);
   look(9);

@@ -12,7 +12,7 @@ constexpr std::string_view kPrograms =
     "give the node Linux 6.1 or newer with BTF, mount /sys/fs/bpf, and give the agent CAP_BPF, "
     "CAP_NET_ADMIN and CAP_PERFMON; kube-lvs-agent --check tells what is missing";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kMends = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kMends = {{
     {"Attachment", kPrograms},
     {"TunnelPeer", kPrograms},
     {"MssClamp", kPrograms},
