@@ -325,10 +325,11 @@ absl::Status IpvsBackend::ConfirmTunnel(const ServiceKey& key, const RealServer&
   return NoSuchTunnel(real.tunnel);
 }
 
-absl::StatusOr<VirtualService> IpvsBackend::ReadRules(ServiceEntry entry, Stats* stats) {
+absl::StatusOr<VirtualService> IpvsBackend::ReadRules(ServiceEntry entry, bool source_nat,
+                                                      Stats* stats) {
   VirtualService service;
   service.config = std::move(entry.config);
-  service.config.source_nat = journal_.claims().at(entry.key);
+  service.config.source_nat = source_nat;
   if (entry.foreign) service.config.scheduler += " (changed by another program)";
   if (stats != nullptr) stats->services[entry.key] = entry.counters;
   const Content content = stats != nullptr ? Content::kAll : Content::kRules;
@@ -352,9 +353,11 @@ absl::StatusOr<ServiceTable> IpvsBackend::ReadOurs(Stats* stats) {
   KUBE_LVS_ASSIGN_OR_RETURN(auto services, ipvs::ReadServices(channel_, content));
   ServiceTable out;
   for (ServiceEntry& entry : services) {
-    if (!journal_.Owns(entry.key)) continue;
-    const ServiceKey key = entry.key;
-    KUBE_LVS_ASSIGN_OR_RETURN(out[key], ReadRules(std::move(entry), stats));
+    const auto ours = journal_.claims().find(entry.key);
+    if (ours == journal_.claims().end()) continue;
+    KUBE_LVS_ASSIGN_OR_RETURN(VirtualService service,
+                              ReadRules(std::move(entry), ours->second, stats));
+    out.emplace(ours->first, std::move(service));
   }
   return out;
 }
@@ -372,12 +375,14 @@ absl::StatusOr<State> IpvsBackend::Read() {
 absl::StatusOr<ServiceReading> IpvsBackend::ReadServices(const std::set<ServiceKey>& keys) {
   ServiceReading out;
   for (const ServiceKey& key : keys) {
-    if (!journal_.Owns(key)) continue;
+    const auto ours = journal_.claims().find(key);
+    if (ours == journal_.claims().end()) continue;
     const auto answer = channel_.Ask(EncodeKey(Command::kGetService, key));
     if (absl::IsNotFound(answer.status())) continue;
     if (!answer.ok()) return Annotate(answer.status(), ToString(key));
     KUBE_LVS_ASSIGN_OR_RETURN(ServiceEntry entry, DecodeService(*answer));
-    KUBE_LVS_ASSIGN_OR_RETURN(out.services[key], ReadRules(std::move(entry), &out.stats));
+    KUBE_LVS_ASSIGN_OR_RETURN(out.services[key],
+                              ReadRules(std::move(entry), ours->second, &out.stats));
   }
   return out;
 }

@@ -69,7 +69,7 @@ class IpvsBackend final : public Backend {
 
   // Both add what the kernel counts to `stats`, if there are any.
   absl::StatusOr<ServiceTable> ReadOurs(Stats* stats);
-  absl::StatusOr<VirtualService> ReadRules(ServiceEntry entry, Stats* stats);
+  absl::StatusOr<VirtualService> ReadRules(ServiceEntry entry, bool source_nat, Stats* stats);
   absl::StatusOr<std::vector<RealEntry>> RealsOf(const ServiceKey& key, Content content);
   // Of a real server that was just sent.
   absl::Status ConfirmTunnel(const ServiceKey& key, const RealServer& real);
