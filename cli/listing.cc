@@ -247,7 +247,9 @@ std::string ServerLine(const ListedService& listed, const ipvs::RealEntry& entry
     return RuleOf(entry, ServiceName(listed.service.key, format, names), at, format.full);
   }
   if (entry.real.at.ip.IsV4() && at.size() > kMaxServerColumn) at.resize(kMaxServerColumn);
-  std::string begin = "  -> ";
+  std::string begin;
+  begin.reserve(80);
+  begin += "  -> ";
   AppendLeft(begin, at, kMaxServerColumn);
   const int weight = static_cast<int32_t>(entry.real.weight);
   const unsigned active = entry.active_connections, inactive = entry.inactive_connections;

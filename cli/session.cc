@@ -253,6 +253,7 @@ absl::StatusOr<Table> Session::ReadIpvs(const Request& request) {
     KUBE_LVS_ASSIGN_OR_RETURN(services, ipvs::ReadServices(world_.channel, content));
   }
   Table out;
+  out.reserve(services.size());
   for (ipvs::ServiceEntry& service : services) {
     KUBE_LVS_ASSIGN_OR_RETURN(auto reals, ipvs::ReadReals(world_.channel, service.key, content));
     out.push_back({std::move(service), std::move(reals)});

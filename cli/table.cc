@@ -3,7 +3,7 @@
 #include <linux/ip_vs.h>
 
 #include <algorithm>
-#include <iterator>
+#include <cstddef>
 #include <map>
 #include <utility>
 
@@ -59,19 +59,32 @@ int32_t CompareReals(const ipvs::RealEntry& a, const ipvs::RealEntry& b) {
   return a.real.at.port - b.real.at.port;
 }
 
+// Sorts [begin, end) by way of `spare`, which has as many places.
+template <typename T, typename F>
+void MergeSort(const T** begin, const T** end, const T** spare, F compare) {
+  const auto size = end - begin;
+  if (size < 2) return;
+  const T** const middle = begin + size / 2;
+  MergeSort(begin, middle, spare, compare);
+  MergeSort(middle, end, spare, compare);
+  const T **l = begin, **r = middle;
+  for (std::ptrdiff_t i = 0; i < size; ++i) {
+    const bool from_left = r == end || (l != middle && compare(**l, **r) <= 0);
+    spare[i] = from_left ? *l++ : *r++;
+  }
+  std::copy_n(spare, size, begin);
+}
+
 template <typename T, typename F>
 void MergeSort(std::vector<T>& items, F compare) {
-  if (items.size() < 2) return;
-  const auto middle = items.begin() + static_cast<std::ptrdiff_t>(items.size() / 2);
-  std::vector<T> left(std::make_move_iterator(items.begin()), std::make_move_iterator(middle));
-  std::vector<T> right(std::make_move_iterator(middle), std::make_move_iterator(items.end()));
-  MergeSort(left, compare);
-  MergeSort(right, compare);
-  auto l = left.begin(), r = right.begin();
-  for (T& item : items) {
-    const bool from_left = r == right.end() || (l != left.end() && compare(*l, *r) <= 0);
-    item = std::move(from_left ? *l++ : *r++);
-  }
+  std::vector<const T*> order, spare(items.size());
+  order.reserve(items.size());
+  for (const T& item : items) order.push_back(&item);
+  MergeSort(order.data(), order.data() + order.size(), spare.data(), compare);
+  std::vector<T> sorted;
+  sorted.reserve(items.size());
+  for (const T* item : order) sorted.push_back(std::move(items[item - items.data()]));
+  items = std::move(sorted);
 }
 
 uint32_t MethodNumber(ForwardingMethod method) {

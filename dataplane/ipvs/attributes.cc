@@ -1,7 +1,5 @@
 #include "dataplane/ipvs/attributes.h"
 
-#include <linux/netlink.h>
-
 #include <algorithm>
 #include <string>
 
@@ -11,20 +9,6 @@ namespace {
 constexpr size_t kHeader = 4;
 
 size_t Padded(size_t size) { return (size + 3) & ~size_t{3}; }
-
-absl::Status WrongSize(const Attribute& attribute, std::string_view name, size_t wanted) {
-  return absl::InternalError("IPVS message: " + std::string(name) + " has " +
-                             std::to_string(attribute.value.size()) + " bytes, not " +
-                             std::to_string(wanted));
-}
-
-template <typename T>
-absl::StatusOr<T> Number(const Attribute& attribute, std::string_view name) {
-  if (attribute.value.size() != sizeof(T)) return WrongSize(attribute, name, sizeof(T));
-  T value;
-  std::memcpy(&value, attribute.value.data(), sizeof(T));
-  return value;
-}
 
 }  // namespace
 
@@ -59,21 +43,21 @@ void AttributeWriter::End(size_t begin) {
   out_.resize(begin + Padded(size));
 }
 
-absl::Status TakeAttribute(ByteView& bytes, Attribute& out) {
+absl::Status WrongSize(const Attribute& attribute, std::string_view name, size_t wanted) {
+  return absl::InternalError("IPVS message: " + std::string(name) + " has " +
+                             std::to_string(attribute.value.size()) + " bytes, not " +
+                             std::to_string(wanted));
+}
+
+absl::Status BadAttribute(ByteView bytes) {
   if (bytes.size() < kHeader) {
     return absl::InternalError("IPVS message: an attribute is cut off in its header");
   }
   uint16_t size, type;
   std::memcpy(&size, bytes.data(), sizeof size);
   std::memcpy(&type, bytes.data() + 2, sizeof type);
-  if (size < kHeader || size > bytes.size()) {
-    return absl::InternalError("IPVS message: attribute " + std::to_string(type) + " says it has " +
-                               std::to_string(size) + " bytes of " + std::to_string(bytes.size()));
-  }
-  out = {.type = static_cast<uint16_t>(type & NLA_TYPE_MASK),
-         .value = bytes.subspan(kHeader, size - kHeader)};
-  bytes = bytes.subspan(std::min(Padded(size), bytes.size()));
-  return absl::OkStatus();
+  return absl::InternalError("IPVS message: attribute " + std::to_string(type) + " says it has " +
+                             std::to_string(size) + " bytes of " + std::to_string(bytes.size()));
 }
 
 absl::StatusOr<std::vector<Attribute>> ParseAttributes(ByteView bytes) {
@@ -84,19 +68,6 @@ absl::StatusOr<std::vector<Attribute>> ParseAttributes(ByteView bytes) {
   });
   if (!status.ok()) return status;
   return out;
-}
-
-absl::StatusOr<uint8_t> Number8(const Attribute& attribute, std::string_view name) {
-  return Number<uint8_t>(attribute, name);
-}
-absl::StatusOr<uint16_t> Number16(const Attribute& attribute, std::string_view name) {
-  return Number<uint16_t>(attribute, name);
-}
-absl::StatusOr<uint32_t> Number32(const Attribute& attribute, std::string_view name) {
-  return Number<uint32_t>(attribute, name);
-}
-absl::StatusOr<uint64_t> Number64(const Attribute& attribute, std::string_view name) {
-  return Number<uint64_t>(attribute, name);
 }
 
 absl::StatusOr<uint16_t> PortOf(const Attribute& attribute, std::string_view name) {

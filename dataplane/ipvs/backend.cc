@@ -50,10 +50,10 @@ void IpvsBackend::ReadMarks(ServiceTable& services, Stats* stats) {
 }
 
 absl::StatusOr<VirtualService> IpvsBackend::ReadRules(const ServiceKey& key, ServiceEntry entry,
-                                                      Stats* stats) {
+                                                      bool source_nat, Stats* stats) {
   VirtualService service;
   service.config = std::move(entry.config);
-  service.config.source_nat = journal_.claims().at(key).source_nat;
+  service.config.source_nat = source_nat;
   if (entry.foreign) service.config.scheduler += " (changed by another program)";
   if (stats != nullptr) stats->services[key] = entry.counters;
   const Content content = stats != nullptr ? Content::kAll : Content::kRules;
@@ -80,12 +80,15 @@ absl::StatusOr<ServiceTable> IpvsBackend::ReadOurs(Stats* stats) {
   other_services_ = 0;
   for (ServiceEntry& entry : services) {
     const auto marked = by_mark.find(entry.key);
-    const ServiceKey key = marked == by_mark.end() ? entry.key : marked->second;
-    if (!journal_.Owns(key)) {
+    const auto ours = journal_.claims().find(marked == by_mark.end() ? entry.key : marked->second);
+    if (ours == journal_.claims().end()) {
       ++other_services_;
       continue;
     }
-    KUBE_LVS_ASSIGN_OR_RETURN(out[key], ReadRules(key, std::move(entry), stats));
+    const auto& [key, claim] = *ours;
+    KUBE_LVS_ASSIGN_OR_RETURN(VirtualService service,
+                              ReadRules(key, std::move(entry), claim.source_nat, stats));
+    out.emplace(key, std::move(service));
   }
   ReadMarks(out, stats);
   return out;
@@ -100,12 +103,14 @@ absl::StatusOr<State> IpvsBackend::Read() {
 absl::StatusOr<ServiceReading> IpvsBackend::ReadServices(const std::set<ServiceKey>& keys) {
   ServiceReading out;
   for (const ServiceKey& key : keys) {
-    if (!journal_.Owns(key)) continue;
+    const auto ours = journal_.claims().find(key);
+    if (ours == journal_.claims().end()) continue;
     const auto answer = channel_.Ask(EncodeKey(Command::kGetService, InKernel(key)));
     if (absl::IsNotFound(answer.status())) continue;
     if (!answer.ok()) return Annotate(answer.status(), ToString(key));
     KUBE_LVS_ASSIGN_OR_RETURN(ServiceEntry entry, DecodeService(*answer));
-    KUBE_LVS_ASSIGN_OR_RETURN(out.services[key], ReadRules(key, std::move(entry), &out.stats));
+    KUBE_LVS_ASSIGN_OR_RETURN(
+        out.services[key], ReadRules(key, std::move(entry), ours->second.source_nat, &out.stats));
   }
   ReadMarks(out.services, &out.stats);
   return out;

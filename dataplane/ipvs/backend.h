@@ -82,7 +82,8 @@ class IpvsBackend final : public Backend {
 
   // These add what the kernel counts to `stats`, if there are any.
   absl::StatusOr<ServiceTable> ReadOurs(Stats* stats);
-  absl::StatusOr<VirtualService> ReadRules(const ServiceKey& key, ServiceEntry entry, Stats* stats);
+  absl::StatusOr<VirtualService> ReadRules(const ServiceKey& key, ServiceEntry entry,
+                                           bool source_nat, Stats* stats);
   // Whether the packets of the services read are marked. Asks nothing if none of them needs that.
   void ReadMarks(ServiceTable& services, Stats* stats);
   // Our services of many ports, by the marks that the kernel knows them by.

@@ -294,9 +294,7 @@ class LostChannel final : public Channel {
   absl::StatusOr<std::vector<int>> Send(std::span<const Bytes>) override {
     return absl::UnavailableError("no answer within 30 s");
   }
-  absl::StatusOr<std::vector<Bytes>> Dump(const Bytes& request) override {
-    return real_.Dump(request);
-  }
+  absl::StatusOr<Messages> Dump(const Bytes& request) override { return real_.Dump(request); }
   absl::StatusOr<Bytes> Ask(const Bytes& request) override { return real_.Ask(request); }
 
  private:

@@ -10,6 +10,50 @@
 
 namespace kube_lvs::ipvs {
 
+// Messages in order, one behind the other in one piece of memory. Views are good until the next
+// Add.
+class Messages {
+ public:
+  class Iterator {
+   public:
+    Iterator(const Messages& of, size_t at) : of_(&of), at_(at) {}
+    ByteView operator*() const { return (*of_)[at_]; }
+    Iterator& operator++() {
+      ++at_;
+      return *this;
+    }
+    bool operator==(const Iterator&) const = default;
+
+   private:
+    const Messages* of_;
+    size_t at_;
+  };
+
+  void Add(ByteView message) {
+    // As many real servers as most services have.
+    if (empty()) Reserve(16, message.size());
+    bytes_.insert(bytes_.end(), message.begin(), message.end());
+    ends_.push_back(bytes_.size());
+  }
+  size_t size() const { return ends_.size(); }
+  bool empty() const { return ends_.empty(); }
+  ByteView operator[](size_t at) const {
+    const size_t begin = at == 0 ? 0 : ends_[at - 1];
+    return ByteView(bytes_).subspan(begin, ends_[at] - begin);
+  }
+  Iterator begin() const { return {*this, 0}; }
+  Iterator end() const { return {*this, size()}; }
+
+ private:
+  void Reserve(size_t messages, size_t size_of_each) {
+    bytes_.reserve(messages * size_of_each);
+    ends_.reserve(messages);
+  }
+
+  Bytes bytes_;
+  std::vector<size_t> ends_;
+};
+
 // Not thread-safe.
 class Channel {
  public:
@@ -23,7 +67,7 @@ class Channel {
 
   // All messages that answer a request for a dump; a dump that the kernel calls inconsistent is
   // asked for again. Errors as above, and StatusOf's for an errno.
-  virtual absl::StatusOr<std::vector<Bytes>> Dump(const Bytes& request) = 0;
+  virtual absl::StatusOr<Messages> Dump(const Bytes& request) = 0;
 
   // The one message that answers a request.
   virtual absl::StatusOr<Bytes> Ask(const Bytes& request) = 0;

@@ -251,25 +251,17 @@ struct RawService {
 
 absl::Status Collect(const Attribute& a, RawService& raw) {
   switch (a.type) {
-    case IPVS_SVC_ATTR_AF: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.family, Number16(a, "service family"));
-      break;
-    }
-    case IPVS_SVC_ATTR_PROTOCOL: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.protocol, Number16(a, "service protocol"));
-      break;
-    }
+    case IPVS_SVC_ATTR_AF:
+      return ReadNumber(a, "service family", raw.family);
+    case IPVS_SVC_ATTR_PROTOCOL:
+      return ReadNumber(a, "service protocol", raw.protocol);
     case IPVS_SVC_ATTR_ADDR:
       raw.address = a;
       break;
-    case IPVS_SVC_ATTR_PORT: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.port, PortOf(a, "service port"));
-      break;
-    }
-    case IPVS_SVC_ATTR_FWMARK: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.mark, Number32(a, "service mark"));
-      break;
-    }
+    case IPVS_SVC_ATTR_PORT:
+      return ReadPort(a, "service port", raw.port);
+    case IPVS_SVC_ATTR_FWMARK:
+      return ReadNumber(a, "service mark", raw.mark);
     case IPVS_SVC_ATTR_SCHED_NAME: {
       KUBE_LVS_ASSIGN_OR_RETURN(raw.scheduler, TextOf(a, "scheduler name"));
       break;
@@ -280,14 +272,10 @@ absl::Status Collect(const Attribute& a, RawService& raw) {
       raw.flags = std::bit_cast<std::array<uint32_t, 2>>(both)[0];
       break;
     }
-    case IPVS_SVC_ATTR_TIMEOUT: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.timeout, Number32(a, "persistence timeout"));
-      break;
-    }
-    case IPVS_SVC_ATTR_NETMASK: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.netmask, Number32(a, "persistence netmask"));
-      break;
-    }
+    case IPVS_SVC_ATTR_TIMEOUT:
+      return ReadNumber(a, "persistence timeout", raw.timeout);
+    case IPVS_SVC_ATTR_NETMASK:
+      return ReadNumber(a, "persistence netmask", raw.netmask);
     case IPVS_SVC_ATTR_PE_NAME: {
       KUBE_LVS_ASSIGN_OR_RETURN(raw.engine, TextOf(a, "persistence engine"));
       break;
@@ -346,38 +334,22 @@ absl::Status Collect(const Attribute& a, RawReal& raw, Family& family) {
       KUBE_LVS_ASSIGN_OR_RETURN(family, FamilyFrom(number));
       break;
     }
-    case IPVS_DEST_ATTR_PORT: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.port, PortOf(a, "real server port"));
-      break;
-    }
-    case IPVS_DEST_ATTR_FWD_METHOD: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.method, Number32(a, "forwarding method"));
-      break;
-    }
-    case IPVS_DEST_ATTR_WEIGHT: {
-      KUBE_LVS_ASSIGN_OR_RETURN(raw.weight, Number32(a, "weight"));
-      break;
-    }
-    case IPVS_DEST_ATTR_U_THRESH: {
-      KUBE_LVS_ASSIGN_OR_RETURN(out.real.upper_threshold, Number32(a, "upper threshold"));
-      break;
-    }
-    case IPVS_DEST_ATTR_L_THRESH: {
-      KUBE_LVS_ASSIGN_OR_RETURN(out.real.lower_threshold, Number32(a, "lower threshold"));
-      break;
-    }
-    case IPVS_DEST_ATTR_ACTIVE_CONNS: {
-      KUBE_LVS_ASSIGN_OR_RETURN(out.active_connections, Number32(a, "active connections"));
-      break;
-    }
-    case IPVS_DEST_ATTR_INACT_CONNS: {
-      KUBE_LVS_ASSIGN_OR_RETURN(out.inactive_connections, Number32(a, "inactive connections"));
-      break;
-    }
-    case IPVS_DEST_ATTR_PERSIST_CONNS: {
-      KUBE_LVS_ASSIGN_OR_RETURN(out.persistent_connections, Number32(a, "persistent connections"));
-      break;
-    }
+    case IPVS_DEST_ATTR_PORT:
+      return ReadPort(a, "real server port", raw.port);
+    case IPVS_DEST_ATTR_FWD_METHOD:
+      return ReadNumber(a, "forwarding method", raw.method);
+    case IPVS_DEST_ATTR_WEIGHT:
+      return ReadNumber(a, "weight", raw.weight);
+    case IPVS_DEST_ATTR_U_THRESH:
+      return ReadNumber(a, "upper threshold", out.real.upper_threshold);
+    case IPVS_DEST_ATTR_L_THRESH:
+      return ReadNumber(a, "lower threshold", out.real.lower_threshold);
+    case IPVS_DEST_ATTR_ACTIVE_CONNS:
+      return ReadNumber(a, "active connections", out.active_connections);
+    case IPVS_DEST_ATTR_INACT_CONNS:
+      return ReadNumber(a, "inactive connections", out.inactive_connections);
+    case IPVS_DEST_ATTR_PERSIST_CONNS:
+      return ReadNumber(a, "persistent connections", out.persistent_connections);
     case IPVS_DEST_ATTR_TUN_TYPE: {
       KUBE_LVS_ASSIGN_OR_RETURN(const uint8_t number, Number8(a, "tunnel type"));
       out.tells_tunnel = true;
@@ -388,10 +360,8 @@ absl::Status Collect(const Attribute& a, RawReal& raw, Family& family) {
       }
       break;
     }
-    case IPVS_DEST_ATTR_TUN_PORT: {
-      KUBE_LVS_ASSIGN_OR_RETURN(out.real.tunnel.port, PortOf(a, "tunnel port"));
-      break;
-    }
+    case IPVS_DEST_ATTR_TUN_PORT:
+      return ReadPort(a, "tunnel port", out.real.tunnel.port);
     case IPVS_DEST_ATTR_TUN_FLAGS: {
       KUBE_LVS_ASSIGN_OR_RETURN(const uint16_t flags, Number16(a, "tunnel flags"));
       out.real.tunnel.checksum = (flags & IP_VS_TUNNEL_ENCAP_FLAG_CSUM) != 0;

@@ -76,7 +76,7 @@ class ContractTest : public ::testing::Test {
     std::vector<RealServer> out;
     const auto messages = channel().Dump(EncodeKey(Command::kGetReal, key));
     EXPECT_EQ(messages.status(), absl::OkStatus());
-    for (const Bytes& message : *messages) {
+    for (const ByteView message : *messages) {
       const auto real = DecodeReal(message, FamilyOf(key));
       EXPECT_EQ(real.status(), absl::OkStatus());
       EXPECT_FALSE(real->foreign);

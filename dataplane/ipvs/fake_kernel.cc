@@ -605,16 +605,16 @@ absl::StatusOr<std::vector<int>> FakeKernel::Send(std::span<const Bytes> request
   return out;
 }
 
-absl::StatusOr<std::vector<Bytes>> FakeKernel::Dump(const Bytes& request) {
+absl::StatusOr<Messages> FakeKernel::Dump(const Bytes& request) {
   if (!has_ipvs) return NoIpvs();
   if (request.size() < kGenericHeader) return StatusOf(EINVAL, Command::kGetService);
-  std::vector<Bytes> out;
+  Messages out;
   if (request[0] == IPVS_CMD_GET_SERVICE) {
-    for (const auto& [key, service] : services_) out.push_back(Encode(key, service));
+    for (const auto& [key, service] : services_) out.Add(Encode(key, service));
     return out;
   }
   if (request[0] == IPVS_CMD_GET_DAEMON) {
-    for (const auto& [role, daemon] : daemons_) out.push_back(Encode(daemon));
+    for (const auto& [role, daemon] : daemons_) out.Add(Encode(daemon));
     return out;
   }
   if (request[0] != IPVS_CMD_GET_DEST) return StatusOf(EOPNOTSUPP, Command::kGetService);
@@ -625,7 +625,7 @@ absl::StatusOr<std::vector<Bytes>> FakeKernel::Dump(const Bytes& request) {
   if (ParseService(attributes->at(IPVS_CMD_ATTR_SERVICE), false, wanted) != 0) return out;
   const auto found = services_.find(wanted.key);
   if (found == services_.end()) return out;
-  for (const Real& real : found->second.reals) out.push_back(Encode(real));
+  for (const Real& real : found->second.reals) out.Add(Encode(real));
   return out;
 }
 

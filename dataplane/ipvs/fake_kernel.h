@@ -22,7 +22,7 @@ namespace kube_lvs::ipvs {
 class FakeKernel final : public Channel {
  public:
   absl::StatusOr<std::vector<int>> Send(std::span<const Bytes> requests) override;
-  absl::StatusOr<std::vector<Bytes>> Dump(const Bytes& request) override;
+  absl::StatusOr<Messages> Dump(const Bytes& request) override;
   absl::StatusOr<Bytes> Ask(const Bytes& request) override;
 
   // /proc/net/ip_vs, on a machine with 250 ticks in a second.

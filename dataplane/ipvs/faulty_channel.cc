@@ -37,7 +37,7 @@ absl::StatusOr<std::vector<int>> FaultyChannel::Send(std::span<const Bytes> requ
   return out;
 }
 
-absl::StatusOr<std::vector<Bytes>> FaultyChannel::Dump(const Bytes& request) {
+absl::StatusOr<Messages> FaultyChannel::Dump(const Bytes& request) {
   if (Happens()) return absl::UnavailableError("IPVS changed during each of 8 readings");
   return real_.Dump(request);
 }

@@ -18,7 +18,7 @@ class FaultyChannel final : public Channel {
       : real_(real), random_(seed), one_in_(one_in) {}
 
   absl::StatusOr<std::vector<int>> Send(std::span<const Bytes> requests) override;
-  absl::StatusOr<std::vector<Bytes>> Dump(const Bytes& request) override;
+  absl::StatusOr<Messages> Dump(const Bytes& request) override;
   absl::StatusOr<Bytes> Ask(const Bytes& request) override;
 
   void StopFaults() { one_in_ = 0; }

@@ -28,9 +28,9 @@ int ErrorIn(const nlmsghdr& header) {
   return -code;
 }
 
-Bytes Payload(const nlmsghdr& header) {
+ByteView Payload(const nlmsghdr& header) {
   const auto* begin = reinterpret_cast<const uint8_t*>(&header);
-  return Bytes(begin + NLMSG_HDRLEN, begin + header.nlmsg_len);
+  return ByteView(begin + NLMSG_HDRLEN, begin + header.nlmsg_len);
 }
 
 }  // namespace
@@ -113,13 +113,13 @@ absl::StatusOr<std::vector<int>> NetlinkChannel::Send(std::span<const Bytes> req
   return results;
 }
 
-absl::StatusOr<std::vector<Bytes>> NetlinkChannel::Dump(const Bytes& request) {
+absl::StatusOr<Messages> NetlinkChannel::Dump(const Bytes& request) {
   for (int tries = 0; tries < kDumpTries; ++tries) {
     KUBE_LVS_RETURN_IF_ERROR(Connect());
     Bytes message;
     const uint32_t sequence = Append(request, NLM_F_DUMP, message);
     const uint16_t family = wire_->family();
-    std::vector<Bytes> out;
+    Messages out;
     bool interrupted = false;
     int error = 0;
     KUBE_LVS_RETURN_IF_ERROR(Exchange(message, [&](const nlmsghdr& header) {
@@ -129,7 +129,7 @@ absl::StatusOr<std::vector<Bytes>> NetlinkChannel::Dump(const Bytes& request) {
         error = ErrorIn(header);
         return true;
       }
-      if (header.nlmsg_type == family) out.push_back(Payload(header));
+      if (header.nlmsg_type == family) out.Add(Payload(header));
       return false;
     }));
     if (error != 0) return StatusOf(error, Command::kGetService);
@@ -153,7 +153,10 @@ absl::StatusOr<Bytes> NetlinkChannel::Ask(const Bytes& request) {
       error = ErrorIn(header);
       return true;
     }
-    if (header.nlmsg_type == family) answer = Payload(header);
+    if (header.nlmsg_type == family) {
+      const ByteView payload = Payload(header);
+      answer.emplace(payload.begin(), payload.end());
+    }
     return false;
   }));
   if (error != 0) return StatusOf(error, Command::kGetService);

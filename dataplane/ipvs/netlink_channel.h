@@ -24,7 +24,7 @@ class NetlinkChannel final : public Channel {
   explicit NetlinkChannel(OpenWire open = OpenNetlink) : open_(std::move(open)) {}
 
   absl::StatusOr<std::vector<int>> Send(std::span<const Bytes> requests) override;
-  absl::StatusOr<std::vector<Bytes>> Dump(const Bytes& request) override;
+  absl::StatusOr<Messages> Dump(const Bytes& request) override;
   absl::StatusOr<Bytes> Ask(const Bytes& request) override;
 
   // Requests sent so far that change something: none when nothing differs.

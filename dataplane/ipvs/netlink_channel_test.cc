@@ -122,8 +122,9 @@ class FakeWire final : public Wire {
       const bool interrupted = network_.interrupted_dumps > 0;
       if (interrupted) --network_.interrupted_dumps;
       const uint16_t flags = NLM_F_MULTI | (interrupted ? NLM_F_DUMP_INTR : 0);
-      for (const Bytes& message : *dump) {
-        answers.push_back(Message(kFamily, flags, header.nlmsg_seq, message));
+      for (const ByteView message : *dump) {
+        answers.push_back(
+            Message(kFamily, flags, header.nlmsg_seq, Bytes(message.begin(), message.end())));
       }
       const int zero = 0;
       Bytes payload(sizeof zero);

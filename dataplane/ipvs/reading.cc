@@ -10,7 +10,7 @@ absl::StatusOr<std::vector<ServiceEntry>> ReadServices(Channel& channel, Content
   KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodePlain(Command::kGetService)));
   std::vector<ServiceEntry> out;
   out.reserve(messages.size());
-  for (const Bytes& message : messages) {
+  for (const ByteView message : messages) {
     auto entry = DecodeService(message, content);
     // Of a protocol that we never use.
     if (entry.status().code() == absl::StatusCode::kUnimplemented) continue;
@@ -25,7 +25,7 @@ absl::StatusOr<std::vector<RealEntry>> ReadReals(Channel& channel, const Service
   KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodeKey(Command::kGetReal, key)));
   std::vector<RealEntry> out;
   out.reserve(messages.size());
-  for (const Bytes& message : messages) {
+  for (const ByteView message : messages) {
     KUBE_LVS_ASSIGN_OR_RETURN(RealEntry entry, DecodeReal(message, FamilyOf(key), content));
     out.push_back(std::move(entry));
   }
@@ -45,7 +45,7 @@ absl::StatusOr<IpvsTimeouts> ReadTimeouts(Channel& channel) {
 absl::StatusOr<std::vector<SyncDaemon>> ReadDaemons(Channel& channel) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto messages, channel.Dump(EncodePlain(Command::kGetDaemon)));
   std::vector<SyncDaemon> out;
-  for (const Bytes& message : messages) {
+  for (const ByteView message : messages) {
     KUBE_LVS_ASSIGN_OR_RETURN(SyncDaemon daemon, DecodeDaemon(message));
     out.push_back(std::move(daemon));
   }

@@ -97,9 +97,10 @@ Plan Diff(const State& desired, const State& actual) {
   }
   remove_before(nullptr);
   for (const NodeItem& item : actual.items) {
-    const bool stays_or_replaced = std::ranges::any_of(
+    if (desired.items.contains(item)) continue;
+    const bool replaced = std::ranges::any_of(
         desired.items, [&](const NodeItem& wanted) { return Replaces(item, wanted); });
-    if (stays_or_replaced) continue;
+    if (replaced) continue;
     (IsAnswered(item) ? silence : undo).push_back(RemoveItem{item});
   }
   std::ranges::reverse(undo);

@@ -107,8 +107,10 @@ ObjectMap<api::LvsService> ObjectsOf(const State& wanted) {
 }  // namespace
 
 struct AgentInGuest::Parts {
-  Parts(ipvs::IpvsBackend& ipvs, const State& wanted)
-      : objects(ObjectsOf(wanted)), agent(objects, facts, {&ipvs, &host}, peers, clock, log, {}) {}
+  Parts(ipvs::IpvsBackend& ipvs, const State& wanted, std::set<NodeItem> items)
+      : objects(ObjectsOf(wanted)), agent(objects, facts, {&ipvs, &host}, peers, clock, log, {}) {
+    host.state().items = std::move(items);
+  }
 
   Objects objects;
   GivenFacts facts;
@@ -119,9 +121,11 @@ struct AgentInGuest::Parts {
   Agent agent;
 };
 
-AgentInGuest::AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted)
-    : parts_(std::make_unique<Parts>(ipvs, wanted)) {}
+AgentInGuest::AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted, std::set<NodeItem> items)
+    : parts_(std::make_unique<Parts>(ipvs, wanted, std::move(items))) {}
 AgentInGuest::~AgentInGuest() = default;
+
+const std::set<NodeItem>& AgentInGuest::items() const { return parts_->host.state().items; }
 
 bool AgentInGuest::Pass() { return parts_->agent.Pass().in_sync; }
 

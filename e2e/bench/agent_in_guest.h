@@ -4,7 +4,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <set>
 
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/model/state.h"
@@ -13,9 +13,12 @@ namespace kube_lvs::bench {
 
 class AgentInGuest {
  public:
-  // As a process that starts: for objects that mean `wanted`. Borrows `ipvs`.
-  AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted);
+  // As a process that starts, on a node that holds `items`: for objects that mean `wanted`. Borrows
+  // `ipvs`.
+  AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted, std::set<NodeItem> items);
   ~AgentInGuest();
+
+  const std::set<NodeItem>& items() const;
 
   // A pass over everything. False: it did not leave everything as desired.
   bool Pass();

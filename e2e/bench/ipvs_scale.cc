@@ -19,6 +19,7 @@
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -226,8 +227,15 @@ void MeasureBackend(const State& wanted) {
 }
 
 void MeasureAgent(const State& wanted) {
+  std::set<NodeItem> items;
+  {
+    Process before;
+    bench::AgentInGuest agent(before.backend, wanted, {});
+    if (!agent.Pass()) Die("the first agent did not arrive");
+    items = agent.items();
+  }
   Process process;
-  bench::AgentInGuest agent(process.backend, wanted);
+  bench::AgentInGuest agent(process.backend, wanted, items);
   const auto measure = [&](const char* step, uint64_t commands, const std::function<bool()>& body) {
     Measure(step, RUSAGE_SELF, [&] {
       const uint64_t before = process.channel.changes_sent();
