@@ -80,7 +80,7 @@ class ManyPortsTest : public ::testing::Test {
   std::set<ServiceKey> InKernel() {
     std::set<ServiceKey> out;
     const auto messages = kernel_.Dump(EncodePlain(Command::kGetService));
-    for (const Bytes& message : *messages) out.insert(DecodeService(message)->key);
+    for (const ByteView message : *messages) out.insert(DecodeService(message)->key);
     return out;
   }
   static ServiceKey Marked(uint32_t mark) {
