@@ -45,15 +45,16 @@ Y
   mv next.yaml site/group.yaml
 }
 
-service() {  # NAME VIP FORWARDING
+service() {  # NAME VIP FORWARDING [MORE]
   cat >"site/$1.yaml" <<Y
 apiVersion: kube-lvs.io/v1alpha1
 kind: LVSService
 metadata: {name: $1, namespace: default}
 spec:
   addresses: [{type: IP, value: $2}]
-  ports: [{name: echo, port: 80}]
+  ports: [{name: echo, port: 80}, {name: datagrams, protocol: UDP, port: 80}]
   forwarding: $3
+  ${4:-}
   scheduler: {name: rr}
   backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}]}]
 Y
@@ -75,6 +76,7 @@ answers() { ip -n "$1" -brief addr show dev eth0 | grep -q "$2/"; }  # MACHINE V
 copies() {  # MACHINE NUMBER: whether it holds so many established connections
   [ "$(on "$1" grep -c ESTABLISHED /proc/net/ip_vs_conn)" = "$2" ]
 }
+has_line() { on "$1" grep -q "$2" /proc/net/ip_vs_conn; }  # MACHINE PATTERN: of its connections
 reachable() { [ "$(client new "$1" 80)" != nobody ]; }
 daemons() { on "$1" ipvsadm -L --daemon | sed 's/ (.*//' | sort | tr '\n' ','; }
 both_run() { [ "$(daemons d1)$(daemons d2)" = "backup sync daemon,master sync daemon,backup sync daemon,master sync daemon," ]; }
@@ -100,7 +102,7 @@ done
 mkdir site
 service nat $nat '{method: NAT, sourceNAT: Disabled}'
 service direct $direct '{method: DirectRouting}'
-service other $other '{method: DirectRouting}'
+service other $other '{method: DirectRouting}' 'persistence: {timeoutSeconds: 300}'
 group Enabled
 modprobe -a ip_vs ip_vs_rr nf_tables
 for machine in d1 d2; do start_agent "$machine"; done
@@ -122,6 +124,10 @@ for vip in $nat $direct $other; do expect "opening" open $vip 80 $connections; d
 for machine in d1 d2; do
   within 20 "not all connections are at $machine" copies $machine $((3 * connections))
 done
+# d2 answers for this one, and a template is of port 0.
+within 20 "no persistence template is at d1" has_line d1 '^TCP [0-9A-F]* 0000 '
+on client bash -c "echo x >/dev/udp/$nat/80"
+within 20 "a UDP connection is not at d2" has_line d2 '^UDP '
 echo "ok fresh connections are known to both after their first exchange" && on d2 ipvsadm -Lnc
 
 die
