@@ -21,6 +21,7 @@
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/ipvs/journal.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/nft_marks.h"
 #include "dataplane/plan/diff.h"
 
 namespace kube_lvs {
@@ -127,7 +128,9 @@ int Main(uint32_t services, uint32_t reals, const std::string& lvsadm) {
   auto journal = ipvs::Journal::Open("/tmp/ipvs.journal", "bench");
   Must(journal.status());
   ipvs::NetlinkChannel channel;
-  ipvs::IpvsBackend backend(channel, *journal);
+  const auto marks = ipvs::OpenMarkTable();
+  Must(marks.status());
+  ipvs::IpvsBackend backend(channel, *journal, **marks);
   Measure("plan and program all", RUSAGE_SELF, [&] {
     const Plan plan = Diff(wanted, State{});
     for (const absl::Status& status : backend.Apply(plan.steps)) Must(status);
