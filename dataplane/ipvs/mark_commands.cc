@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <set>
-#include <tuple>
 #include <utility>
+#include <vector>
 
 namespace kube_lvs::ipvs {
 namespace {
@@ -13,43 +13,58 @@ using nlohmann::json;
 
 constexpr std::array kProtocols = {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp};
 
+std::string Table() { return std::string("inet ") + kMarkTable; }
+
+// One map for a family and a protocol: nftables 1.0.6 makes a concatenation of ranges with `meta
+// l4proto` such that Linux 6.12 refuses it.
+struct MapOf {
+  Family family = Family::kIpv4;
+  Protocol protocol = Protocol::kTcp;
+  auto operator<=>(const MapOf&) const = default;
+  std::string Name() const { return ToString(protocol) + (family == Family::kIpv4 ? "4" : "6"); }
+};
+
+std::vector<MapOf> Maps() {
+  std::vector<MapOf> out;
+  for (const Protocol protocol : kProtocols) {
+    for (const Family family : {Family::kIpv4, Family::kIpv6}) out.push_back({family, protocol});
+  }
+  return out;
+}
+
 struct Chain {
-  const char* name;
-  const char* hook;  // "" if it is only jumped to
-  int priority;
-  std::array<const char*, 4> rules;
+  std::string name;
+  std::string hook;  // "" if it is only jumped to
+  int priority = 0;
+  std::vector<std::string> rules;
 };
 
 // A look-up that finds nothing ends its rule there. A packet to a local address passes twice, and
 // comes with our own mark the second time.
-constexpr std::array<Chain, 4> kChains = {
-    {{"choose",
-      "",
-      0,
-      {"meta mark != 0 meta mark != @ours "
-       "meta mark set ip daddr . meta l4proto . th dport map @ipv4 counter accept",
-       "meta mark != 0 meta mark != @ours "
-       "meta mark set ip6 daddr . meta l4proto . th dport map @ipv6 counter accept",
-       "meta mark set ip daddr . meta l4proto . th dport map @ipv4",
-       "meta mark set ip6 daddr . meta l4proto . th dport map @ipv6"}},
-     {"requests", "input", 97, {"jump choose"}},
-     {"local_requests", "output", -99, {"oif lo jump choose"}},
-     {"forwarded", "output", -350, {"meta mark @ours meta mark set 0"}}}};
-
-std::string Table() { return std::string("inet ") + kMarkTable; }
-
-const char* MapOf(Family family) { return family == Family::kIpv4 ? "ipv4" : "ipv6"; }
+std::vector<Chain> Chains() {
+  Chain choose{.name = "choose", .hook = "", .rules = {}};
+  for (const MapOf& map : Maps()) {
+    const std::string of = "meta l4proto " + std::to_string(static_cast<int>(map.protocol)) + " ";
+    const std::string set = "meta mark set " +
+                            std::string(map.family == Family::kIpv4 ? "ip" : "ip6") +
+                            " daddr . th dport map @" + map.Name();
+    choose.rules.push_back(of + "meta mark != 0 meta mark != @ours " + set + " counter accept");
+    choose.rules.push_back(of + set);
+  }
+  return {choose,
+          {"requests", "input", 97, {"jump choose"}},
+          {"local_requests", "output", -99, {"oif lo jump choose"}},
+          {"forwarded", "output", -350, {"meta mark @ours meta mark set 0"}}};
+}
 
 // An entry of a map: what a packet must be.
 struct Match {
+  MapOf map;
   IpAddress vip;
-  Protocol protocol = Protocol::kTcp;
   uint16_t first = 0, last = 0;
   auto operator<=>(const Match&) const = default;
   std::string ToString() const {
-    // By number: names come from /etc/protocols, which a small system may lack.
-    return vip.ToString() + " . " + std::to_string(static_cast<int>(protocol)) + " . " +
-           std::to_string(first) + "-" + std::to_string(last);
+    return vip.ToString() + " . " + std::to_string(first) + "-" + std::to_string(last);
   }
 };
 using Entries = std::map<Match, uint32_t>;
@@ -58,11 +73,13 @@ Entries EntriesOf(const Marks& marks) {
   Entries out;
   for (const auto& [key, mark] : marks) {
     if (const auto* range = std::get_if<PortRange>(&key.match)) {
-      out[{range->vip, key.protocol, range->first, range->last}] = mark;
+      out[{{range->vip.family, key.protocol}, range->vip, range->first, range->last}] = mark;
       continue;
     }
     const auto& all = std::get<AllPorts>(key.match);
-    for (const Protocol protocol : kProtocols) out[{all.vip, protocol, 0, UINT16_MAX}] = mark;
+    for (const Protocol protocol : kProtocols) {
+      out[{{all.vip.family, protocol}, all.vip, 0, UINT16_MAX}] = mark;
+    }
   }
   return out;
 }
@@ -73,7 +90,7 @@ std::optional<Marks> MarksOf(const Entries& entries) {
   for (const auto& [match, mark] : entries) {
     ServiceKey key{.dataplane = Dataplane::kIpvs,
                    .match = PortRange{match.vip, match.first, match.last},
-                   .protocol = match.protocol};
+                   .protocol = match.map.protocol};
     if (match.first == 0) key = {Dataplane::kIpvs, AllPorts{match.vip}, Protocol::kTcp};
     out[key] = mark;
   }
@@ -96,26 +113,21 @@ std::optional<uint32_t> ParseMark(const json& value) {
   return static_cast<uint32_t>(value.get<uint64_t>());
 }
 
-// [{"concat": ["192.0.2.1", "udp" or 17, {"range": [10000, 10100]}]}, 74565]
-std::optional<std::pair<Match, uint32_t>> ParseEntry(const json& element) {
+// [{"concat": ["192.0.2.1", {"range": [10000, 10100]}]}, 74565]
+std::optional<std::pair<Match, uint32_t>> ParseEntry(const MapOf& map, const json& element) {
   if (!element.is_array() || element.size() != 2 || !element[0].is_object()) return std::nullopt;
   const json parts = element[0].value("concat", json());
   const auto mark = ParseMark(element[1]);
-  if (!mark || !parts.is_array() || parts.size() != 3 || !parts[0].is_string()) {
+  if (!mark || !parts.is_array() || parts.size() != 2 || !parts[0].is_string()) {
     return std::nullopt;
   }
-  json range = parts[2].is_object() ? parts[2].value("range", json()) : parts[2];
+  json range = parts[1].is_object() ? parts[1].value("range", json()) : parts[1];
   if (range.is_number()) range = json::array({range, range});  // a range of one port
   if (!range.is_array() || range.size() != 2) return std::nullopt;
   const auto vip = IpAddress::Parse(parts[0].get<std::string>());
   const auto first = ParsePort(range[0]), last = ParsePort(range[1]);
-  if (!vip.ok() || !first || !last) return std::nullopt;
-  for (const Protocol protocol : kProtocols) {
-    if (parts[1] == ToString(protocol) || parts[1] == static_cast<int>(protocol)) {
-      return std::pair(Match{*vip, protocol, *first, *last}, *mark);
-    }
-  }
-  return std::nullopt;
+  if (!vip.ok() || vip->family != map.family || !first || !last) return std::nullopt;
+  return std::pair(Match{map, *vip, *first, *last}, *mark);
 }
 
 bool IsAsMade(const json& chain, const Chain& made) {
@@ -132,28 +144,23 @@ uint64_t CountedBy(const json& rule) {
   return packets;
 }
 
-size_t CountRules(const Chain& chain) {
-  size_t count = 0;
-  while (count < chain.rules.size() && chain.rules[count] != nullptr) ++count;
-  return count;
-}
-
 std::string Frame() {
   std::string out = "add table " + Table() + "\n";
-  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-    out += "add map " + Table() + " " + MapOf(family) + " { type " + MapOf(family) +
-           "_addr . inet_proto . inet_service : mark; flags interval; }\n";
+  for (const MapOf& map : Maps()) {
+    out += "add map " + Table() + " " + map.Name() + " { type " +
+           (map.family == Family::kIpv4 ? "ipv4" : "ipv6") +
+           "_addr . inet_service : mark; flags interval; }\n";
   }
   out += "add set " + Table() + " ours { type mark; }\n";
-  for (const Chain& chain : kChains) {
+  for (const Chain& chain : Chains()) {
     out += "add chain " + Table() + " " + chain.name;
-    if (*chain.hook != '\0') {
-      out += std::string(" { type filter hook ") + chain.hook + " priority " +
-             std::to_string(chain.priority) + "; policy accept; }";
+    if (!chain.hook.empty()) {
+      out += " { type filter hook " + chain.hook + " priority " + std::to_string(chain.priority) +
+             "; policy accept; }";
     }
     out += "\n";
-    for (size_t i = 0; i < CountRules(chain); ++i) {
-      out += "add rule " + Table() + " " + chain.name + " " + chain.rules[i] + "\n";
+    for (const std::string& rule : chain.rules) {
+      out += "add rule " + Table() + " " + chain.name + " " + rule + "\n";
     }
   }
   return out;
@@ -168,23 +175,21 @@ void Append(std::string& list, const std::string& element) {
 // Elements that `from` has and `to` has not are the ones to take out, and so on.
 std::string Changes(const Entries& from, const Entries& to) {
   std::string out;
-  for (const Family family : {Family::kIpv4, Family::kIpv6}) {
+  const auto same = [](const Entries& in, const auto& entry) {
+    const auto found = in.find(entry.first);
+    return found != in.end() && found->second == entry.second;
+  };
+  for (const MapOf& map : Maps()) {
     std::string gone, fresh;
-    const auto same = [](const Entries& in, const auto& entry) {
-      const auto found = in.find(entry.first);
-      return found != in.end() && found->second == entry.second;
-    };
     for (const auto& entry : from) {
-      if (entry.first.vip.family == family && !same(to, entry)) {
-        Append(gone, entry.first.ToString());
-      }
+      if (entry.first.map == map && !same(to, entry)) Append(gone, entry.first.ToString());
     }
     for (const auto& entry : to) {
-      if (entry.first.vip.family == family && !same(from, entry)) {
+      if (entry.first.map == map && !same(from, entry)) {
         Append(fresh, entry.first.ToString() + " : " + std::to_string(entry.second));
       }
     }
-    const std::string element = " element " + Table() + " " + MapOf(family);
+    const std::string element = " element " + Table() + " " + map.Name();
     if (!gone.empty()) out += "delete" + element + Braced(gone);
     if (!fresh.empty()) out += "add" + element + Braced(fresh);
   }
@@ -207,6 +212,8 @@ std::optional<MarkReading> ParseMarkTable(const json& listing) {
   MarkReading out;
   Entries entries;
   std::set<uint32_t> ours;
+  const std::vector<MapOf> maps = Maps();
+  const std::vector<Chain> chains = Chains();
   std::set<std::string> parts;
   std::map<std::string, size_t> rules;
   if (!listing.is_array()) return std::nullopt;
@@ -217,10 +224,12 @@ std::optional<MarkReading> ParseMarkTable(const json& listing) {
     if (!value.is_object()) return std::nullopt;
     const std::string name = value.value("name", std::string());
     if (kind == "map") {
+      const auto map = std::ranges::find_if(maps, [&](const MapOf& m) { return name == m.Name(); });
+      if (map == maps.end()) return std::nullopt;
       parts.insert(name);
       for (const json& element : value.value("elem", json::array())) {
-        const auto entry = ParseEntry(element);
-        if (!entry || name != MapOf(entry->first.vip.family)) return std::nullopt;
+        const auto entry = ParseEntry(*map, element);
+        if (!entry) return std::nullopt;
         entries.insert(*entry);
       }
     } else if (kind == "set") {
@@ -231,20 +240,20 @@ std::optional<MarkReading> ParseMarkTable(const json& listing) {
         ours.insert(*mark);
       }
     } else if (kind == "chain") {
-      const auto made = std::ranges::find_if(kChains, [&](const Chain& chain) {
-        return name == chain.name && IsAsMade(value, chain);
-      });
-      if (made == kChains.end()) return std::nullopt;
+      const auto made = std::ranges::find_if(
+          chains, [&](const Chain& chain) { return name == chain.name && IsAsMade(value, chain); });
+      if (made == chains.end()) return std::nullopt;
       parts.insert(name);
     } else if (kind == "rule") {
       ++rules[value.value("chain", std::string())];
       out.replaced += CountedBy(value);
     }
   }
-  std::set<std::string> wanted = {"ipv4", "ipv6", "ours"};
-  for (const Chain& chain : kChains) {
+  std::set<std::string> wanted = {"ours"};
+  for (const MapOf& map : maps) wanted.insert(map.Name());
+  for (const Chain& chain : chains) {
     wanted.insert(chain.name);
-    if (rules[chain.name] != CountRules(chain)) return std::nullopt;
+    if (rules[chain.name] != chain.rules.size()) return std::nullopt;
   }
   auto marks = MarksOf(entries);
   if (parts != wanted || !marks || ours != ValuesOf(entries)) return std::nullopt;

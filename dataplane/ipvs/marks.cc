@@ -5,7 +5,7 @@
 namespace kube_lvs::ipvs {
 namespace {
 
-constexpr uint32_t kOthersBits = 0xcf00;
+constexpr uint32_t kNeverSet = 0x8000cf00;
 
 // FNV-1a of 64 bits, xor-folded to 32 (Fowler, Noll, Vo).
 uint32_t Hash(const std::string& text) {
@@ -19,7 +19,7 @@ uint32_t Hash(const std::string& text) {
 uint32_t ChooseMark(const ServiceKey& key, const std::set<uint32_t>& taken) {
   const std::string name = ToString(key);
   for (int attempt = 0;; ++attempt) {
-    const uint32_t mark = Hash(name + " " + std::to_string(attempt)) & ~kOthersBits;
+    const uint32_t mark = Hash(name + " " + std::to_string(attempt)) & ~kNeverSet;
     if (mark != 0 && !taken.contains(mark)) return mark;
   }
 }

@@ -36,8 +36,8 @@ class MarkTable {
 };
 
 // The mark for a service: one that is not taken, and the same for the same key as long as nobody
-// takes it, so that directors agree. Pure. Bits that kube-proxy (0x4000, 0x8000) and Cilium
-// (0x0f00) act upon are never set.
+// takes it, so that directors agree. Pure. Never set are bits that kube-proxy (0x4000, 0x8000) and
+// Cilium (0x0f00) act upon, and the highest, with which ipvsadm shows a negative number.
 uint32_t ChooseMark(const ServiceKey& key, const std::set<uint32_t>& taken);
 
 // `there` with `added`, which take packets from whoever overlaps them: a range that grows is a new

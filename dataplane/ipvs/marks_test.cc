@@ -33,11 +33,11 @@ TEST(ChooseMark, IsTheSameForAKeyAndNeverOneThatIsTakenOrHasOthersBits) {
     const uint32_t mark = ChooseMark(key, taken);
     EXPECT_EQ(mark, ChooseMark(key, taken));
     EXPECT_NE(mark, 0u);
-    EXPECT_EQ(mark & 0xcf00, 0u);
+    EXPECT_EQ(mark & 0x8000cf00, 0u);
     EXPECT_TRUE(taken.insert(mark).second) << ToString(key);
   }
   // Directors of different versions must choose the same.
-  EXPECT_EQ(ChooseMark(Range("192.0.2.1", 10000, 10100), {}), 2627010611u);
+  EXPECT_EQ(ChooseMark(Range("192.0.2.1", 10000, 10100), {}), 479526963u);
   const uint32_t first = ChooseMark(All("192.0.2.1"), {});
   EXPECT_NE(ChooseMark(All("192.0.2.1"), {first}), first);
 }
@@ -69,9 +69,9 @@ TEST(MarkCommands, AChangeTouchesTheElementsThatDifferAndNothingElse) {
                        {All("192.0.2.9"), 2}};
   const Marks wanted = {{Range("192.0.2.1", 10, 25), 4}, {All("192.0.2.9"), 2}};
   EXPECT_EQ(MarkCommands(there, true, wanted),
-            "delete element inet kube-lvs-marks ipv4 { 192.0.2.1 . 17 . 10-20 }\n"
-            "add element inet kube-lvs-marks ipv4 { 192.0.2.1 . 17 . 10-25 : 4 }\n"
-            "delete element inet kube-lvs-marks ipv6 { 2001:db8::1 . 132 . 5-6 }\n"
+            "delete element inet kube-lvs-marks udp4 { 192.0.2.1 . 10-20 }\n"
+            "add element inet kube-lvs-marks udp4 { 192.0.2.1 . 10-25 : 4 }\n"
+            "delete element inet kube-lvs-marks sctp6 { 2001:db8::1 . 5-6 }\n"
             "delete element inet kube-lvs-marks ours { 1, 3 }\n"
             "add element inet kube-lvs-marks ours { 4 }\n");
 }
@@ -80,8 +80,10 @@ TEST(MarkCommands, ATableThatSomebodyChangedIsMadeAnewAndTheLastServiceTakesItAl
   const Marks wanted = {{All("192.0.2.9"), 2}};
   const std::string made = MarkCommands(std::nullopt, false, wanted);
   EXPECT_THAT(made, HasSubstr("add table inet kube-lvs-marks\n"));
-  EXPECT_THAT(made, HasSubstr("{ 192.0.2.9 . 6 . 0-65535 : 2, 192.0.2.9 . 17 . 0-65535 : 2, "
-                              "192.0.2.9 . 132 . 0-65535 : 2 }"));
+  for (const char* protocol : {"tcp", "udp", "sctp"}) {
+    EXPECT_THAT(made, HasSubstr("add element inet kube-lvs-marks " + std::string(protocol) +
+                                "4 { 192.0.2.9 . 0-65535 : 2 }\n"));
+  }
   EXPECT_THAT(made, Not(HasSubstr("delete")));
   EXPECT_EQ(MarkCommands(std::nullopt, true, wanted), "delete table inet kube-lvs-marks\n" + made);
   EXPECT_EQ(MarkCommands(wanted, true, {}), "delete table inet kube-lvs-marks\n");
@@ -90,7 +92,7 @@ TEST(MarkCommands, ATableThatSomebodyChangedIsMadeAnewAndTheLastServiceTakesItAl
 
 TEST(ParseMarkTable, TextThatIsNoListingOfOursIsNone) {
   for (const char* text : {"null", "{}", "[]", "[1]", R"([{"map": 1}])",
-                           R"([{"map": {"name": "ipv4", "elem": [[{"concat": [1]}, 2]]}}])"}) {
+                           R"([{"map": {"name": "udp4", "elem": [[{"concat": [1]}, 2]]}}])"}) {
     EXPECT_FALSE(ParseMarkTable(nlohmann::json::parse(text)).has_value()) << text;
   }
 }

@@ -107,9 +107,9 @@ TEST_F(NftMarksTest, WhatOthersBrokeReadsAsNothingAndIsMadeAnew) {
       "flush ruleset",
       "flush chain" + table + "choose",
       "delete element" + table + "ours { 4 }",
-      "delete element" + table + "ipv4 { 192.0.2.2 . udp . 0-65535 }",
+      "delete element" + table + "udp4 { 192.0.2.2 . 0-65535 }",
       "add rule" + table + "requests accept",
-      "add element" + table + "ipv4 { 198.51.100.0/24 . tcp . 1 : 9 }",
+      "add element" + table + "tcp4 { 198.51.100.0/24 . 1 : 9 }",
       "add chain" + table + "more; add rule" + table + "more accept"};
   for (const std::string& harm : harms) {
     Reach(kSome);

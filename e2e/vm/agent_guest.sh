@@ -91,7 +91,7 @@ expect_tally "all ports by DirectRouting in turn" $LAN.205 6 "r1 2,r2 2,r3 2,"
 get $LAN.205 8080 >/dev/null || fail "allPorts leaves out 8080"
 echo "ok a port outside of the range is not balanced, every other port of allPorts is"
 
-marks() { on d1 nft list map inet kube-lvs-marks ipv4; }
+marks() { on d1 nft list map inet kube-lvs-marks tcp4; }
 marked=$(marks)
 before=$(rules)
 for machine in d1 r1 r2 r3; do kill -KILL "${agents[$machine]}"; done
