@@ -51,6 +51,7 @@ class Objects final : public DesiredSource {
   absl::Status Run(std::stop_token, std::function<void()>) override { return absl::OkStatus(); }
 
   void Put(ObjectMap<api::LvsService> services) {
+    previous_ = snapshot_;
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->services = std::make_shared<const ObjectMap<api::LvsService>>(std::move(services));
     snapshot->complete = true;
@@ -58,7 +59,7 @@ class Objects final : public DesiredSource {
   }
 
  private:
-  SnapshotPtr snapshot_;
+  SnapshotPtr snapshot_, previous_;  // so that the loop is not the one to free it
 };
 
 std::string NameOf(size_t index) { return "service-" + std::to_string(index); }
@@ -129,13 +130,16 @@ const std::set<NodeItem>& AgentInGuest::items() const { return parts_->host.stat
 
 bool AgentInGuest::Pass() { return parts_->agent.Pass().in_sync; }
 
-bool AgentInGuest::ChangeWeight(size_t index, uint32_t weight) {
+void AgentInGuest::PutWeight(size_t index, uint32_t weight) {
   ObjectMap<api::LvsService> services = *parts_->objects.Get()->services;
   auto& object = services.at("bench/" + NameOf(index));
   auto changed = std::make_shared<api::LvsService>(*object);
   changed->spec.backends[0].static_reals[0].weight = weight;
   object = std::move(changed);
   parts_->objects.Put(std::move(services));
+}
+
+bool AgentInGuest::TakeChange() {
   const auto report = parts_->agent.TouchedPass();
   return report.has_value() && report->in_sync;
 }

@@ -22,9 +22,11 @@ class AgentInGuest {
 
   // A pass over everything. False: it did not leave everything as desired.
   bool Pass();
-  // The object of the service at `index` gives its first real server this weight, and the loop is
-  // told. False: it had to pass over everything, or did not arrive.
-  bool ChangeWeight(size_t index, uint32_t weight);
+  // The object of the service at `index` gives its first real server this weight: what a source's
+  // thread does with an event.
+  void PutWeight(size_t index, uint32_t weight);
+  // The loop takes the changed objects. False: it had to pass over everything, or did not arrive.
+  bool TakeChange();
   // The cheap look. False: it had to pass over everything.
   bool Look();
 

@@ -93,6 +93,8 @@ class Computation {
     Answer();
     return std::move(out_);
   }
+  // Without who answers for what.
+  Desired TakeRules() { return std::move(out_); }
 
  private:
   void Report(const api::LvsService& service, const std::string& reason,
@@ -384,7 +386,7 @@ Desired ComputeSome(const std::set<std::string>& keys, const Snapshot& snapshot,
                         api::SlicesOf(kube_services, *snapshot.endpoint_slices)};
   Computation computation(context);
   for (const std::string& key : keys) computation.Add(*snapshot.services->at(key));
-  return computation.Take();
+  return computation.TakeRules();
 }
 
 bool AtFault(const Desired& desired) {

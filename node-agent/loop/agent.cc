@@ -300,7 +300,7 @@ PassReport Agent::Pass() {
     }
   }
   report.apply_time = clock_.Now() - planned_at;
-  report.answers = AnsweredVips(now_there);
+  report.answers = std::make_shared<const std::set<IpAddress>>(AnsweredVips(now_there));
   for (const NodeItem& item : now_there.items) {
     if (std::holds_alternative<SilentVip>(item)) report.real_server = true;
     if (const auto* attached = std::get_if<Attachment>(&item)) {

@@ -38,7 +38,9 @@ struct PassReport {
   std::string dataplane;           // of the group: "eBPF", "IPVS", or empty while not known
   bool real_server = false;        // it holds VIPs as a real server
   std::set<std::string> attached;  // interfaces that our programs serve
-  std::set<IpAddress> answers;     // VIPs that it answers for
+  // VIPs that it answers for; never null.
+  std::shared_ptr<const std::set<IpAddress>> answers =
+      std::make_shared<const std::set<IpAddress>>();
   std::map<std::string, PeerState> peers;
   std::shared_ptr<const Owners> origins = std::make_shared<const Owners>();  // never null
   std::vector<ServiceProblem> service_problems;

@@ -179,7 +179,7 @@ std::string Metrics::Text() {
     for (const auto& [reason, count] : part->drops) stats.drops[reason] += count;
   }
   std::shared_ptr<const Owners> origins;
-  std::set<IpAddress> answers;
+  std::shared_ptr<const std::set<IpAddress>> answers;
   std::map<std::string, PeerState> states;
   std::map<ServiceKey, size_t> held_back;
   {
@@ -253,7 +253,7 @@ std::string Metrics::Text() {
   drops.MoveTo(families);
   FamilyBuilder answered("kube_lvs_answers_for_vip", "1 for each VIP that this node answers for.",
                          MetricType::Gauge);
-  for (const IpAddress& vip : answers) answered.Add({{"vip", vip.ToString()}}, 1);
+  for (const IpAddress& vip : *answers) answered.Add({{"vip", vip.ToString()}}, 1);
   answered.MoveTo(families);
   FamilyBuilder peers("kube_lvs_peer_alive", "1 if the other director's agent is heard.",
                       MetricType::Gauge);

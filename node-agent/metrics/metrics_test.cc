@@ -47,7 +47,8 @@ TEST_F(MetricsTest, TheDataplanesCountersAreReadWhenAskedForAndNamedByTheirServi
   ebpf_.stats().drops["no_service"] = 4;
   PassReport report = EmptyReport();
   report.origins = std::make_shared<const Owners>(Owners{{Key(), {"shop", "web", "uid", 1}}});
-  report.answers = {*IpAddress::Parse("192.0.2.1")};
+  report.answers = std::make_shared<const std::set<IpAddress>>(
+      std::set<IpAddress>{*IpAddress::Parse("192.0.2.1")});
   metrics_.OnPass(report);
   const std::string service =
       "{dataplane=\"eBPF\",namespace=\"shop\",port=\"80\",protocol=\"tcp\",service=\"web\",vip="

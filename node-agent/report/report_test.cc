@@ -40,7 +40,8 @@ PassReport Example() {
   report.facts.node_address = *IpAddress::Parse("192.0.2.1");
   report.group = "default";
   report.dataplane = "eBPF";
-  report.answers = {*IpAddress::Parse("192.0.2.200")};
+  report.answers = std::make_shared<const std::set<IpAddress>>(
+      std::set<IpAddress>{*IpAddress::Parse("192.0.2.200")});
   return report;
 }
 
@@ -165,7 +166,8 @@ TEST_F(ReporterTest, WritesTheObjectOwnedByItsNodeAndNothingWhenNothingChanged) 
   EXPECT_EQ(Writes(), 2u);  // the object, its status
   reporter_->Report(Example(), {});
   PassReport more = Example();
-  more.answers.insert(*IpAddress::Parse("192.0.2.201"));
+  more.answers = std::make_shared<const std::set<IpAddress>>(
+      std::set<IpAddress>{*IpAddress::Parse("192.0.2.200"), *IpAddress::Parse("192.0.2.201")});
   reporter_->Report(more, {});
   ASSERT_TRUE(Answers(2));
   EXPECT_EQ(Writes(), 3u);
@@ -177,7 +179,8 @@ TEST_F(ReporterTest, AFailedWriteIsTriedAgainAndADeletedObjectMadeAnew) {
   ASSERT_TRUE(Answers(1));
   server_->Remove(api::kLvsNodes, {"", "n1"});
   PassReport more = Example();
-  more.answers.insert(*IpAddress::Parse("192.0.2.201"));
+  more.answers = std::make_shared<const std::set<IpAddress>>(
+      std::set<IpAddress>{*IpAddress::Parse("192.0.2.200"), *IpAddress::Parse("192.0.2.201")});
   reporter_->Report(more, {});
   EXPECT_TRUE(Answers(2));
 }

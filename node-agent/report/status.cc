@@ -71,7 +71,7 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     interface.xdp_native = capabilities.xdp_interfaces.contains(name);
     status.interfaces.push_back(std::move(interface));
   }
-  for (const IpAddress& vip : report.answers) {
+  for (const IpAddress& vip : *report.answers) {
     if (status.answers_for.size() < kMaxVips) status.answers_for.push_back(vip.ToString());
   }
   for (const auto& [check, failure] : report.node_problems) {
