@@ -20,13 +20,13 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr char kVip[] = "10.9.0.1";
-constexpr int kEvents = 150;
+constexpr int kEvents = 120;
 // Real servers have addresses from here down, so that the newest, which is first in the kernel's
 // list, is first in canonical order.
 constexpr int kFirstReal = 250;
 constexpr int kMostReals = 8;
 // A connection that was reset ends after 10 s, by the kernel's timer at once.
-constexpr auto kLongest = std::chrono::seconds(8);
+constexpr auto kLongest = std::chrono::seconds(5);
 
 struct History {
   std::string scheduler;
