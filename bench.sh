@@ -3,8 +3,8 @@
 #
 #   ipvs    10,000 services with 10 real servers each in the kernel's IPVS, in a VM: programming, reading back, listing,
 #           beside ipvsadm and beside bare netlink, and the agent's restart, one changed weight and drift
-#           SERVICES=10000 REALS=10 KERNEL=6.12   (15 min, of which ipvsadm -R takes most; 2 min with SERVICES=1000.
-#           Emulated: read the ratios)
+#           SERVICES=10000 REALS=10 KERNEL=6.12   (5 min of a CPU; 1 min with SERVICES=1000.
+#           In instructions, so that it may share this machine: read the ratios)
 #
 # Without NAME: this text. What is missing is installed and built first, as test.sh does.
 set -euo pipefail
