@@ -41,11 +41,10 @@ constexpr std::string_view kProgramsPrefix = "programs-";
 constexpr uint32_t kMostConnLocks = 4096;
 
 constexpr std::array<std::string_view, 17> kMaps = {
-    kSettingsMap,     kAddressesMap, kInterfacesMap,  kServicesMap,
-    kServiceStateMap, kListsMap,     kTablesMap,      kRealsMap,
-    kRealConnsMap,    kConnsMap,     kConnLocksMap,   kServiceCountersMap,
-    kRealCountersMap, kDropsMap,     kTunnelPeersMap, kMssClampsMap,
-    kLocalityMap,
+    kSettingsMap,  kAddressesMap,       kInterfacesMap,   kServicesMap,  kServiceStateMap,
+    kListsMap,     kTablesMap,          kRealsMap,        kRealConnsMap, kConnsMap,
+    kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,     kTunnelPeersMap,
+    kMssClampsMap, kLocalityMap,
 };
 
 // Closes a skeleton by the function that its generator made for it.
@@ -59,7 +58,7 @@ absl::Status CheckBpfFs(const std::string& dir) {
   while (!fs::exists(existing, error) && existing.has_relative_path()) {
     existing = existing.parent_path();
   }
-  struct statfs info{};
+  struct statfs info {};
   if (statfs(existing.c_str(), &info) == 0 && static_cast<uint32_t>(info.f_type) == BPF_FS_MAGIC) {
     return absl::OkStatus();
   }
