@@ -18,11 +18,12 @@ T Value(absl::StatusOr<T> result) {
 EbpfSide::EbpfSide() {
   ebpf::BpfOptions options;
   options.dir = ebpf::PrivateBpfDir("alike");
+  // Freed slots of tables rest for seconds, which are many edits of mh.
   options.sizes = {.addresses = 64,
                    .services = 256,
                    .reals = 4096,
                    .list_entries = 16384,
-                   .table_slots = 65536,
+                   .table_slots = 1U << 20,
                    .connections = 16384};
   dataplane_ = network().In([&] { return Value(ebpf::OpenEbpfDataplane(options, clock_)); });
   Apply({AddItem{Attachment{"eth0"}}});
