@@ -71,11 +71,12 @@ absl::Status HostBackend::RenewClaims(std::optional<Duration> lifetime, TimePoin
   const std::set<IpAddress> vips = Answered();
   const bool due = !vips.empty() && now - renewed_at_ >= interval;
   if (claimed_ == vips && lifetime == lifetime_ && !due) return absl::OkStatus();
-  const bool late =
-      !claimed_.has_value() || (lifetime_.has_value() && now - renewed_at_ >= *lifetime_);
-  std::set<IpAddress> run_out;
-  if (late && !vips.empty()) {
-    KUBE_LVS_ASSIGN_OR_RETURN(run_out, claims_->RunOut());
+  // Those that another director may have answered for meanwhile.
+  std::set<IpAddress> doubtful;
+  if (!claimed_.has_value()) {
+    doubtful = vips;
+  } else if (lifetime_.has_value() && now - renewed_at_ >= *lifetime_ && !vips.empty()) {
+    KUBE_LVS_ASSIGN_OR_RETURN(doubtful, claims_->RunOut());
   }
   renewed_at_ = now;
   lifetime_ = lifetime;
@@ -84,7 +85,7 @@ absl::Status HostBackend::RenewClaims(std::optional<Duration> lifetime, TimePoin
     // A kernel without nf_tables holds nothing that would have to go.
     return vips.empty() && absl::IsFailedPrecondition(status) ? absl::OkStatus() : status;
   }
-  for (const IpAddress& vip : run_out) {
+  for (const IpAddress& vip : doubtful) {
     const auto answered = answered_.find(vip);
     if (answered == answered_.end()) continue;
     KUBE_LVS_RETURN_IF_ERROR(Announce(vip, answered->second));

@@ -41,7 +41,8 @@ class HostBackend final : public Backend {
 
   // Keeps the VIPs that are answered claimed: until `lifetime` after `now`, for ever without one.
   // May be called as often as one likes: the kernel is asked ten times a lifetime. What had run out
-  // (we were frozen) is announced again.
+  // (we were frozen) is announced again, and at the first call of a process everything: a fellow
+  // may have answered before it started.
   absl::Status RenewClaims(std::optional<Duration> lifetime, TimePoint now);
 
   // VIPs whose address is here although the right to answer for them has run out: another director
