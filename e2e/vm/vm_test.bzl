@@ -5,6 +5,9 @@ KERNELS = ["6.1", "6.12"]
 def vm_test(name, binary, kernels = KERNELS, args = [], env = {}, size = "large", tags = []):
     """Runs a test program as root in a guest, once for each kernel.
 
+    Unlike a test of this machine's kernel, one that passed is not run again until its program, the scripts or the guest
+    changes: test.sh says by an environment variable which guest that is.
+
     The kernels come from e2e/vm/kernels, which must have run before; the test fails without them.
 
     Args:
@@ -28,6 +31,6 @@ def vm_test(name, binary, kernels = KERNELS, args = [], env = {}, size = "large"
             args = [kernel, "$(rootpath %s)" % binary] + args,
             data = [binary, "//e2e/vm:scripts"],
             env = env,
-            tags = ["kernel", "external", "vm"] + tags,
+            tags = ["kernel", "vm"] + tags,
         )
     native.test_suite(name = name, tests = tests)
