@@ -80,12 +80,12 @@ TEST(ShownRules, AnotherTextIsRefused) {
 }
 
 TEST(ShownRules, RealServersAreWhatIsWantedInAnyOrder) {
-  const std::vector<ShownService> shown =
-      Shown(std::string(kHeading) +
-            "TCP  C0000201:0050 wrr \n"
-            "  -> 0A000003:0050      Masq    3      0          0         \n"
-            "  -> 0A000001:0050      Masq    1      0          0         \n"
-            "  -> 0A000002:0050      Masq    2      0          0         \n");
+  const std::string text = std::string(kHeading) +
+                           "TCP  C0000201:0050 wrr \n"
+                           "  -> 0A000003:0050      Masq    3      0          0         \n"
+                           "  -> 0A000001:0050      Masq    1      0          0         \n"
+                           "  -> 0A000002:0050      Masq    2      0          0         \n";
+  const std::vector<ShownService> shown = Shown(text);
   VirtualService wanted{.config = {}, .reals = {}};
   for (uint32_t n = 1; n <= 3; ++n) {
     wanted.reals.push_back({.at = {IpAddress::FromV4(0x0a000000 + n), 80}, .weight = n});
