@@ -287,6 +287,8 @@ absl::Status Run(const Flags& flags, Logger& log) {
   agent.SetRefresh([&backends] { return backends->Refresh(); });
   agent.SetRenewClaims(
       [&backends](std::optional<Duration> lifetime) { return backends->RenewClaims(lifetime); });
+  agent.SetAnnounceAgain(
+      [&backends](const std::set<IpAddress>& vips) { return backends->AnnounceAgain(vips); });
   agent.SetRunOutClaims([&backends] { return backends->RunOutClaims(); });
   agent.SetSharedIpvs([&backends] { return backends->Shared(); });
 

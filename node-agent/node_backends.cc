@@ -126,6 +126,13 @@ class KernelBackends final : public NodeBackends {
     return of_host;
   }
 
+  absl::Status AnnounceAgain(const std::set<IpAddress>& vips) override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    absl::Status status = host_.AnnounceAgain(vips);
+    if (dataplane_.has_value()) status.Update(dataplane_->backend->AnnounceAgain(vips));
+    return status;
+  }
+
   std::set<IpAddress> RunOutClaims() override {
     const std::lock_guard<std::mutex> lock(mu_);
     // Where it cannot be told, it is as if nothing had run out: then two directors may claim a VIP

@@ -398,6 +398,19 @@ absl::Status EbpfBackend::RenewClaims(uint64_t until_boottime_ns) {
   return addresses_->RenewClaims(until_boottime_ns);
 }
 
+absl::Status EbpfBackend::AnnounceAgain(const std::set<IpAddress>& vips) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
+  absl::Status status;
+  for (const IpAddress& vip : vips) {
+    if (!vip.IsV4()) continue;
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(vip));
+    if (!record || (record->flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
+    const auto link = std::ranges::find(links, record->ifindex, &Link::index);
+    if (link != links.end()) status.Update(network_.Announce(vip, *link));
+  }
+  return status;
+}
+
 absl::StatusOr<std::set<std::string>> EbpfBackend::InterfacesOf(std::span<const RealServer> reals) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
   std::set<std::string> out;

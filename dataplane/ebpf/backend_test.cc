@@ -497,6 +497,9 @@ TEST_F(EbpfBackendTest, AVipIsAnsweredUntilItsClaimEnds) {
             (std::vector<std::pair<IpAddress, std::string>>{{Ip("192.0.2.1"), "eth0"}}));
   EXPECT_EQ(Address("192.0.2.1").claim_until, UINT64_MAX);
   ASSERT_TRUE(backend_->RenewClaims(12345).ok());
+  ASSERT_TRUE(backend_->AnnounceAgain({Ip("192.0.2.1"), Ip("192.0.2.9")}).ok());
+  EXPECT_EQ(network_.announced.size(), 2U);
+  EXPECT_EQ(network_.announced.back(), std::pair(Ip("192.0.2.1"), std::string("eth0")));
   EXPECT_EQ(Address("192.0.2.1").claim_until, 12345U);
   EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{answered}));
 

@@ -71,13 +71,6 @@ absl::Status HostBackend::RenewClaims(std::optional<Duration> lifetime, TimePoin
   const std::set<IpAddress> vips = Answered();
   const bool due = !vips.empty() && now - renewed_at_ >= interval;
   if (claimed_ == vips && lifetime == lifetime_ && !due) return absl::OkStatus();
-  // Those that another director may have answered for meanwhile.
-  std::set<IpAddress> doubtful;
-  if (!claimed_.has_value()) {
-    doubtful = vips;
-  } else if (lifetime_.has_value() && now - renewed_at_ >= *lifetime_ && !vips.empty()) {
-    KUBE_LVS_ASSIGN_OR_RETURN(doubtful, claims_->RunOut());
-  }
   renewed_at_ = now;
   lifetime_ = lifetime;
   claimed_ = vips;
@@ -85,12 +78,15 @@ absl::Status HostBackend::RenewClaims(std::optional<Duration> lifetime, TimePoin
     // A kernel without nf_tables holds nothing that would have to go.
     return vips.empty() && absl::IsFailedPrecondition(status) ? absl::OkStatus() : status;
   }
-  for (const IpAddress& vip : doubtful) {
-    const auto answered = answered_.find(vip);
-    if (answered == answered_.end()) continue;
-    KUBE_LVS_RETURN_IF_ERROR(Announce(vip, answered->second));
-  }
   return absl::OkStatus();
+}
+
+absl::Status HostBackend::AnnounceAgain(const std::set<IpAddress>& vips) {
+  absl::Status status;
+  for (const auto& [vip, interface] : answered_) {
+    if (vips.contains(vip)) status.Update(Announce(vip, interface));
+  }
+  return status;
 }
 
 absl::StatusOr<std::set<IpAddress>> HostBackend::RunOut() {

@@ -40,10 +40,11 @@ class HostBackend final : public Backend {
   absl::Status ForgetAllBut(const ServiceTable&) override { return absl::OkStatus(); }
 
   // Keeps the VIPs that are answered claimed: until `lifetime` after `now`, for ever without one.
-  // May be called as often as one likes: the kernel is asked ten times a lifetime. What had run out
-  // (we were frozen) is announced again, and at the first call of a process everything: a fellow
-  // may have answered before it started.
+  // May be called as often as one likes: the kernel is asked ten times a lifetime.
   absl::Status RenewClaims(std::optional<Duration> lifetime, TimePoint now);
+
+  // Tells the neighbours again that those of these VIPs which are answered here are at this node.
+  absl::Status AnnounceAgain(const std::set<IpAddress>& vips);
 
   // VIPs whose address is here although the right to answer for them has run out: another director
   // has them.

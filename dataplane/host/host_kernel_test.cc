@@ -96,7 +96,7 @@ class Neighbour {
   const std::string name_;
 };
 
-TEST_F(HostKernelTest, AClaimThatIsNotRenewedSilencesTheVipAndTheNextRenewalAnnouncesIt) {
+TEST_F(HostKernelTest, AClaimThatIsNotRenewedSilencesTheVipUntilTheNextRenewal) {
   const Neighbour neighbour;
   const std::vector<IpAddress> vips = {*IpAddress::Parse("192.0.2.8"),
                                        *IpAddress::Parse("2001:db8::8")};

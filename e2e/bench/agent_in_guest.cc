@@ -38,6 +38,7 @@ class NoPeers final : public Peers {
     vips_ = vips;
   }
   std::set<IpAddress> Claims() override { return vips_; }
+  std::set<IpAddress> TakeDoubtful() override { return {}; }
   std::map<std::string, PeerState> States() override { return {}; }
 
  private:

@@ -120,6 +120,13 @@ void Agent::KeepClaims() {
   if (const absl::Status status = renew_claims_(claim_lifetime_); !status.ok()) {
     log_.Log(Level::kWarn, "cannot renew the claims of VIPs", {{"error", Message(status)}});
   }
+  const std::set<IpAddress> doubtful = peers_.TakeDoubtful();
+  if (doubtful.empty() || !announce_again_) return;
+  log_.Log(Level::kInfo, "VIPs are announced again: a fellow may have answered for them",
+           {{"vips", std::to_string(doubtful.size())}});
+  if (const absl::Status status = announce_again_(doubtful); !status.ok()) {
+    log_.Log(Level::kWarn, "cannot announce VIPs again", {{"error", Message(status)}});
+  }
 }
 
 void Agent::Refresh() {

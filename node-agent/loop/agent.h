@@ -76,6 +76,10 @@ class Agent {
   void SetRefresh(std::function<absl::Status()> refresh) { refresh_ = std::move(refresh); }
   void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
   void SetSharedIpvs(std::function<SharedIpvs()> shared) { shared_ipvs_ = std::move(shared); }
+  // Called with VIPs that a fellow may have answered for until now and that this node goes on with.
+  void SetAnnounceAgain(std::function<absl::Status(const std::set<IpAddress>&)> announce) {
+    announce_again_ = std::move(announce);
+  }
   // VIPs in the kernel that had to be given up before this process began: they are not adopted.
   void SetRunOutClaims(std::function<std::set<IpAddress>()> run_out) {
     run_out_claims_ = std::move(run_out);
@@ -137,6 +141,7 @@ class Agent {
   Logger& log_;
   const AgentOptions options_;
   RenewClaims renew_claims_;
+  std::function<absl::Status(const std::set<IpAddress>&)> announce_again_;
   std::function<absl::Status()> refresh_;
   std::function<std::set<IpAddress>()> run_out_claims_;
   std::function<SharedIpvs()> shared_ipvs_;

@@ -57,8 +57,10 @@ class FixedPeers final : public Peers {
     ever_unable.insert(unable.begin(), unable.end());
   }
   std::set<IpAddress> Claims() override { return claims.has_value() ? *claims : all; }
+  std::set<IpAddress> TakeDoubtful() override { return std::exchange(doubtful, {}); }
   std::map<std::string, PeerState> States() override { return {}; }
 
+  std::set<IpAddress> doubtful;
   std::set<IpAddress> adopted, all, unable, ever_unable;
   std::optional<std::set<IpAddress>> claims;
   PeerGroup group;
@@ -211,6 +213,22 @@ TEST_F(AgentTest, WhatItHadToGiveUpBeforeItStartedIsNotAdopted) {
   agent_->SetRunOutClaims([] { return std::set<IpAddress>{Ip("192.0.2.200")}; });
   agent_->Pass();
   EXPECT_EQ(peers_->adopted, std::set<IpAddress>{Ip("192.0.2.201")});
+}
+
+TEST_F(AgentTest, AVipThatAFellowMayHaveAnsweredForIsAnnouncedAgainAfterThePass) {
+  source_.Put(Service("a", "192.0.2.200", {"10.0.0.1"}));
+  peers_->doubtful = {Ip("192.0.2.200")};
+  std::stop_source stop;
+  std::set<IpAddress> announced;
+  agent_->SetRenewClaims([](std::optional<Duration>) { return absl::OkStatus(); });
+  agent_->SetAnnounceAgain([&](const std::set<IpAddress>& vips) {
+    EXPECT_EQ(peers_->all, vips);  // it is known whom it is for
+    announced = vips;
+    stop.request_stop();
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(agent_->Run(stop.get_token()).ok());
+  EXPECT_EQ(announced, std::set<IpAddress>{Ip("192.0.2.200")});
 }
 
 TEST_F(AgentTest, DriftIsRepairedAndCounted) {

@@ -20,19 +20,22 @@ const IpAddress& VipIn(const std::pair<const IpAddress, TimePoint>& entry) { ret
 
 // Takes out of what is known what lies within the part and is not in it.
 template <typename Known>
-void Forget(const VipPart& part, Known& known) {
-  if (part.vips.empty()) {
-    if (part.total == 0) known.clear();
-    return;
+std::set<IpAddress> Forget(const VipPart& part, Known& known) {
+  std::set<IpAddress> forgotten;
+  if (part.vips.empty() && part.total == 0) {
+    for (const auto& entry : known) forgotten.insert(VipIn(entry));
+    known.clear();
   }
-  if (!std::is_sorted(part.vips.begin(), part.vips.end())) return;
+  if (part.vips.empty() || !std::is_sorted(part.vips.begin(), part.vips.end())) return forgotten;
   const bool to_end = uint64_t{part.first} + part.vips.size() >= part.total;
   auto it = part.first == 0 ? known.begin() : known.lower_bound(part.vips.front());
   const auto last = to_end ? known.end() : known.upper_bound(part.vips.back());
   while (it != last) {
     const bool named = std::binary_search(part.vips.begin(), part.vips.end(), VipIn(*it));
+    if (!named) forgotten.insert(VipIn(*it));
     it = named ? std::next(it) : known.erase(it);
   }
+  return forgotten;
 }
 
 VipPart NextPart(const std::set<IpAddress>& vips, size_t most, uint32_t& next) {
@@ -89,7 +92,10 @@ void Election::SetGroup(const PeerGroup& group, TimePoint now) {
 }
 
 void Election::SetVips(std::set<IpAddress> vips) { vips_ = std::move(vips); }
-void Election::Adopt(std::set<IpAddress> vips) { adopted_ = std::move(vips); }
+void Election::Adopt(std::set<IpAddress> vips) {
+  doubtful_ = vips;  // a fellow may have taken them while no agent was here
+  adopted_ = std::move(vips);
+}
 void Election::SetReady(bool ready, const std::set<IpAddress>& unable, TimePoint now) {
   std::erase_if(unable_, [&unable](const auto& entry) { return !unable.contains(entry.first); });
   for (const IpAddress& vip : unable) unable_.emplace(vip, ready_ ? now : kAlways);
@@ -108,7 +114,10 @@ Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint no
     return Verdict::kReplayed;
   }
   const bool anew = heartbeat.incarnation != peer.incarnation;
+  // One that did not hear us either may have taken any of them.
+  if (StateOf(peer, now) != PeerState::kAlive) doubtful_ = vips_;
   if (anew) {
+    doubtful_.merge(peer.claims);
     peer.claims.clear();
     peer.unable.clear();
   }
@@ -123,7 +132,7 @@ Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint no
   peer.stopping = heartbeat.stopping;
   peer.leaving = heartbeat.leaving;
 
-  Forget(heartbeat.claims, peer.claims);
+  doubtful_.merge(Forget(heartbeat.claims, peer.claims));
   peer.claims.insert(heartbeat.claims.vips.begin(), heartbeat.claims.vips.end());
   Forget(heartbeat.unable, peer.unable);
   for (const IpAddress& vip : heartbeat.unable.vips) {
@@ -280,8 +289,13 @@ Election::Due Election::Tick(TimePoint now) {
   Due due;
   if (!has_group_) return due;
   if (now - last_tick_ > group_.interval * 2) judge_from_ = now;
+  if (now - last_tick_ > group_.Detection()) doubtful_ = vips_;
   last_tick_ = now;
-  for (const auto& [node, peer] : peers_) {
+  for (auto& [node, peer] : peers_) {
+    if (StateOf(peer, now) == PeerState::kDead) {
+      doubtful_.merge(peer.claims);
+      peer.claims.clear();
+    }
     due.to.push_back(peer.member);
     // Whether its node answers probes at all must be known before it falls silent.
     const bool unknown = !peer.ever_answered && sequence_ % kFirstProbes == 0;
@@ -304,6 +318,21 @@ Election::Due Election::Tick(TimePoint now) {
   }
   message.unable = NextPart(unable, kMaxUnablePerHeartbeat, next_unable_);
   return due;
+}
+
+std::set<IpAddress> Election::TakeDoubtful(TimePoint now) {
+  std::set<IpAddress> taken;
+  if (doubtful_.empty()) return taken;
+  const std::set<IpAddress> claims = Claims(now);
+  std::set_intersection(claims.begin(), claims.end(), doubtful_.begin(), doubtful_.end(),
+                        std::inserter(taken, taken.end()));
+  // Whatever else we come to claim is announced then.
+  if (Settled(now)) {
+    doubtful_.clear();
+  } else {
+    for (const IpAddress& vip : taken) doubtful_.erase(vip);
+  }
+  return taken;
 }
 
 std::set<IpAddress> Election::ClaimedByPeers(TimePoint now) const {

@@ -18,6 +18,9 @@
 // * Members that were never heard count as silent from our start on.
 // * When this director itself was late (suspended, starved), it judges nobody until it has listened
 //   for another detection time.
+// * Two may answer for a VIP for a moment: while they do not hear each other, or as one starts.
+//   Neighbours stay with the one they heard last, so whoever keeps the VIP announces it again once
+//   the other may have stopped (TakeDoubtful).
 #pragma once
 
 #include <cstdint>
@@ -87,6 +90,8 @@ class Election {
 
   // The VIPs to answer for now.
   std::set<IpAddress> Claims(TimePoint now) const;
+  // Those of them that a peer may have answered for until now. Each is told once.
+  std::set<IpAddress> TakeDoubtful(TimePoint now);
   // Those that peers which are there answer for.
   std::set<IpAddress> ClaimedByPeers(TimePoint now) const;
 
@@ -127,6 +132,7 @@ class Election {
   bool stopping_ = false, leaving_ = false;
   std::set<IpAddress> vips_;
   std::set<IpAddress> adopted_;
+  std::set<IpAddress> doubtful_;
   Since unable_;
   std::map<std::string, Peer> peers_;  // by node, without ourselves
   TimePoint started_{};                // of listening

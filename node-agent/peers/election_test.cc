@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <random>
 
@@ -38,11 +40,11 @@ class Segment {
 
   void Boot(const std::string& node, std::set<IpAddress> adopted = {}) {
     auto election = std::make_unique<Election>(node, ++incarnation_);
-    election->Adopt(std::move(adopted));
+    election->Adopt(adopted);
     election->SetGroup(group_, now_);
     election->SetVips(vips_);
     agents_[node] = std::move(election);
-    answering_[node] = {};
+    answering_[node] = std::move(adopted);
     node_up_.insert(node);
     agents_[node]->SetReady(true, {}, now_);
   }
@@ -56,6 +58,8 @@ class Segment {
     agents_.erase(node);
     node_up_.erase(node);
     answering_.erase(node);
+    // Unlike one that goes on with the packets, it is missed by the router itself.
+    std::erase_if(router_, [&node](const auto& entry) { return entry.second == node; });
   }
   Election& operator[](const std::string& node) { return *agents_.at(node); }
   void Cut(const std::string& a, const std::string& b) {
@@ -82,7 +86,25 @@ class Segment {
           }
         }
       }
-      for (auto& [node, election] : agents_) answering_[node] = election->Claims(now_);
+      for (auto& [node, election] : agents_) {
+        std::set<IpAddress> claims = election->Claims(now_);
+        std::set<IpAddress> announced = election->TakeDoubtful(now_);
+        for (const IpAddress& vip : announced) EXPECT_TRUE(claims.contains(vip));
+        std::set_difference(claims.begin(), claims.end(), answering_[node].begin(),
+                            answering_[node].end(), std::inserter(announced, announced.end()));
+        for (const IpAddress& vip : announced) router_[vip] = node;
+        announced_[node] += announced.size();
+        answering_[node] = std::move(claims);
+      }
+    }
+  }
+
+  // The router forgets them, asks anew, and takes any of the answers.
+  void RouterAsks(std::mt19937& random) {
+    for (const IpAddress& vip : vips_) {
+      const std::set<std::string> nodes = Answering(vip);
+      if (nodes.empty()) continue;
+      router_[vip] = *std::next(nodes.begin(), static_cast<long>(random() % nodes.size()));
     }
   }
 
@@ -94,11 +116,18 @@ class Segment {
     }
     return nodes;
   }
+  // And the router knows by whom.
   void ExpectEachAnsweredOnce() const {
     for (const IpAddress& vip : vips_) {
-      EXPECT_EQ(Answering(vip).size(), 1u) << vip.ToString();
+      const std::set<std::string> nodes = Answering(vip);
+      EXPECT_EQ(nodes.size(), 1u) << vip.ToString();
+      const auto known = router_.find(vip);
+      if (known == router_.end()) continue;
+      EXPECT_TRUE(nodes.contains(known->second)) << vip.ToString() << " at " << known->second;
     }
   }
+  // How many VIPs it has announced until now.
+  size_t AnnouncedBy(const std::string& node) { return announced_[node]; }
   std::set<IpAddress> AnsweredBy(const std::string& node) const { return answering_.at(node); }
   TimePoint now() const { return now_; }
   const std::set<IpAddress>& vips() const { return vips_; }
@@ -112,6 +141,8 @@ class Segment {
   uint64_t incarnation_ = 0;
   std::map<std::string, std::unique_ptr<Election>> agents_;
   std::map<std::string, std::set<IpAddress>> answering_;
+  std::map<IpAddress, std::string> router_;  // to whom it sends; nobody tells it of an end
+  std::map<std::string, size_t> announced_;
   std::set<std::string> node_up_;
   std::set<std::pair<std::string, std::string>> cut_;
 };
@@ -281,6 +312,83 @@ TEST(Election, AfterASplitHealsOneWithdrawsAtOnce) {
   net.ExpectEachAnsweredOnce();
 }
 
+TEST(Election, VipsThatAFellowMayHaveAnsweredForAreAnnouncedAgainAndNoOthers) {
+  Segment net({"a", "b"});
+  net.Boot("a");
+  net.Boot("b");
+  net.Step(50);
+  const size_t of_a = net.AnsweredBy("a").size(), of_b = net.AnsweredBy("b").size();
+  size_t by_a = net.AnnouncedBy("a"), by_b = net.AnnouncedBy("b");
+
+  // A restart that nobody noticed.
+  const auto adopted = net.AnsweredBy("a");
+  net.KillAgent("a");
+  net.Step(2);
+  net.Boot("a", adopted);
+  net.Step(50);
+  EXPECT_EQ(net.AnnouncedBy("a"), by_a + of_a);
+  EXPECT_EQ(net.AnnouncedBy("b"), by_b);
+
+  // Both answer for everything.
+  net.Cut("a", "b");
+  net.Step(10);
+  net.Heal();
+  net.Step(50);
+  by_a += of_a + of_b;
+  by_b += of_a;
+  EXPECT_GE(net.AnnouncedBy("a"), by_a + of_a);
+  EXPECT_GE(net.AnnouncedBy("b"), by_b + of_b);
+  net.ExpectEachAnsweredOnce();
+  by_a = net.AnnouncedBy("a"), by_b = net.AnnouncedBy("b");
+  net.Step(50);
+  EXPECT_EQ(net.AnnouncedBy("a"), by_a);
+  EXPECT_EQ(net.AnnouncedBy("b"), by_b);
+}
+
+TEST(Election, AClaimThatAFellowMadeTooIsAnnouncedAgainWhenTheFellowsEnds) {
+  PeerGroup group;
+  group.name = "default";
+  group.epoch = 2;
+  group.members = {{"a", AddressOf("a")}, {"b", AddressOf("b")}};
+  TimePoint now{std::chrono::hours(1)};
+  Election a("a", 1);
+  a.Adopt({Vip(0)});
+  a.SetGroup(group, now);
+  a.SetVips(Vips(2));
+  a.SetReady(true, {}, now);
+  EXPECT_EQ(a.TakeDoubtful(now), std::set<IpAddress>{Vip(0)});
+  EXPECT_TRUE(a.TakeDoubtful(now).empty());
+
+  // It is not ready, so its claims take none of ours.
+  Heartbeat b = {.group = "default", .node = "b", .epoch = 1, .incarnation = 1};
+  const auto says = [&](const std::vector<IpAddress>& claims) {
+    ++b.sequence;
+    b.claims = {static_cast<uint32_t>(claims.size()), 0, claims};
+    EXPECT_EQ(a.OnHeartbeat(b, now), Election::Verdict::kAccepted);
+  };
+  says({});
+  for (int i = 0; i < 5; ++i) {
+    now += kInterval;
+    a.Tick(now);
+    says({});
+  }
+  ASSERT_EQ(a.Claims(now), Vips(2));
+  a.TakeDoubtful(now);
+  says({Vip(0), Vip(1)});
+  EXPECT_TRUE(a.TakeDoubtful(now).empty());
+  says({Vip(1)});
+  EXPECT_EQ(a.TakeDoubtful(now), std::set<IpAddress>{Vip(0)});
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(a.TakeDoubtful(now).empty());
+    now += kInterval;
+    a.Tick(now);
+  }
+  now += kInterval;
+  a.Tick(now);
+  ASSERT_EQ(a.Peers(now).at("b"), PeerState::kDead);
+  EXPECT_EQ(a.TakeDoubtful(now), std::set<IpAddress>{Vip(1)});
+}
+
 TEST(Election, AClaimOfAHigherEpochWins) {
   Segment net({"a", "b"}, 30);
   net.Boot("a");
@@ -332,6 +440,8 @@ TEST(Election, OneThatWasItselfLateDoesNotJudge) {
   a.Tick(late);
   EXPECT_EQ(a.Peers(late).at("b"), PeerState::kAlive);
   EXPECT_EQ(a.Claims(late), before);
+  EXPECT_EQ(a.TakeDoubtful(late), before);  // b may have had them meanwhile
+  EXPECT_TRUE(a.TakeDoubtful(late).empty());
 }
 
 TEST(Election, AMemberInMaintenanceHandsItsVipsOver) {
@@ -529,6 +639,7 @@ TEST(Election, ItHeals) {
           break;
       }
       net.Step(static_cast<int>(random() % 12));
+      if (random() % 2 == 0) net.RouterAsks(random);
     }
     net.Heal();
     net.Step(25);

@@ -68,6 +68,11 @@ std::set<IpAddress> PeerLink::Claims() {
   return active_ ? election_.Claims(clock_.Now()) : std::set<IpAddress>();
 }
 
+std::set<IpAddress> PeerLink::TakeDoubtful() {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return std::exchange(doubtful_, {});
+}
+
 std::map<std::string, PeerState> PeerLink::States() {
   const std::lock_guard<std::mutex> lock(mu_);
   return active_ ? election_.Peers(clock_.Now()) : std::map<std::string, PeerState>();
@@ -356,11 +361,15 @@ void PeerLink::AskAgents() {
 void PeerLink::TellIfChanged() {
   std::set<IpAddress> claims;
   std::map<std::string, PeerState> states;
+  bool doubtful = false;
   {
     const std::lock_guard<std::mutex> lock(mu_);
     if (active_) {
       claims = election_.Claims(clock_.Now());
       states = election_.Peers(clock_.Now());
+      std::set<IpAddress> more = election_.TakeDoubtful(clock_.Now());
+      doubtful = !more.empty();
+      doubtful_.merge(more);
     }
   }
   for (const auto& [node, state] : states) {
@@ -375,7 +384,7 @@ void PeerLink::TellIfChanged() {
   if (claims != told_) {
     log_.Log(Level::kInfo, "claims changed", {{"vips", std::to_string(claims.size())}});
     told_ = std::move(claims);
-  } else if (!news) {
+  } else if (!news && !doubtful) {
     return;
   }
   changed_();

@@ -42,8 +42,8 @@ struct PeerCounters {
 // Everything but Run is thread-safe.
 class PeerLink final : public Peers, public SetupPeers {
  public:
-  // `changed` is called, in Run's thread, when Claims changed or a real server's agent said
-  // something new. `prober` may be null: then a silent agent is taken for a dead node.
+  // `changed` is called, in Run's thread, when Claims changed, some are to be announced again, or a
+  // real server's agent said something new. `prober` may be null: then a silent agent is taken for a dead node.
   PeerLink(PeerLinkOptions options, std::unique_ptr<Prober> prober, const Clock& clock, Logger& log,
            std::function<void()> changed);
 
@@ -51,6 +51,7 @@ class PeerLink final : public Peers, public SetupPeers {
   void Update(const PeerGroup& group, const std::set<IpAddress>& vips,
               const Readiness& readiness) override;
   std::set<IpAddress> Claims() override;
+  std::set<IpAddress> TakeDoubtful() override;
   std::map<std::string, PeerState> States() override;
   void Publish(HeldSetups held) override;
   void Ask(const IpAddress& director, const std::set<SetupQuestion>& questions) override;
@@ -92,6 +93,7 @@ class PeerLink final : public Peers, public SetupPeers {
 
   mutable std::mutex mu_;
   Election election_;                       // guarded by mu_
+  std::set<IpAddress> doubtful_;            // guarded by mu_: claims to announce again
   bool active_ = false;                     // guarded by mu_: we are in a group
   std::optional<Election::Due> farewell_;   // guarded by mu_: to the group that we left
   SetupQuestions questions_;                // guarded by mu_

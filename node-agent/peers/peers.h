@@ -31,6 +31,10 @@ class Peers {
   // The VIPs to answer for now.
   virtual std::set<IpAddress> Claims() = 0;
 
+  // Those of them to announce again: a fellow may have answered for them until now. Each is told
+  // once.
+  virtual std::set<IpAddress> TakeDoubtful() = 0;
+
   virtual std::map<std::string, PeerState> States() = 0;
 };
 
