@@ -19,6 +19,7 @@
 #include "dataplane/ipvs/netlink_channel.h"
 #include "dataplane/ipvs/nft_marks.h"
 #include "dataplane/ipvs/sync_backend.h"
+#include "dataplane/ipvs/timeout_backend.h"
 #include "dataplane/plan/diff.h"
 #include "node-agent/loop/lazy_backend.h"
 
@@ -40,6 +41,9 @@ bool HasEntries(const std::string& folder) {
 bool IsEbpfItem(const NodeItem& item) {
   if (const auto* answer = std::get_if<AnsweredVip>(&item)) {
     return answer->dataplane == Dataplane::kEbpf;
+  }
+  if (const auto* timeout = std::get_if<ConnectionTimeout>(&item)) {
+    return timeout->dataplane == Dataplane::kEbpf;
   }
   return std::holds_alternative<Attachment>(item) || std::holds_alternative<TunnelPeer>(item) ||
          std::holds_alternative<MssClamp>(item);
@@ -90,6 +94,7 @@ class KernelBackends final : public NodeBackends {
         marks_(std::move(marks)),
         ipvs_(channel_, journal_, *marks_),
         sync_(channel_, options_.state_dir + "/ipvs-sync", boot_id),
+        timeouts_(channel_, options_.state_dir + "/ipvs-timeouts", boot_id),
         host_(std::move(addresses), std::move(masquerades), std::move(claims),
               host::Sysctls("/proc/sys", options_.state_dir + "/sysctls")),
         ebpf_(
@@ -98,10 +103,11 @@ class KernelBackends final : public NodeBackends {
         locked_ebpf_(ebpf_, mu_),
         locked_ipvs_(ipvs_, mu_),
         locked_sync_(sync_, mu_),
+        locked_timeouts_(timeouts_, mu_),
         locked_host_(host_, mu_) {}
 
   std::vector<Backend*> All() override {
-    return {&locked_ebpf_, &locked_ipvs_, &locked_sync_, &locked_host_};
+    return {&locked_ebpf_, &locked_ipvs_, &locked_sync_, &locked_timeouts_, &locked_host_};
   }
 
   absl::Status Refresh() override {
@@ -176,7 +182,7 @@ class KernelBackends final : public NodeBackends {
     const auto note = [&failures](const std::string& what, const absl::Status& status) {
       if (!status.ok()) failures += (failures.empty() ? "" : "; ") + what + ": " + Message(status);
     };
-    for (Backend* backend : std::initializer_list<Backend*>{&ipvs_, &sync_, &host_}) {
+    for (Backend* backend : std::initializer_list<Backend*>{&ipvs_, &sync_, &timeouts_, &host_}) {
       const absl::StatusOr<State> actual = backend->Read();
       // What this kernel cannot do at all, it holds nothing of.
       if (absl::IsFailedPrecondition(actual.status())) continue;
@@ -225,11 +231,12 @@ class KernelBackends final : public NodeBackends {
   const std::unique_ptr<ipvs::MarkTable> marks_;
   ipvs::IpvsBackend ipvs_;
   ipvs::SyncBackend sync_;
+  ipvs::TimeoutBackend timeouts_;
   host::HostBackend host_;
   std::optional<ebpf::EbpfDataplane> dataplane_;  // guarded by mu_
   std::atomic<int> refresh_fd_{-1};
   LazyBackend ebpf_;
-  LockedBackend locked_ebpf_, locked_ipvs_, locked_sync_, locked_host_;
+  LockedBackend locked_ebpf_, locked_ipvs_, locked_sync_, locked_timeouts_, locked_host_;
 };
 
 }  // namespace

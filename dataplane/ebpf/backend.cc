@@ -19,6 +19,21 @@ absl::Status RefuseIpv6(const IpAddress& ip, const NodeItem& item) {
   return absl::UnimplementedError(ToString(item) + ": eBPF handles IPv4 only");
 }
 
+constexpr ConnectionKind kKinds[] = {ConnectionKind::kTcp, ConnectionKind::kTcpFin,
+                                     ConnectionKind::kUdp};
+
+klvs_state StateOf(ConnectionKind kind) {
+  switch (kind) {
+    case ConnectionKind::kTcp:
+      return KLVS_ESTABLISHED;
+    case ConnectionKind::kTcpFin:
+      return KLVS_FIN_WAIT;
+    case ConnectionKind::kUdp:
+      break;
+  }
+  return KLVS_UDP;
+}
+
 // One step onto a service, as strict as a kernel: nullopt is "not there".
 struct ToModel {
   std::optional<VirtualService>& service;
@@ -98,6 +113,7 @@ absl::StatusOr<std::unique_ptr<EbpfBackend>> EbpfBackend::Adopt(MapStore& maps, 
         ", this version writes layout " + std::to_string(KLVS_LAYOUT) +
         "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
   }
+  out->settings_ = &settings[0];
   out->addresses_ = std::make_unique<Addresses>(maps, settings[0]);
   KUBE_LVS_ASSIGN_OR_RETURN(out->interfaces_, GetArray<klvs_interface>(maps, kInterfacesMap));
   auto services = ServiceTables::Adopt(
@@ -117,6 +133,9 @@ bool EbpfBackend::Takes(const Step& step) const {
   const auto* add = std::get_if<AddItem>(&step);
   const NodeItem& item = add != nullptr ? add->item : std::get<RemoveItem>(step).item;
   if (const auto* vip = std::get_if<AnsweredVip>(&item)) return vip->dataplane == Dataplane::kEbpf;
+  if (const auto* timeout = std::get_if<ConnectionTimeout>(&item)) {
+    return timeout->dataplane == Dataplane::kEbpf;
+  }
   return std::holds_alternative<Attachment>(item) || std::holds_alternative<TunnelPeer>(item) ||
          std::holds_alternative<MssClamp>(item);
 }
@@ -162,6 +181,11 @@ absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
     const auto link = std::ranges::find(links, record.ifindex, &Link::index);
     if (link == links.end()) continue;  // the interface is gone: not answered
     items.insert(AnsweredVip{Dataplane::kEbpf, ip, link->name});
+  }
+  for (const ConnectionKind kind : kKinds) {
+    const uint32_t jiffies = settings_->timeouts[StateOf(kind)];
+    if (jiffies == DefaultSeconds(kind) * settings_->hz) continue;
+    items.insert(ConnectionTimeout{Dataplane::kEbpf, kind, jiffies / settings_->hz});
   }
   KUBE_LVS_ASSIGN_OR_RETURN(const auto peers,
                             (GetAll<klvs_tunnel_peer, uint32_t>(maps_, kTunnelPeersMap)));
@@ -245,6 +269,7 @@ absl::Status EbpfBackend::ApplyItem(const NodeItem& item, bool add, std::span<co
   if (const auto* attachment = std::get_if<Attachment>(&item)) return Set(*attachment, add);
   if (const auto* peer = std::get_if<TunnelPeer>(&item)) return Set(*peer, add);
   if (const auto* clamp = std::get_if<MssClamp>(&item)) return Set(*clamp, add);
+  if (const auto* timeout = std::get_if<ConnectionTimeout>(&item)) return Set(*timeout, add);
   if (const auto* vip = std::get_if<AnsweredVip>(&item)) return Set(*vip, add, all);
   return absl::InvalidArgumentError(ToString(item) + " is not for eBPF");
 }
@@ -301,6 +326,14 @@ absl::Status EbpfBackend::Set(const MssClamp& item, bool add) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto mss, Get<uint32_t>(maps_, kMssClampsMap, key));
   if (!mss || *mss != item.mss) return absl::OkStatus();  // another clamp replaced it
   return Annotate(Erase(maps_, kMssClampsMap, key), ToString(item));
+}
+
+absl::Status EbpfBackend::Set(const ConnectionTimeout& item, bool add) {
+  uint32_t& jiffies = settings_->timeouts[StateOf(item.kind)];
+  if (!add && jiffies != item.seconds * settings_->hz) return absl::OkStatus();  // another's
+  const uint32_t seconds = add ? item.seconds : DefaultSeconds(item.kind);
+  std::atomic_ref<uint32_t>(jiffies).store(seconds * settings_->hz);
+  return absl::OkStatus();
 }
 
 absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const Step> all) {

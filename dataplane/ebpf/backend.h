@@ -86,6 +86,7 @@ class EbpfBackend final : public Backend {
   absl::Status Set(const Attachment& item, bool add);
   absl::Status Set(const TunnelPeer& item, bool add);
   absl::Status Set(const MssClamp& item, bool add);
+  absl::Status Set(const ConnectionTimeout& item, bool add);
   absl::Status Set(const AnsweredVip& item, bool add, std::span<const Step> all);
 
   absl::StatusOr<ServiceReading> ReadRules(const std::set<ServiceKey>& keys);
@@ -98,6 +99,7 @@ class EbpfBackend final : public Backend {
   Programs& programs_;
   Network& network_;
   const Clock& clock_;
+  klvs_settings* settings_ = nullptr;  // the running programs' own
   std::span<klvs_interface> interfaces_;
   std::unique_ptr<Addresses> addresses_;
   std::unique_ptr<ServiceTables> services_;

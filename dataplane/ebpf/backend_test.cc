@@ -490,6 +490,32 @@ TEST_F(EbpfBackendTest, ASilentNeighbourIsNotAskedAtEachNotification) {
   EXPECT_EQ(network_.kept, 2);
 }
 
+TEST_F(EbpfBackendTest, TimeoutsAreReadFromTheProgramsThatUseThem) {
+  klvs_settings& settings = GetArray<klvs_settings>(maps_, kSettingsMap).value()[0];
+  constexpr uint32_t kDefaults[] = KLVS_TIMEOUT_SECONDS;
+  settings.hz = 250;
+  for (int state = 0; state < KLVS_STATES; ++state) {
+    settings.timeouts[state] = kDefaults[state] * settings.hz;
+  }
+  EXPECT_TRUE(backend_->Read()->items.empty());
+  const ConnectionTimeout tcp{Dataplane::kEbpf, ConnectionKind::kTcp, 864000};
+  const ConnectionTimeout fin{Dataplane::kEbpf, ConnectionKind::kTcpFin, 1};
+  const ConnectionTimeout udp{Dataplane::kEbpf, ConnectionKind::kUdp, 30};
+  ASSERT_TRUE(Do({AddItem{tcp}, AddItem{fin}, AddItem{udp}}).ok());
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{tcp, fin, udp}));
+  EXPECT_EQ(settings.timeouts[KLVS_ESTABLISHED], 864000U * 250);
+  EXPECT_EQ(settings.timeouts[KLVS_FIN_WAIT], 250U);
+  EXPECT_EQ(settings.timeouts[KLVS_UDP], 30U * 250);
+
+  ConnectionTimeout longer = udp;
+  longer.seconds = 60;
+  ASSERT_TRUE(Do({AddItem{longer}, RemoveItem{udp}, RemoveItem{tcp}, RemoveItem{fin}}).ok());
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{longer}));
+  ASSERT_TRUE(Do({RemoveItem{longer}}).ok());
+  EXPECT_TRUE(backend_->Read()->items.empty());
+  EXPECT_EQ(settings.timeouts[KLVS_UDP], 300U * 250);
+}
+
 TEST_F(EbpfBackendTest, AVipIsAnsweredUntilItsClaimEnds) {
   const AnsweredVip answered{Dataplane::kEbpf, Ip("192.0.2.1"), "eth0"};
   ASSERT_TRUE(Do({AddItem{answered}}).ok());

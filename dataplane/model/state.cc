@@ -19,12 +19,40 @@ struct Printer {
            (m.vip.port == 0 ? "all" : ToString(m.protocol));
   }
   std::string operator()(const SyncDaemon& d) const { return "sync daemon " + ToString(d); }
+  std::string operator()(const ConnectionTimeout& t) const {
+    return "timeout " + ToString(t.dataplane) + " " + ToString(t.kind) + " " +
+           std::to_string(t.seconds) + " s";
+  }
   std::string operator()(const AnsweredVip& v) const {
     return "answered vip " + ToString(v.dataplane) + " " + v.vip.ToString() + " on " + v.interface;
   }
 };
 
 }  // namespace
+
+uint32_t DefaultSeconds(ConnectionKind kind) {
+  switch (kind) {
+    case ConnectionKind::kTcp:
+      return 900;
+    case ConnectionKind::kTcpFin:
+      return 120;
+    case ConnectionKind::kUdp:
+      return 300;
+  }
+  return 0;
+}
+
+std::string ToString(ConnectionKind kind) {
+  switch (kind) {
+    case ConnectionKind::kTcp:
+      return "tcp";
+    case ConnectionKind::kTcpFin:
+      return "tcpfin";
+    case ConnectionKind::kUdp:
+      return "udp";
+  }
+  return "unknown";
+}
 
 std::string ToString(const NodeItem& item) { return std::visit(Printer{}, item); }
 

@@ -79,10 +79,25 @@ struct AnsweredVip {
   bool operator==(const AnsweredVip&) const = default;
 };
 
+// So long connections of one kind are remembered without a packet, whichever service they are of;
+// removal puts back what was there before us. IPVS, eBPF.
+enum class ConnectionKind : uint8_t { kTcp, kTcpFin, kUdp };  // established; after a FIN; UDP
+struct ConnectionTimeout {
+  Dataplane dataplane = Dataplane::kEbpf;
+  ConnectionKind kind = ConnectionKind::kTcp;
+  uint32_t seconds = 0;
+  auto operator<=>(const ConnectionTimeout&) const = default;
+  bool operator==(const ConnectionTimeout&) const = default;
+};
+
+// What both dataplanes begin with (net/netfilter/ipvs/ip_vs_proto_{tcp,udp}.c, Linux 6.12).
+uint32_t DefaultSeconds(ConnectionKind kind);
+std::string ToString(ConnectionKind kind);  // "tcp", "tcpfin", "udp"
+
 // A SyncDaemon (IPVS) is an item too: one of each role, which copies connections between directors.
 // Its max_length is 0: the kernel chooses it.
 using NodeItem = std::variant<Sysctl, Attachment, TunnelPeer, MssClamp, SilentVip, Masquerade,
-                              SyncDaemon, AnsweredVip>;
+                              SyncDaemon, ConnectionTimeout, AnsweredVip>;
 
 struct State {
   ServiceTable services;

@@ -14,6 +14,10 @@ bool Replaces(const NodeItem& a, const NodeItem& b) {
   if (const auto* daemon = std::get_if<SyncDaemon>(&a)) {
     return daemon->role == std::get<SyncDaemon>(b).role;
   }
+  if (const auto* timeout = std::get_if<ConnectionTimeout>(&a)) {
+    const auto& other = std::get<ConnectionTimeout>(b);
+    return timeout->dataplane == other.dataplane && timeout->kind == other.kind;
+  }
   return a == b;
 }
 

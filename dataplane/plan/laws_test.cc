@@ -55,7 +55,7 @@ class Maker {
   }
   NodeItem MakeItem() {
     const IpAddress vip = IpAddress::FromV4(0xc0000200u + Below(2));
-    switch (Below(8)) {
+    switch (Below(9)) {
       case 0:
         return Sysctl{"net/ipv4/" + std::to_string(Below(2)), std::to_string(Below(2))};
       case 1:
@@ -72,6 +72,9 @@ class Maker {
         return SyncDaemon{.role = Below(2) == 0 ? SyncRole::kMaster : SyncRole::kBackup,
                           .interface = "eth0",
                           .sync_id = Below(2)};
+      case 7:
+        return ConnectionTimeout{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf,
+                                 static_cast<ConnectionKind>(Below(3)), 1 + Below(2)};
       default:
         return AnsweredVip{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf, vip, "eth0"};
     }

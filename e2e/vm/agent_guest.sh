@@ -99,8 +99,11 @@ wait "${agents[@]}" 2>/dev/null || :
 [ "$(rules)" = "$before" ] || fail "rules went with their agent"
 for vip in 201 202 203 204 205; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
 for machine in d1 r1 r2 r3; do : >"/run/$machine.log"; start_agent "$machine"; done
-within 60 "no agent started again" on d1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9474'
-sleep 2
+in_sync() {
+  on d1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9474 && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 &&
+    grep -x "kube_lvs_in_sync 1" <&3'
+}
+within 60 "no agent found all as it should be" in_sync
 [ "$(rules)" = "$before" ] || fail "a restarted agent changed rules"
 [ "$(marks)" = "$marked" ] || fail "a restarted agent changed marks"
 ! grep -q '"plan applied"\|drift' /run/d1.log || fail "a restarted agent applied something"
@@ -126,13 +129,29 @@ on d1 nft list set arp kube-lvs claims | grep $LAN.203 >/dev/null || fail "the d
 ! expiring || fail "the claims of a director that is alone end"
 sed 's/dataplane: eBPF/dataplane: IPVS/' two-directors.yaml >next.yaml && mv next.yaml site/group.yaml
 within 60 "claims of a director with a fellow do not end" expiring
-sleep 12
-get $LAN.203 >/dev/null || fail "claims are not renewed"
+# In milliseconds, of "expires 9s972ms", "9s" or "972ms".
+left() {
+  on d1 nft list set arp kube-lvs claims | awk -v vip=$LAN.203 '
+    match($0, vip " timeout [0-9a-z]+ expires ") { $0 = substr($0, RSTART + RLENGTH)
+      s = match($0, /^[0-9]+s/) ? substr($0, 1, RLENGTH - 1) : 0; sub(/^[0-9]+s/, "")
+      print s * 1000 + (match($0, /^[0-9]+ms/) ? substr($0, 1, RLENGTH - 2) : 0) }'
+}
+least=$(left)
+rises() { local now && now=$(left) && { [ "$now" -gt "$least" ] || { least=$now && false; }; }; }
+within 60 "claims are not renewed" rises
+get $LAN.203 >/dev/null || fail "a director that renews its claims does not answer"
 kill -STOP "${agents[d1]}"
 within 60 "a frozen director answers for its VIPs for ever" unanswered
 kill -CONT "${agents[d1]}"
 within 60 "a director that thawed does not answer" get $LAN.203
 echo "ok a frozen director falls silent by itself, and comes back"
+
+# Timeouts of the group are those of the node's IPVS.
+timeouts() { on d1 ipvsadm -L --timeout | grep -x "Timeout (tcp tcpfin udp): $1" >/dev/null; }
+timeouts "900 120 300" || fail "timeouts changed although nobody asks for it"
+sed -i 's/^spec:/spec:\n  timeouts: {tcpSeconds: 777}/' site/group.yaml
+within 60 "the group's timeouts are not set" timeouts "777 120 300"
+echo "ok the group's timeouts are IPVS's"
 
 expires() { [ "$(on d1 cat /proc/sys/net/ipv4/vs/expire_nodest_conn)" = "$1" ]; }
 expires 1 || fail "connections to real servers that have gone are not forgotten"
@@ -144,6 +163,7 @@ on d1 ipvsadm -Sn | grep -q 192.0.2.99 || fail "another owner's service was remo
 get $LAN.203 >/dev/null || fail "deleting one service broke another"
 echo "ok a deleted service is gone, the others and another owner's stay"
 within 60 "settings of all of IPVS are kept although another owner has services there" expires 0
+within 60 "timeouts are kept although another owner has services there" timeouts "900 120 300"
 within 60 "nobody is told so" grep -q 'node SharedIpvs' /run/d1.log
 echo "ok settings of all of IPVS are ours only while we are its only owner"
 

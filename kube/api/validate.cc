@@ -385,7 +385,6 @@ std::vector<Problem> Validate(const LvsDirectorGroup& group) {
   if (group.spec.connection_sync && group.spec.dataplane != DataplaneChoice::kIpvs) {
     out.Invalid("spec.connectionSync", "Enabled needs dataplane: IPVS");
   }
-  if (group.spec.timeouts) out.Unsupported("spec.timeouts");
   return out.Take();
 }
 

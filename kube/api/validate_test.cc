@@ -277,9 +277,6 @@ TEST(ValidateTest, PoolsAndGroups) {
   EXPECT_EQ(Validate(group).size(), 1u);
   group.spec.static_allowed_ranges = {};
   group.spec.connection_sync = true;
-  group.spec.timeouts.emplace();
-  EXPECT_EQ(Validate(group).size(), 2u);
-  group.spec.timeouts.reset();
   EXPECT_EQ(ReasonsOf(Validate(group)),
             "InvalidSpec spec.connectionSync: Enabled needs dataplane: IPVS");
   group.spec.dataplane = DataplaneChoice::kIpvs;

@@ -307,6 +307,24 @@ void AddConnectionSync(const Role& role, const NodeFacts& facts, Desired& desire
   if (!sync.problem.empty()) desired.node_problems["ConnectionSync"] = std::move(sync.problem);
 }
 
+void AddTimeouts(const Role& role, Desired& desired) {
+  if (role.group == nullptr || !role.group->spec.timeouts) return;
+  const auto& timeouts = *role.group->spec.timeouts;
+  std::set<Dataplane> used;
+  for (const auto& [key, service] : desired.state.services) used.insert(key.dataplane);
+  const auto add = [&](ConnectionKind kind, const std::optional<uint32_t>& seconds) {
+    if (!seconds) return;
+    for (const Dataplane dataplane : used) {
+      // Nobody else sets those of eBPF, and it says only what is not as it began.
+      if (dataplane == Dataplane::kEbpf && *seconds == DefaultSeconds(kind)) continue;
+      desired.state.items.insert(ConnectionTimeout{dataplane, kind, *seconds});
+    }
+  };
+  add(ConnectionKind::kTcp, timeouts.tcp_seconds);
+  add(ConnectionKind::kTcpFin, timeouts.tcp_fin_seconds);
+  add(ConnectionKind::kUdp, timeouts.udp_seconds);
+}
+
 }  // namespace
 
 Surroundings FindSurroundings(const Snapshot& snapshot, const NodeFacts& facts) {
@@ -349,6 +367,7 @@ Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const R
   for (const api::LvsService* service : services) computation.Add(*service);
   Desired desired = computation.Take();
   AddConnectionSync(role, facts, desired);
+  AddTimeouts(role, desired);
   // What may exist must not be taken for deleted.
   const bool no_groups = snapshot.kubernetes && !snapshot.services->empty() &&
                          (snapshot.groups->empty() || snapshot.pools->empty());

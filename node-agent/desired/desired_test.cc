@@ -191,6 +191,30 @@ TEST_F(DesiredTest, ConnectionsOfIpvsAreCopiedBetweenDirectorsThatShallDoSo) {
   EXPECT_TRUE(Compute(Node("d1", 1)).node_problems.empty());
 }
 
+TEST_F(DesiredTest, TimeoutsOfTheGroupHoldForTheDataplanesThatItsServicesUse) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
+  const auto timeouts = [this](const NodeFacts& node) {
+    std::set<NodeItem> out = Compute(node).state.items;
+    std::erase_if(
+        out, [](const NodeItem& item) { return !std::holds_alternative<ConnectionTimeout>(item); });
+    return out;
+  };
+  group_.spec.timeouts = {.tcp_seconds = 3600, .tcp_fin_seconds = {}, .udp_seconds = 300};
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  EXPECT_EQ(timeouts(Node("d1", 1)),
+            (std::set<NodeItem>{
+                ConnectionTimeout{Dataplane::kIpvs, ConnectionKind::kTcp, 3600},
+                ConnectionTimeout{Dataplane::kIpvs, ConnectionKind::kUdp, 300},
+            }));
+  EXPECT_EQ(timeouts(Node("r1", 11)), (std::set<NodeItem>{}));
+  // As eBPF has 300 s from the beginning, it would say nothing of them when read.
+  group_.spec.dataplane = api::DataplaneChoice::kEbpf;
+  EXPECT_EQ(timeouts(Node("d1", 1)),
+            (std::set<NodeItem>{ConnectionTimeout{Dataplane::kEbpf, ConnectionKind::kTcp, 3600}}));
+  services_.clear();
+  EXPECT_EQ(timeouts(Node("d1", 1)), (std::set<NodeItem>{}));
+}
+
 TEST_F(DesiredTest, ARangeAndAllPortsAreServicesOfTheirOwnOnIpvs) {
   group_.spec.dataplane = api::DataplaneChoice::kIpvs;
   services_ = {Service("media", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),

@@ -22,6 +22,10 @@ bool Decided(const std::set<NodeItem>& desired, const NodeItem& item) {
       const auto* b = std::get_if<SyncDaemon>(&wanted);
       return b != nullptr && a->role == b->role;
     }
+    if (const auto* a = std::get_if<ConnectionTimeout>(&item)) {
+      const auto* b = std::get_if<ConnectionTimeout>(&wanted);
+      return b != nullptr && a->dataplane == b->dataplane && a->kind == b->kind;
+    }
     if (const auto* a = std::get_if<AnsweredVip>(&item)) {
       const auto* b = std::get_if<AnsweredVip>(&wanted);
       return b != nullptr && a->vip == b->vip;
@@ -39,7 +43,8 @@ std::optional<IpAddress> VipOf(const NodeItem& item) {
         if constexpr (std::is_same_v<T, Masquerade>) {
           return i.vip.ip;
         } else if constexpr (std::is_same_v<T, Sysctl> || std::is_same_v<T, Attachment> ||
-                             std::is_same_v<T, SyncDaemon>) {
+                             std::is_same_v<T, SyncDaemon> ||
+                             std::is_same_v<T, ConnectionTimeout>) {
           return std::nullopt;
         } else {
           return i.vip;

@@ -26,7 +26,7 @@ struct SharedIpvs {
   bool operator==(const SharedIpvs&) const = default;
 };
 
-// Where there are services of others, takes those settings out of `desired`. Returns what is then
+// Where there are services of others, takes those settings, and timeouts, out of `desired`. Returns what is then
 // amiss, with the mend; empty if nothing is.
 std::string LeaveSharedAlone(const SharedIpvs& shared, State& desired);
 

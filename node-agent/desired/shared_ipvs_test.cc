@@ -41,6 +41,21 @@ TEST(SharedIpvs, WhatOthersSetAlreadyIsNoProblem) {
   EXPECT_THAT(problem, Not(HasSubstr("expire_nodest_conn")));
 }
 
+TEST(SharedIpvs, TimeoutsOfIpvsAreLeftToOthersToo) {
+  const ConnectionTimeout ours{Dataplane::kEbpf, ConnectionKind::kUdp, 30};
+  const ConnectionTimeout shared{Dataplane::kIpvs, ConnectionKind::kUdp, 30};
+  State desired{.services = {}, .items = {ours, shared}};
+  EXPECT_EQ(LeaveSharedAlone({}, desired), "");
+  EXPECT_EQ(desired.items.size(), 2u);
+  desired.items.insert(kNodest);
+  const std::string problem = LeaveSharedAlone({.other_services = 3, .on = {}}, desired);
+  EXPECT_EQ(desired.items, (std::set<NodeItem>{ours}));
+  EXPECT_THAT(problem, HasSubstr("expire_nodest_conn"));
+  EXPECT_THAT(problem, HasSubstr("spec.timeouts of the LVSDirectorGroup (udp 30 s) would hold for "
+                                 "all services, but IPVS has 3 of other owners"));
+  EXPECT_THAT(problem, EndsWith("set it yourself: ipvsadm --set"));
+}
+
 TEST(SharedIpvs, WhoNeedsNoneHasNoProblem) {
   State desired{.services = {}, .items = {kForward}};
   EXPECT_EQ(LeaveSharedAlone({.other_services = 3, .on = {}}, desired), "");

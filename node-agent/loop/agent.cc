@@ -53,9 +53,9 @@ std::string ReasonOf(const absl::Status& status) {
 }
 
 std::string CheckOf(const NodeItem& item) {
-  static constexpr const char* kChecks[] = {"Sysctl",         "Attachment", "TunnelPeer",
-                                            "MssClamp",       "SilentVip",  "Masquerade",
-                                            "ConnectionSync", "AnsweredVip"};
+  static constexpr const char* kChecks[] = {"Sysctl",         "Attachment",        "TunnelPeer",
+                                            "MssClamp",       "SilentVip",         "Masquerade",
+                                            "ConnectionSync", "ConnectionTimeout", "AnsweredVip"};
   static_assert(std::size(kChecks) == std::variant_size_v<NodeItem>);
   return kChecks[item.index()];
 }

@@ -12,7 +12,7 @@ constexpr std::string_view kPrograms =
     "give the node Linux 6.1 or newer with BTF, mount /sys/fs/bpf, and give the agent CAP_BPF, "
     "CAP_NET_ADMIN and CAP_PERFMON; kube-lvs-agent --check tells what is missing";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kMends = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kMends = {{
     {"Attachment", kPrograms},
     {"TunnelPeer", kPrograms},
     {"MssClamp", kPrograms},
@@ -29,6 +29,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kMends =
     {"Masquerade", "load nf_tables, nft_masq and nft_ct on the node"},
     {"ConnectionSync",
      "load ip_vs on the node, or set connectionSync: Disabled in the LVSDirectorGroup"},
+    {"ConnectionTimeout", "load ip_vs on the node, or leave timeouts out of the LVSDirectorGroup"},
     {"Service",
      "see the agent's log; if the rule stays, drain the node and run kube-lvs-agent --cleanup"},
     {"Facts",

@@ -26,12 +26,19 @@ bool SameThing(const NodeItem& a, const NodeItem& b) {
     const auto* d = std::get_if<SyncDaemon>(&b);
     return d != nullptr && c->role == d->role;
   }
+  if (const auto* c = std::get_if<ConnectionTimeout>(&a)) {
+    const auto* d = std::get_if<ConnectionTimeout>(&b);
+    return d != nullptr && c->dataplane == d->dataplane && c->kind == d->kind;
+  }
   return a == b;
 }
 
 bool IsEbpfItem(const NodeItem& item) {
   if (const auto* answered = std::get_if<AnsweredVip>(&item)) {
     return answered->dataplane == Dataplane::kEbpf;
+  }
+  if (const auto* timeout = std::get_if<ConnectionTimeout>(&item)) {
+    return timeout->dataplane == Dataplane::kEbpf;
   }
   return std::holds_alternative<Attachment>(item) || std::holds_alternative<TunnelPeer>(item) ||
          std::holds_alternative<MssClamp>(item);
