@@ -70,8 +70,9 @@ Options of daemons:
 
 constexpr std::string_view kExtensions = R"(
 What ipvsadm has not:
-     --dataplane ipvs|ebpf   list one of them only; without it both. Changes are for ipvs: rules
-                             of the eBPF dataplane are kube-lvs-agent's
+     --dataplane ipvs|ebpf   list, save or change one of them. Without it both are listed, and the
+                             others are for ipvs or, where the kernel has none, for an eBPF dataplane
+                             of lvsadm's own in this network namespace: -A makes it, -C takes it off
      --watch [SECONDS]       list again every 2 (or SECONDS) seconds, with rates and bars, till Ctrl-C
   -o json, --output json     for programs (with -L); the names are described in lvsadm(8)
      --full                  with -S: thresholds too, and marks above 2147483647 as -R takes them

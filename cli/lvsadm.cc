@@ -1,34 +1,84 @@
-// lvsadm, a drop-in for ipvsadm, which lists the eBPF dataplane too. By the name it is called under
-// it is also ipvsadm (without extensions), and the -save and -restore of both.
+// lvsadm, a drop-in for ipvsadm, which keeps an eBPF dataplane where the kernel has no IPVS, and
+// lists the agent's too. By the name it is called under it is also ipvsadm (without extensions),
+// and the -save and -restore of both.
 #include <chrono>
 #include <clocale>
 #include <iostream>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/status.h"
 #include "cli/session.h"
 #include "cli/watch.h"
+#include "cli/writer_turn.h"
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ipvs/netlink_channel.h"
 
 namespace kube_lvs::cli {
 namespace {
 
-absl::StatusOr<Table> ReadEbpf(const std::string& dir, bool rates) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const ebpf::Rules rules, ebpf::ReadPinnedRules(dir));
-  Table table = TableOf(rules.services, rules.stats);
-  if (!rates) return table;
+// So long one command waits for others that write.
+constexpr std::chrono::seconds kPatience(10);
+
+// lvsadm's own or, where there is none, the agent's. Those never share a network namespace, but
+// another one's pins may be in sight.
+absl::StatusOr<EbpfListing> ReadEbpfOnce(const std::string& dir) {
+  auto rules = ebpf::ReadAloneRules();
+  const bool own = !absl::IsNotFound(rules.status());
+  if (!own) rules = ebpf::ReadPinnedRules(dir);
+  KUBE_LVS_RETURN_IF_ERROR(rules.status());
+  return EbpfListing{TableOf(rules->services, rules->stats), own ? "lvsadm" : dir};
+}
+
+absl::StatusOr<EbpfListing> ReadEbpf(const std::string& dir, bool rates) {
+  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing before, ReadEbpfOnce(dir));
+  if (!rates) return before;
   const auto first = std::chrono::steady_clock::now();
   std::this_thread::sleep_for(std::chrono::seconds(1));
-  KUBE_LVS_ASSIGN_OR_RETURN(const ebpf::Rules later, ebpf::ReadPinnedRules(dir));
-  Table now = TableOf(later.services, later.stats);
-  FillRates(table, std::chrono::steady_clock::now() - first, now);
+  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing now, ReadEbpfOnce(dir));
+  FillRates(before.table, std::chrono::steady_clock::now() - first, now.table);
   return now;
 }
+
+// lvsadm's own eBPF dataplane, opened when it is first written.
+class OwnEbpf {
+ public:
+  absl::StatusOr<ebpf::Alone*> Open(bool make) {
+    if (dataplane_) return dataplane_->alone.get();
+    KUBE_LVS_RETURN_IF_ERROR(TakeTurn());
+    auto opened = ebpf::OpenAlone(false, clock_);
+    if (make && absl::IsNotFound(opened.status())) {
+      KUBE_LVS_RETURN_IF_ERROR(turn_->KeepAgentsOut());
+      opened = ebpf::OpenAlone(true, clock_);
+    }
+    KUBE_LVS_RETURN_IF_ERROR(opened.status());
+    dataplane_.emplace(*std::move(opened));
+    return dataplane_->alone.get();
+  }
+
+  absl::Status Remove() {
+    KUBE_LVS_RETURN_IF_ERROR(TakeTurn());
+    return ebpf::RemoveAlone();
+  }
+
+ private:
+  absl::Status TakeTurn() {
+    if (turn_) return absl::OkStatus();
+    KUBE_LVS_ASSIGN_OR_RETURN(WriterTurn turn, WriterTurn::Take(kPatience));
+    turn_.emplace(std::move(turn));
+    return absl::OkStatus();
+  }
+
+  SystemClock clock_;
+  std::optional<WriterTurn> turn_;
+  std::optional<ebpf::AloneDataplane> dataplane_;
+};
 
 absl::StatusOr<ipvs::Claims> ReadClaims(const std::string& state_dir) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::string text, ReadFile(state_dir + "/ipvs-journal"));
@@ -68,6 +118,7 @@ int Main(const std::string& path, const std::vector<std::string>& words) {
   if (path.empty()) dialect.program = "lvsadm";
 
   ipvs::NetlinkChannel channel;
+  OwnEbpf own_ebpf;
   const SystemNames names;
   const NoNames no_names;
   World world{.channel = channel,
@@ -76,6 +127,9 @@ int Main(const std::string& path, const std::vector<std::string>& words) {
               .err = std::cerr,
               .read_stdin = ReadStdin,
               .read_ebpf = ReadEbpf,
+              .open_alone = [&](bool make) { return own_ebpf.Open(make); },
+              .remove_alone = [&] { return own_ebpf.Remove(); },
+              .read_alone_timeouts = ebpf::ReadAloneTimeouts,
               .read_connections = [] { return ReadFile("/proc/net/ip_vs_conn", SIZE_MAX); },
               .read_claims = ReadClaims,
               .check_scheduler = ipvs::CheckSchedulerOfThisNode,

@@ -102,12 +102,12 @@ void PutDaemon(AttributeWriter& out, const DaemonArgument& daemon, bool all) {
   out.End(begin);
 }
 
+}  // namespace
+
 bool NamesNothing(const ServiceArgument& service) {
   return service.mark == 0 && service.port == 0 &&
          std::ranges::all_of(service.address.bytes, [](uint8_t b) { return b == 0; });
 }
-
-}  // namespace
 
 Bytes Encode(const Request& request) {
   Bytes message = ipvs::EncodePlain(CommandOf(request.action));

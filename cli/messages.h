@@ -19,6 +19,9 @@ ipvs::Bytes EncodeQuestion(ipvs::Command command, const ServiceArgument& service
 // The service that a request names, as the journal has it. Of a mark, the protocol is TCP.
 ServiceKey KeyOf(const ServiceArgument& service);
 
+// No service at all: what -Z takes for all of them.
+bool NamesNothing(const ServiceArgument& service);
+
 // `error`: an errno. "Service already exists".
 std::string Refused(Action action, int error);
 

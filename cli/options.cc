@@ -626,11 +626,11 @@ class Parser {
       return Refusal("options conflicts in the list command");
     }
     Extensions& extensions = request_.extensions;
-    const bool ipvs_only = special || request_.Has(Option::kConnection);
+    const bool ipvs_only = request_.Has(Option::kDaemon) || request_.Has(Option::kConnection);
     if (ipvs_only && extensions.dataplane_given && extensions.ebpf) {
-      return Refusal("--dataplane ebpf: connections, timeouts and daemons are of IPVS");
+      return Refusal("--dataplane ebpf: connections and daemons are of IPVS");
     }
-    if (ipvs_only && extensions.watch_seconds > 0) {
+    if ((ipvs_only || special) && extensions.watch_seconds > 0) {
       return Refusal("--watch shows services and real servers only");
     }
     if (extensions.watch_seconds > 0 && extensions.json) {
@@ -649,10 +649,10 @@ class Parser {
     if (extensions.json || extensions.watch_seconds > 0) {
       return Refusal("--output and --watch go with -L, --list");
     }
-    if (extensions.dataplane_given && extensions.ebpf) {
-      return Refusal(
-          "--dataplane ebpf: the rules of the eBPF dataplane are kube-lvs-agent's, which would put "
-          "back whatever is changed here: change the LVSService (or the agent's file) instead");
+    const bool daemon =
+        request_.action == Action::kStartDaemon || request_.action == Action::kStopDaemon;
+    if (daemon && extensions.dataplane_given && extensions.ebpf) {
+      return Refusal("--dataplane ebpf: sync daemons are of IPVS");
     }
     return std::nullopt;
   }

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "cli/connections.h"
+#include "cli/ebpf_changes.h"
 #include "cli/json.h"
 #include "cli/listing.h"
 #include "cli/messages.h"
@@ -22,6 +23,7 @@ namespace {
 constexpr int kFailed = 255;    // the kernel refused: ipvsadm's -1
 constexpr int kListFailed = 1;  // a listing failed
 constexpr int kNoIpvs = 2;
+constexpr int kNoDataplane = 2;
 // So many changes of -R go to the kernel together.
 constexpr size_t kBatch = 512;
 
@@ -45,6 +47,10 @@ bool NamesService(const Request& request, const ServiceKey& key) {
   ServiceKey wanted = KeyOf(request.service);
   wanted.dataplane = key.dataplane;
   return wanted == key;
+}
+
+std::string EbpfHeading(const EbpfListing& listing) {
+  return "kube-lvs eBPF dataplane (" + listing.of + ")";
 }
 
 std::string Joined(const std::vector<std::string>& words) {
@@ -93,7 +99,8 @@ int Session::Restore(const std::string& text) {
   }
   Request flush;
   flush.action = Action::kFlush;
-  if (const Done done = Execute(flush); done.status != 0) return done.status;
+  Warn(flush);
+  if (const Done done = Change({{flush, ""}}); done.status != 0) return done.status;
   return ReadRules(rules);
 }
 
@@ -122,6 +129,9 @@ int Session::ReadRules(const std::string& text) {
     }
     const Request& request = std::get<Request>(parsed);
     if (IsChange(request.action)) {
+      if (!pending.empty() && IsForEbpf(request) != IsForEbpf(pending.back().request)) {
+        if (const Done done = flush(); done.ends) return done.status;
+      }
       Warn(request);
       pending.push_back({request, place});
       if (pending.size() < kBatch) continue;
@@ -138,6 +148,10 @@ int Session::ReadRules(const std::string& text) {
 
 // The status is that of the last one.
 Session::Done Session::Change(const std::vector<Pending>& changes) {
+  return IsForEbpf(changes.front().request) ? ChangeEbpf(changes) : ChangeIpvs(changes);
+}
+
+Session::Done Session::ChangeIpvs(const std::vector<Pending>& changes) {
   if (const auto failed = Open()) return *failed;
   std::vector<ipvs::Bytes> messages;
   for (const Pending& change : changes) messages.push_back(Encode(change.request));
@@ -157,8 +171,57 @@ Session::Done Session::Change(const std::vector<Pending>& changes) {
   return {.status = errors->back() == 0 ? 0 : kFailed, .ends = false};
 }
 
+bool Session::IsForEbpf(const Request& request) {
+  if (!dialect_.extensions) return false;
+  if (request.action == Action::kStartDaemon || request.action == Action::kStopDaemon) return false;
+  if (request.extensions.dataplane_given) return request.extensions.ebpf;
+  if (for_ebpf_) return *for_ebpf_;
+  if (info_) return false;
+  if (!no_ipvs_) {
+    auto info = ipvs::ReadInfo(world_.channel);
+    if (info.ok()) info_ = *info;
+    no_ipvs_ = info.status();
+  }
+  return IsAbsent(*no_ipvs_);
+}
+
+Session::Done Session::FailedEbpf(const Request& request, const absl::Status& status) {
+  // Nobody asked for eBPF: what is missing is IPVS.
+  if (!request.extensions.dataplane_given && !for_ebpf_ && !absl::IsAlreadyExists(status)) {
+    Failed(*no_ipvs_);
+    world_.err << "lvsadm: and the eBPF dataplane cannot take its place: " << Message(status)
+               << "\n";
+  } else {
+    world_.err << "lvsadm: " << Message(status) << "\n";
+  }
+  return {.status = kNoDataplane, .ends = true};
+}
+
+Session::Done Session::ChangeEbpf(const std::vector<Pending>& changes) {
+  const bool make = std::ranges::any_of(
+      changes, [](const Pending& change) { return MakesEbpf(change.request.action); });
+  const Request& first = changes.front().request;
+  const auto opened = world_.open_alone(make);
+  if (!opened.ok() && !absl::IsNotFound(opened.status())) return FailedEbpf(first, opened.status());
+  ebpf::Alone* const alone = opened.ok() ? *opened : nullptr;
+
+  std::vector<Request> requests;
+  for (const Pending& change : changes) requests.push_back(change.request);
+  const std::vector<absl::Status> statuses = ApplyToEbpf(requests, alone);
+  if (alone != nullptr && std::ranges::any_of(statuses, &absl::Status::ok)) {
+    if (const absl::Status served = alone->Serve(); !served.ok()) return FailedEbpf(first, served);
+  }
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if (statuses[i].ok()) continue;
+    world_.err << RefusedByEbpf(requests[i], statuses[i], alone) << "\n";
+    if (!changes[i].line.empty()) world_.err << "lvsadm: " << changes[i].line << "\n";
+  }
+  return {.status = statuses.back().ok() ? 0 : kFailed, .ends = false};
+}
+
 void Session::Warn(const Request& request) {
-  if (!dialect_.extensions) return;
+  // The eBPF dataplane has one writer.
+  if (!dialect_.extensions || IsForEbpf(request)) return;
   WarnOfOwner(request);
   WarnOfScheduler(request);
 }
@@ -190,14 +253,27 @@ void Session::WarnOfOwner(const Request& request) {
   world_.err << "lvsadm: " << warning << "\n";
 }
 
+// All of it goes, where -R and -restore would put rules in place of the old ones.
+Session::Done Session::ClearEbpf(const Request& request) {
+  const absl::Status gone = world_.remove_alone();
+  if (gone.ok() || absl::IsNotFound(gone)) return {};
+  return FailedEbpf(request, gone);
+}
+
 Session::Done Session::Execute(const Request& request) {
   switch (request.action) {
     case Action::kList:
     case Action::kSave:
       return List(request);
     case Action::kRestore:
-      if (const auto failed = Open()) return *failed;
+      if (request.extensions.dataplane_given) for_ebpf_ = request.extensions.ebpf;
+      if (!IsForEbpf(request)) {
+        if (const auto failed = Open()) return *failed;
+      }
       return {.status = ReadRules(world_.read_stdin()), .ends = false};
+    case Action::kFlush:
+      if (IsForEbpf(request)) return ClearEbpf(request);
+      [[fallthrough]];
     default:
       Warn(request);
       return Change({{request, ""}});
@@ -262,27 +338,42 @@ absl::StatusOr<Table> Session::ReadIpvs(const Request& request) {
   return out;
 }
 
-absl::StatusOr<Table> Session::ReadEbpf(const Request& request, bool rates) {
-  KUBE_LVS_ASSIGN_OR_RETURN(Table out, world_.read_ebpf(request.extensions.bpf_dir, rates));
+absl::StatusOr<EbpfListing> Session::ReadEbpf(const Request& request, bool rates) {
+  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing out, world_.read_ebpf(request.extensions.bpf_dir, rates));
   if (!request.Has(Option::kService)) return out;
-  std::erase_if(
-      out, [&](const ListedService& listed) { return !NamesService(request, listed.service.key); });
-  if (out.empty()) return absl::AbortedError("the eBPF dataplane has no such service");
+  std::erase_if(out.table, [&](const ListedService& listed) {
+    return !NamesService(request, listed.service.key);
+  });
+  if (out.table.empty()) return absl::AbortedError("the eBPF dataplane has no such service");
   return out;
+}
+
+Session::Done Session::ListTimeouts(const Request& request) {
+  absl::StatusOr<IpvsTimeouts> timeouts = absl::NotFoundError("not asked for");
+  if (IsForEbpf(request)) {
+    timeouts = world_.read_alone_timeouts();
+    if (!timeouts.ok() && (request.extensions.dataplane_given || !IsAbsent(timeouts.status()))) {
+      world_.err << "lvsadm: " << Message(timeouts.status()) << "\n";
+      return {.status = kListFailed, .ends = true};
+    }
+  }
+  if (!timeouts.ok()) {
+    if (const auto failed = Open()) return *failed;
+    timeouts = ipvs::ReadTimeouts(world_.channel);
+  }
+  if (!timeouts.ok()) return {.status = kListFailed, .ends = true};
+  world_.out << (request.extensions.json ? TimeoutsJson(*timeouts) : TimeoutsLine(*timeouts));
+  return {};
 }
 
 Session::Done Session::List(const Request& request) {
   const Extensions& extensions = request.extensions;
+  // Rules are saved of the dataplane that -R would put them into.
   const bool both = dialect_.extensions && request.action == Action::kList;
-  const bool ebpf = both && extensions.ebpf, ipvs = !both || extensions.ipvs;
+  const bool ebpf = both ? extensions.ebpf : IsForEbpf(request);
+  const bool ipvs = both ? extensions.ipvs : !extensions.dataplane_given || !extensions.ebpf;
   if (request.Has(Option::kConnection)) return ListConnections(request);
-  if (request.Has(Option::kTimeout)) {
-    if (const auto failed = Open()) return *failed;
-    const auto timeouts = ipvs::ReadTimeouts(world_.channel);
-    if (!timeouts.ok()) return {.status = kListFailed, .ends = true};
-    world_.out << (extensions.json ? TimeoutsJson(*timeouts) : TimeoutsLine(*timeouts));
-    return {};
-  }
+  if (request.Has(Option::kTimeout)) return ListTimeouts(request);
   if (request.Has(Option::kDaemon)) {
     if (const auto failed = Open()) return *failed;
     const auto daemons = ipvs::ReadDaemons(world_.channel);
@@ -297,7 +388,7 @@ Session::Done Session::List(const Request& request) {
   const bool one = request.Has(Option::kService);
   std::vector<JsonDataplane> json;
   // The eBPF dataplane first, so that what IPVS lacks can be judged.
-  absl::StatusOr<Table> in_ebpf = absl::NotFoundError("not asked for");
+  absl::StatusOr<EbpfListing> in_ebpf = absl::NotFoundError("not asked for");
   if (ebpf) in_ebpf = ReadEbpf(request, format.columns == Columns::kRate || extensions.json);
   if (ipvs) {
     const auto info = info_ ? absl::StatusOr<ipvs::Info>(*info_) : ipvs::ReadInfo(world_.channel);
@@ -322,10 +413,10 @@ Session::Done Session::List(const Request& request) {
   }
   if (ebpf && in_ebpf.ok()) {
     if (extensions.json) {
-      json.push_back({"ebpf", *in_ebpf});
+      json.push_back({"ebpf", in_ebpf->table});
     } else {
-      world_.out << "kube-lvs eBPF dataplane (" << extensions.bpf_dir << ")\n"
-                 << Title(format) << Services(*in_ebpf, format, names);
+      if (format.columns != Columns::kRules) world_.out << EbpfHeading(*in_ebpf) << "\n";
+      world_.out << Title(format) << Services(in_ebpf->table, format, names);
     }
   }
   if (extensions.json) world_.out << ServicesJson(json);
@@ -383,19 +474,20 @@ Session::Done Session::Watch(const Request& request) {
       }
     }
     if (extensions.ebpf) {
-      absl::StatusOr<Table> table = ReadEbpf(request, false);
+      absl::StatusOr<EbpfListing> read = ReadEbpf(request, false);
       const auto now = std::chrono::steady_clock::now();
-      if (table.ok()) {
-        const Table counted = *table;
-        if (before) FillRates(before->second, now - before->first, *table);
+      if (read.ok()) {
+        const Table counted = read->table;
+        if (before) FillRates(before->second, now - before->first, read->table);
         before = {now, counted};
       }
-      const bool shown = table.ok() || extensions.dataplane_given || out.empty() ||
-                         !(IsAbsent(table.status()) || absl::IsAborted(table.status()));
+      const bool shown = read.ok() || extensions.dataplane_given || out.empty() ||
+                         !(IsAbsent(read.status()) || absl::IsAborted(read.status()));
       if (shown) {
-        out.push_back({.heading = "kube-lvs eBPF dataplane (" + extensions.bpf_dir + ")",
-                       .table = table.ok() ? *table : Table{},
-                       .trouble = table.ok() ? "" : Message(table.status())});
+        const EbpfListing listing = read.ok() ? *read : EbpfListing{{}, extensions.bpf_dir};
+        out.push_back({.heading = EbpfHeading(listing),
+                       .table = listing.table,
+                       .trouble = read.ok() ? "" : Message(read.status())});
       }
     }
     return out;

@@ -1,5 +1,6 @@
-// Executes command lines on the kernel's IPVS through a channel, and lists the eBPF dataplane.
-// Prints as ipvsadm does; what ipvsadm would not say begins with "lvsadm: ".
+// Executes command lines on the kernel's IPVS through a channel, or on an eBPF dataplane of its own
+// where the kernel has no IPVS. Prints as ipvsadm does; what ipvsadm would not say begins with
+// "lvsadm: ".
 #pragma once
 
 #include <functional>
@@ -14,12 +15,19 @@
 #include "cli/names.h"
 #include "cli/options.h"
 #include "cli/table.h"
+#include "dataplane/ebpf/alone.h"
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/journal.h"
 #include "dataplane/ipvs/schedulers.h"
 #include "dataplane/ipvs/settings_codec.h"
 
 namespace kube_lvs::cli {
+
+// What there is of the eBPF dataplane.
+struct EbpfListing {
+  Table table;
+  std::string of;  // whose it is: "lvsadm", or the agent's folder
+};
 
 // All that is outside. Functions may be asked more than once.
 struct World {
@@ -28,9 +36,14 @@ struct World {
   std::ostream& out;
   std::ostream& err;
   std::function<std::string()> read_stdin;
-  // Everything of the eBPF dataplane in `dir`. kNotFound, kFailedPrecondition: it is not here.
-  // `rates`: also those; takes a second.
-  std::function<absl::StatusOr<Table>(const std::string& dir, bool rates)> read_ebpf;
+  // Everything of lvsadm's eBPF dataplane in this network namespace or, without one, of the agent's
+  // in `dir`. kNotFound, kFailedPrecondition: it is not here. `rates`: also those; takes a second.
+  std::function<absl::StatusOr<EbpfListing>(const std::string& dir, bool rates)> read_ebpf;
+  // lvsadm's, to write it: the same each time. kNotFound: there is none, and none was to be made.
+  // kAlreadyExists: an agent's is here.
+  std::function<absl::StatusOr<ebpf::Alone*>(bool make)> open_alone;
+  std::function<absl::Status()> remove_alone;  // what it is in the kernel, with its connections
+  std::function<absl::StatusOr<IpvsTimeouts>()> read_alone_timeouts;
   std::function<absl::StatusOr<std::string>()> read_connections;  // /proc/net/ip_vs_conn
   // kNotFound: no agent keeps its state there.
   std::function<absl::StatusOr<ipvs::Claims>(const std::string& state_dir)> read_claims;
@@ -63,17 +76,25 @@ class Session {
 
   Done Execute(const Request& request);
   int ReadRules(const std::string& text);
+  // All of one dataplane.
   Done Change(const std::vector<Pending>& changes);
+  Done ChangeIpvs(const std::vector<Pending>& changes);
+  Done ChangeEbpf(const std::vector<Pending>& changes);
+  Done ClearEbpf(const Request& request);
+  // Whether a command is for eBPF: as it says or, if it says nothing, where there is no IPVS.
+  bool IsForEbpf(const Request& request);
+  Done FailedEbpf(const Request& request, const absl::Status& status);
   void Warn(const Request& request);
   void WarnOfOwner(const Request& request);
   void WarnOfScheduler(const Request& request);
 
   std::optional<Done> Open();
   Done List(const Request& request);
+  Done ListTimeouts(const Request& request);
   Done ListConnections(const Request& request);
   Done Watch(const Request& request);
   absl::StatusOr<Table> ReadIpvs(const Request& request);
-  absl::StatusOr<Table> ReadEbpf(const Request& request, bool rates);
+  absl::StatusOr<EbpfListing> ReadEbpf(const Request& request, bool rates);
   std::string Heading() const;
   Done Failed(const absl::Status& status);
   void Print(const Answer& answer);
@@ -82,6 +103,8 @@ class Session {
   const Dialect& dialect_;
   World& world_;
   std::optional<ipvs::Info> info_;
+  std::optional<absl::Status> no_ipvs_;  // why, once it was asked for
+  std::optional<bool> for_ebpf_;         // what the command line of -R said for its lines
   std::optional<ipvs::Claims> claims_;
   std::vector<ServiceKey> warned_;
   std::set<std::string> warned_schedulers_;

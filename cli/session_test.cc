@@ -4,9 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
 #include <sstream>
 
+#include "base/clock.h"
 #include "cli/rule_lines.h"
+#include "dataplane/ebpf/alone.h"
+#include "dataplane/ebpf/testing/fake_maps.h"
+#include "dataplane/ebpf/testing/fake_network.h"
 #include "dataplane/ipvs/fake_kernel.h"
 
 namespace kube_lvs::cli {
@@ -15,6 +20,56 @@ namespace {
 struct Ran {
   int status = 0;
   std::string out, err;
+};
+
+// A kernel that takes eBPF programs, with one interface.
+class FakeEbpf {
+ public:
+  FakeEbpf() {
+    network_.AddLink(2, "eth0");
+    network_.AddRoute(*IpAddress::Parse("10.0.0.1"), 2, *IpAddress::Parse("10.0.0.250"), 1);
+  }
+
+  // As main: what nobody attached is gone with the process.
+  absl::StatusOr<ebpf::Alone*> Open(bool make) {
+    if (!refuse.ok()) return refuse;
+    if (alone_ != nullptr) return alone_.get();
+    if (programs_.attached.empty()) {
+      if (!make) return absl::NotFoundError("no dataplane");
+      maps_ = std::make_unique<ebpf::FakeMapStore>();
+      ebpf::MakeMaps(*maps_);
+      ebpf::GetArray<klvs_settings>(*maps_, ebpf::kSettingsMap).value()[0].hz = 100;
+    }
+    auto adopted = ebpf::Alone::Adopt(*maps_, programs_, network_, clock_);
+    if (!adopted.ok()) return adopted.status();
+    alone_ = *std::move(adopted);
+    return alone_.get();
+  }
+  absl::Status Remove() {
+    programs_.attached.clear();
+    return absl::OkStatus();
+  }
+  absl::StatusOr<EbpfListing> List() {
+    if (programs_.attached.empty()) return absl::NotFoundError("no maps");
+    const auto rules = ebpf::ReadSwept(*maps_, programs_);
+    if (!rules.ok()) return rules.status();
+    return EbpfListing{TableOf(rules->services, rules->stats), "lvsadm"};
+  }
+  absl::StatusOr<IpvsTimeouts> Timeouts() {
+    if (programs_.attached.empty()) return absl::NotFoundError("no maps");
+    return ebpf::ReadTimeouts(*maps_);
+  }
+  void EndOfProcess() { alone_.reset(); }
+  bool attached() const { return !programs_.attached.empty(); }
+
+  absl::Status refuse;  // what Open returns when not OK
+
+ private:
+  FakeClock clock_;
+  ebpf::FakeNetwork network_;
+  ebpf::FakePrograms programs_;
+  std::unique_ptr<ebpf::FakeMapStore> maps_;
+  std::unique_ptr<ebpf::Alone> alone_;
 };
 
 class SessionTest : public testing::Test {
@@ -33,7 +88,8 @@ class SessionTest : public testing::Test {
 
   Dialect dialect_;
   ipvs::FakeKernel kernel_;
-  absl::StatusOr<Table> ebpf_ = absl::NotFoundError("no maps in /sys/fs/bpf/kube-lvs");
+  absl::StatusOr<Table> agents_ = absl::NotFoundError("no maps in /sys/fs/bpf/kube-lvs");
+  FakeEbpf own_;
   absl::StatusOr<ipvs::Claims> claims_ = absl::NotFoundError("no journal");
   std::map<std::string, absl::Status> schedulers_;  // that must not be asked for
 
@@ -48,14 +104,24 @@ class SessionTest : public testing::Test {
         .out = out,
         .err = err,
         .read_stdin = [&] { return input; },
-        .read_ebpf = [&](const std::string&, bool) { return ebpf_; },
+        .read_ebpf = [&](const std::string& dir, bool) { return ListEbpf(dir); },
+        .open_alone = [&](bool make) { return own_.Open(make); },
+        .remove_alone = [&] { return own_.Remove(); },
+        .read_alone_timeouts = [&] { return own_.Timeouts(); },
         .read_connections = [] { return absl::StatusOr<std::string>("Pro FromIP\n"); },
         .read_claims = [&](const std::string&) { return claims_; },
         .check_scheduler = [&](const std::string& name) { return schedulers_[name]; },
         .watch = [](const auto& read, double, bool) { return static_cast<int>(read().size()); }};
     Session session(dialect_, world);
     const int status = run(session);
+    own_.EndOfProcess();
     return {status, out.str(), err.str()};
+  }
+
+  absl::StatusOr<EbpfListing> ListEbpf(const std::string& dir) {
+    if (own_.attached()) return own_.List();
+    if (!agents_.ok()) return agents_.status();
+    return EbpfListing{*agents_, dir};
   }
 };
 
@@ -83,11 +149,122 @@ TEST_F(SessionTest, TheKernelsRefusalIsSaidAndIs255) {
 
 TEST_F(SessionTest, WithoutIpvsTheKernelIsToBlame) {
   kernel_.has_ipvs = false;
-  const Ran ran = Run("-A -t 192.0.2.1:80");
+  own_.refuse = absl::FailedPreconditionError("a kernel of 6.1 or newer is needed");
+  const std::string blame =
+      "Can't initialize ipvs: Protocol not available\n"
+      "Are you sure that IP Virtual Server is built in the kernel or as module?\n";
+  Ran ran = Run("-A -t 192.0.2.1:80");
   EXPECT_EQ(ran.status, 2);
+  EXPECT_EQ(ran.err, blame +
+                         "lvsadm: and the eBPF dataplane cannot take its place: a kernel of "
+                         "6.1 or newer is needed\n");
+  ran = Run("-A -t 192.0.2.1:80 --dataplane ebpf");
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_EQ(ran.err, "lvsadm: a kernel of 6.1 or newer is needed\n");
+  ran = Run("-A -t 192.0.2.1:80 --dataplane ipvs");
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_EQ(ran.err, blame);
+  dialect_ = {.program = "ipvsadm", .extensions = false};
+  EXPECT_EQ(Run("-A -t 192.0.2.1:80").err, blame);
+}
+
+TEST_F(SessionTest, WithoutIpvsTheRulesGoToAnEbpfDataplaneOfItsOwn) {
+  kernel_.has_ipvs = false;
+  EXPECT_EQ(Run("-A -t 192.0.2.1:80 -s rr").err, "");
+  EXPECT_TRUE(own_.attached());
+  EXPECT_EQ(Run("-a -t 192.0.2.1:80 -r 10.0.0.1 -g -w 3").status, 0);
+  EXPECT_EQ(Run("-Ln").out,
+            "kube-lvs eBPF dataplane (lvsadm)\n"
+            "Prot LocalAddress:Port Scheduler Flags\n"
+            "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn\n"
+            "TCP  192.0.2.1:80 rr\n"
+            "  -> 10.0.0.1:80                  Route   3      0          0         \n");
+  const std::string saved = Run("-Sn").out;
+  EXPECT_EQ(saved, "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 3\n");
+  EXPECT_EQ(Run("-C").status, 0);
+  EXPECT_FALSE(own_.attached());
+  EXPECT_EQ(Run("-R", saved).status, 0);
+  EXPECT_EQ(Run("-Sn").out, saved);
+}
+
+TEST_F(SessionTest, EbpfRefusesInIpvsadmsWords) {
+  kernel_.has_ipvs = false;
+  // While there is nothing, nothing is made but by an addition.
+  EXPECT_EQ(Run("-C").status, 0);
+  EXPECT_EQ(Run("-Z").status, 0);
+  EXPECT_EQ(Run("-Z -t 192.0.2.1:80").err, "No such service\n");
+  EXPECT_EQ(Run("-D -t 192.0.2.1:80").err, "No such service\n");
+  EXPECT_EQ(Run("-a -t 192.0.2.1:80 -r 10.0.0.1 -g").err, "Service not defined\n");
+  EXPECT_FALSE(own_.attached());
+  EXPECT_EQ(Run("-A -t 192.0.2.1:80").status, 0);
+  const Ran again = Run("-A -t 192.0.2.1:80");
+  EXPECT_EQ(again.status, 255);
+  EXPECT_EQ(again.err, "Service already exists\n");
+  EXPECT_EQ(Run("-E -t 192.0.2.2:80").err, "No such service\n");
+  EXPECT_EQ(Run("-e -t 192.0.2.1:80 -r 10.0.0.1 -g").err, "No such destination\n");
+  EXPECT_EQ(Run("-d -t 192.0.2.2:80 -r 10.0.0.1").err, "Service not defined\n");
+  EXPECT_EQ(Run("-a -t 192.0.2.1:80 -r 10.0.0.1 -g").status, 0);
+  EXPECT_EQ(Run("-a -t 192.0.2.1:80 -r 10.0.0.1 -g").err, "Destination already exists\n");
+  const Ran mark = Run("-A -f 7");
+  EXPECT_EQ(mark.status, 255);
+  EXPECT_EQ(mark.err,
+            "lvsadm: eBPF fwmark 7/IPv4: services by firewall mark need dataplane IPVS\n");
+  EXPECT_NE(Run("-A -t 192.0.2.3:80 -b flag-1").err.find("IPVS flags need dataplane IPVS"),
+            std::string::npos);
+  EXPECT_EQ(Run("--start-daemon master").status, 2);
+}
+
+TEST_F(SessionTest, ARefusedLineOfRestoreStopsNoOtherOfItsService) {
+  kernel_.has_ipvs = false;
+  const Ran ran = Run("-R",
+                      "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1 -g\n"
+                      "-a -t 192.0.2.1:80 -r 10.0.0.1 -g\n-a -t 192.0.2.1:80 -r 10.0.0.2 -g\n");
+  EXPECT_EQ(ran.status, 0);
   EXPECT_EQ(ran.err,
-            "Can't initialize ipvs: Protocol not available\n"
-            "Are you sure that IP Virtual Server is built in the kernel or as module?\n");
+            "Destination already exists\n"
+            "lvsadm: line 3: -a -t 192.0.2.1:80 -r 10.0.0.1 -g\n");
+  EXPECT_EQ(Run("-Sn").out,
+            "-A -t 192.0.2.1:80 -s rr\n-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1\n"
+            "-a -t 192.0.2.1:80 -r 10.0.0.2:80 -g -w 1\n");
+  // -restore puts others in their place, and the dataplane stays.
+  EXPECT_EQ(Restore("-A -u 192.0.2.1:53 -s rr\n").status, 0);
+  EXPECT_EQ(Run("-Sn").out, "-A -u 192.0.2.1:53 -s rr\n");
+}
+
+TEST_F(SessionTest, TimeoutsOfTheEbpfDataplane) {
+  kernel_.has_ipvs = false;
+  EXPECT_EQ(Run("-L --timeout").status, 2);
+  EXPECT_EQ(Run("--set 100 0 30").status, 0);
+  EXPECT_EQ(Run("-L --timeout").out, "Timeout (tcp tcpfin udp): 100 0 30\n");
+  EXPECT_EQ(Run("--set 0 7 0").status, 0);
+  EXPECT_EQ(Run("-L --timeout").out, "Timeout (tcp tcpfin udp): 100 7 30\n");
+}
+
+TEST_F(SessionTest, WithIpvsOnlyWhoAsksForEbpfGetsIt) {
+  EXPECT_EQ(Run("-A -t 192.0.2.1:80 -s rr").status, 0);
+  EXPECT_FALSE(own_.attached());
+  EXPECT_EQ(Run("-A -t 192.0.2.2:80 -s rr --dataplane ebpf").status, 0);
+  EXPECT_EQ(Run("-R --dataplane ebpf", "-A -t 192.0.2.3:80 -s rr\n").status, 0);
+  EXPECT_EQ(Run("-Sn").out, "-A -t 192.0.2.1:80 -s rr\n");
+  EXPECT_EQ(Run("-Sn --dataplane ebpf").out,
+            "-A -t 192.0.2.2:80 -s rr\n-A -t 192.0.2.3:80 -s rr\n");
+  // Lines may be of one and the other.
+  EXPECT_EQ(Run("-R", "-D -t 192.0.2.1:80\n-D -t 192.0.2.2:80 --dataplane ebpf\n").err, "");
+  EXPECT_EQ(Run("-Sn").out, "");
+  EXPECT_EQ(Run("-C").status, 0);
+  EXPECT_EQ(Run("-Sn --dataplane ebpf").out, "-A -t 192.0.2.3:80 -s rr\n");
+  EXPECT_EQ(Run("-C --dataplane ebpf").status, 0);
+  EXPECT_FALSE(own_.attached());
+}
+
+TEST_F(SessionTest, AnAgentsDataplaneIsNotChanged) {
+  kernel_.has_ipvs = false;
+  own_.refuse = absl::AlreadyExistsError("kube-lvs-agent writes the rules here");
+  for (const char* line : {"-A -t 192.0.2.1:80", "-A -t 192.0.2.1:80 --dataplane ebpf"}) {
+    const Ran ran = Run(line);
+    EXPECT_EQ(ran.status, 2);
+    EXPECT_EQ(ran.err, "lvsadm: kube-lvs-agent writes the rules here\n");
+  }
 }
 
 TEST_F(SessionTest, RestoreGoesOnAfterTheKernelsRefusalAndSaysWhichLine) {
@@ -161,7 +338,7 @@ TEST_F(SessionTest, WarnsOfAServiceOfManyPortsByItsMark) {
 TEST_F(SessionTest, ListsBothDataplanesUnlessAskedForOne) {
   ServiceTable rules;
   rules[{Dataplane::kEbpf, *Endpoint::Parse("192.0.2.9:80"), Protocol::kTcp}];
-  ebpf_ = TableOf(rules, Stats{});
+  agents_ = TableOf(rules, Stats{});
   EXPECT_EQ(Run("-A -t 192.0.2.1:80").status, 0);
   const std::string both = Run("-Ln").out;
   EXPECT_NE(both.find("TCP  192.0.2.1:80 wlc\n"), std::string::npos) << both;
@@ -172,14 +349,14 @@ TEST_F(SessionTest, ListsBothDataplanesUnlessAskedForOne) {
   EXPECT_NE(Run("-Ln -o json").out.find("\"name\": \"ebpf\""), std::string::npos);
   kernel_.has_ipvs = false;
   EXPECT_EQ(Run("-Ln").status, 0);
-  ebpf_ = absl::NotFoundError("no maps");
+  agents_ = absl::NotFoundError("no maps");
   EXPECT_EQ(Run("-Ln").status, 2);
   EXPECT_EQ(Run("-Ln --dataplane ebpf").err, "lvsadm: no maps\n");
 }
 
 TEST_F(SessionTest, WatchesWhatIsThere) {
   EXPECT_EQ(Run("--watch -n").status, 1);  // one section: IPVS
-  ebpf_ = Table{};
+  agents_ = Table{};
   EXPECT_EQ(Run("--watch -n").status, 2);
   EXPECT_EQ(Run("--watch -n --dataplane ebpf").status, 1);
 }

@@ -27,7 +27,7 @@
  * (TC_ACT_OK); everything else goes on to tc_director (TC_ACT_UNSPEC).
  *
  * How user space writes:
- *   - klvs_settings before anything is attached; later only `flags` and `timeouts`.
+ *   - klvs_settings before anything is attached; later only `flags`, `timeouts` and `programs`.
  *   - HASH values are replaced whole; readers see the old or the new one.
  *   - klvs_reals, klvs_lists, klvs_tables, klvs_interfaces are mapped and written by plain stores.
  *     A list or table is written in a fresh extent, then the klvs_service that names it is
@@ -73,6 +73,8 @@ enum klvs_state {
 enum klvs_setting_flags {
 	/* Some address carries KLVS_ADDRESS_NAT_REAL: look at source addresses, too. */
 	KLVS_SETTING_PLAIN_NAT = 1,
+	/* VIPs are addresses of this host, too: what cannot be balanced goes to its stack. */
+	KLVS_SETTING_SHARED_VIPS = 2,
 };
 
 struct klvs_settings {
@@ -85,7 +87,8 @@ struct klvs_settings {
 	__u16 snat_port_count; /* default 31744: up to 32767, below the ephemeral ports */
 	__u64 seed[2];	       /* random; fixed for the life of klvs_conns */
 	__u32 timeouts[KLVS_STATES]; /* jiffies */
-	__u32 reserved[22];
+	__u64 programs; /* lvsadm's dataplane: names the object that was attached last */
+	__u32 reserved[20];
 };
 KLVS_ASSERT_SIZE(struct klvs_settings, 192);
 
@@ -99,7 +102,8 @@ KLVS_ASSERT_SIZE(struct klvs_clock, 16);
 /* ---- addresses: klvs_addresses, HASH __be32 -> struct klvs_address ------------------------- */
 
 enum klvs_address_flags {
-	KLVS_ADDRESS_VIP = 1, /* packets to it are ours: balanced, or dropped with a reason */
+	/* Packets to it are ours: balanced, or dropped with a reason, if not KLVS_SETTING_SHARED_VIPS. */
+	KLVS_ADDRESS_VIP = 1,
 	KLVS_ADDRESS_ANSWER_ARP = 2, /* with VIP: ARP answered on `ifindex` until `claim_until` */
 	KLVS_ADDRESS_SNAT = 4,	     /* a `source` of NAT real servers: replies come to it */
 	KLVS_ADDRESS_NAT_REAL = 8, /* a NAT real server without source NAT: replies come from it */

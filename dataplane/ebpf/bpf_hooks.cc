@@ -18,7 +18,8 @@ namespace {
 
 // Ours among the filters of an interface. Low preferences come first: what a packet to a VIP meets
 // before us may route it elsewhere.
-constexpr uint32_t kHandle = 0x6b6c;
+constexpr uint32_t kAgentHandle = 0x6b6c;
+constexpr uint32_t kLvsadmHandle = 0x6b6d;
 constexpr uint32_t kDecapPreference = 187;
 constexpr uint32_t kDirectorPreference = 188;
 constexpr uint32_t kMssPreference = 187;
@@ -26,11 +27,12 @@ constexpr uint32_t kMssPreference = 187;
 struct Filter {
   bpf_tc_attach_point point;
   uint32_t preference;
-  const Program ProgramSet::* program;
+  const Program ProgramSet::*program;
 };
+constexpr Filter kDirector = {BPF_TC_INGRESS, kDirectorPreference, &ProgramSet::tc_director};
 constexpr std::array<Filter, 3> kFilters = {{
     {BPF_TC_INGRESS, kDecapPreference, &ProgramSet::tc_decap},
-    {BPF_TC_INGRESS, kDirectorPreference, &ProgramSet::tc_director},
+    kDirector,
     {BPF_TC_EGRESS, kMssPreference, &ProgramSet::tc_mss_clamp},
 }};
 
@@ -42,10 +44,10 @@ bpf_tc_hook HookOf(const Link& link, bpf_tc_attach_point point) {
   return hook;
 }
 
-bpf_tc_opts OptionsOf(const Filter& filter) {
+bpf_tc_opts OptionsOf(const Filter& filter, Owner owner) {
   bpf_tc_opts options{};
   options.sz = sizeof options;
-  options.handle = kHandle;
+  options.handle = owner == Owner::kAgent ? kAgentHandle : kLvsadmHandle;
   options.priority = filter.preference;
   return options;
 }
@@ -56,9 +58,9 @@ absl::Status TcError(const Link& link, int result) {
 }
 
 // The number of the program in our place; 0 when it is empty.
-absl::StatusOr<uint32_t> FilterProgram(const Link& link, const Filter& filter) {
+absl::StatusOr<uint32_t> FilterProgram(const Link& link, const Filter& filter, Owner owner) {
   const bpf_tc_hook hook = HookOf(link, filter.point);
-  bpf_tc_opts options = OptionsOf(filter);
+  bpf_tc_opts options = OptionsOf(filter, owner);
   const int result = bpf_tc_query(&hook, &options);
   if (result == 0) return options.prog_id;
   // EINVAL: there is no clsact qdisc.
@@ -85,17 +87,48 @@ std::string Foreign(uint32_t id) {
 }  // namespace
 
 absl::StatusOr<Program> OpenPinnedProgram(const std::string& path) {
+  UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (!fd.ok()) return BpfError(path, errno);
+  return ProgramOf(std::move(fd));
+}
+
+absl::StatusOr<Program> ProgramOf(UniqueFd fd) {
   Program out;
-  out.fd.Reset(bpf_obj_get(path.c_str()));
-  if (!out.fd.ok()) return BpfError(path, errno);
+  out.fd = std::move(fd);
   bpf_prog_info info{};
   uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(out.fd.get(), &info, &size) != 0) return BpfError(path, errno);
+  if (bpf_obj_get_info_by_fd(out.fd.get(), &info, &size) != 0) {
+    return BpfError("reading of a program", errno);
+  }
   out.id = info.id;
   return out;
 }
 
+absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner) {
+  return FilterProgram(link, kDirector, owner);
+}
+
+absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links) {
+  for (const Link& link : links) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, DirectorProgramOn(link, owner));
+    if (there == 0) continue;
+    if (owner == Owner::kLvsadm) {
+      return absl::AlreadyExistsError(
+          "interface " + link.name +
+          " has the eBPF dataplane that lvsadm made in this network namespace; to hand over, save "
+          "its rules (lvsadm --dataplane ebpf -S -n) and run: lvsadm --dataplane ebpf -C");
+    }
+    return absl::AlreadyExistsError(
+        "the eBPF dataplane of this network namespace is kube-lvs-agent's (interface " + link.name +
+        "), which would put back whatever is changed here: change the LVSService (or the agent's "
+        "file) instead; if there is no agent any more, run: kube-lvs-agent --cleanup");
+  }
+  return absl::OkStatus();
+}
+
 std::optional<std::string> BpfHooks::XdpRefused(const Link& link) const {
+  // XDP sends by the neighbours' addresses in the maps, which an agent keeps up to date.
+  if (owner_ == Owner::kLvsadm) return "XDP needs kube-lvs-agent";
   if (link.loopback) return "it is the loopback interface";
   const bool named = std::ranges::any_of(xdp_interfaces_, [&](const std::string& glob) {
     return fnmatch(glob.c_str(), link.name.c_str(), 0) == 0;
@@ -164,17 +197,19 @@ absl::Status BpfHooks::AttachXdp(const Link& link, AttachReport& report) {
 absl::StatusOr<AttachReport> BpfHooks::Attach(const Link& link) {
   AttachReport report;
   report.interface = link.name;
+  KUBE_LVS_RETURN_IF_ERROR(
+      CheckNoneOf(owner_ == Owner::kAgent ? Owner::kLvsadm : Owner::kAgent, {link}));
   bpf_tc_hook qdisc =
       HookOf(link, static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS));
   const int made = bpf_tc_hook_create(&qdisc);
   if (made != 0 && made != -EEXIST) return TcError(link, made);
   // tc before XDP: what XDP passes on must be served.
   for (const Filter& filter : kFilters) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
     const Program& program = programs_.*filter.program;
-    if (there == program.id) continue;
+    if (there == program.id || program.id == 0) continue;
     const bpf_tc_hook hook = HookOf(link, filter.point);
-    bpf_tc_opts options = OptionsOf(filter);
+    bpf_tc_opts options = OptionsOf(filter, owner_);
     options.prog_fd = program.fd.get();
     options.flags = BPF_TC_F_REPLACE;
     if (const int result = bpf_tc_attach(&hook, &options); result != 0) {
@@ -186,6 +221,7 @@ absl::StatusOr<AttachReport> BpfHooks::Attach(const Link& link) {
 }
 
 absl::Status BpfHooks::DetachXdp(const Link& link) {
+  if (owner_ == Owner::kLvsadm) return absl::OkStatus();
   KUBE_LVS_ASSIGN_OR_RETURN(const bpf_xdp_query_opts xdp, XdpOf(link));
   const uint32_t attached = AnyXdp(xdp);
   if (attached == 0) return absl::OkStatus();
@@ -204,10 +240,10 @@ absl::Status BpfHooks::Detach(const Link& link) {
   // XDP first: as long as it is there, tc must take what it passes on.
   KUBE_LVS_RETURN_IF_ERROR(DetachXdp(link));
   for (const Filter& filter : kFilters) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
     if (there == 0) continue;
     const bpf_tc_hook hook = HookOf(link, filter.point);
-    const bpf_tc_opts options = OptionsOf(filter);
+    const bpf_tc_opts options = OptionsOf(filter, owner_);
     const int result = bpf_tc_detach(&hook, &options);
     if (result != 0 && result != -ENOENT && result != -ENODEV) return TcError(link, result);
   }
@@ -218,7 +254,7 @@ absl::Status BpfHooks::Detach(const Link& link) {
 absl::StatusOr<std::optional<AttachReport>> BpfHooks::Find(const Link& link) {
   const std::optional<AttachReport> nothing;
   for (const Filter& filter : kFilters) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
     if (there != (programs_.*filter.program).id) return nothing;
   }
   AttachReport report;
@@ -226,7 +262,7 @@ absl::StatusOr<std::optional<AttachReport>> BpfHooks::Find(const Link& link) {
   KUBE_LVS_ASSIGN_OR_RETURN(const bpf_xdp_query_opts xdp, XdpOf(link));
   const uint32_t attached = AnyXdp(xdp);
   const auto refused = XdpRefused(link);
-  if (attached == programs_.xdp_director.id) {
+  if (attached != 0 && attached == programs_.xdp_director.id) {
     if (refused) return nothing;  // it was allowed once: Attach takes it off
     report.xdp = true;
     return std::optional<AttachReport>(report);
@@ -250,7 +286,7 @@ absl::StatusOr<bool> BpfHooks::HasOlder(const Link& link) const {
   for (const ProgramSet& set : older_) {
     if (AnyXdp(xdp) == set.xdp_director.id) return true;
     for (const Filter& filter : kFilters) {
-      KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter));
+      KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
       if (there != 0 && there == (set.*filter.program).id) return true;
     }
   }

@@ -25,7 +25,18 @@ struct Program {
 };
 absl::StatusOr<Program> OpenPinnedProgram(const std::string& path);
 
-// One set of programs, as one version of kube-lvs loads them.
+absl::StatusOr<Program> ProgramOf(UniqueFd fd);
+
+// Whose programs: their tc filters have different handles. A network namespace has one owner.
+enum class Owner { kAgent, kLvsadm };
+
+// The number of the director's program that `owner` hooked into ingress; 0: none.
+absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner);
+// kAlreadyExists, with the mend: there is one on some interface.
+absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links);
+
+// One set of programs, as one version of kube-lvs loads them. Those that are not there (number 0)
+// are hooked in nowhere; without xdp_director there is no XDP.
 struct ProgramSet {
   Program xdp_director;
   Program tc_director;
@@ -37,9 +48,10 @@ struct ProgramSet {
 class BpfHooks final : public Programs {
  public:
   // `older`: sets that may still be hooked in somewhere; ours to replace.
-  BpfHooks(ProgramSet programs, std::vector<ProgramSet> older,
+  BpfHooks(Owner owner, ProgramSet programs, std::vector<ProgramSet> older,
            std::vector<std::string> xdp_interfaces)
-      : programs_(std::move(programs)),
+      : owner_(owner),
+        programs_(std::move(programs)),
         older_(std::move(older)),
         xdp_interfaces_(std::move(xdp_interfaces)) {}
 
@@ -59,6 +71,7 @@ class BpfHooks final : public Programs {
   absl::Status AttachXdp(const Link& link, AttachReport& report);
   absl::Status DetachXdp(const Link& link);
 
+  Owner owner_;
   ProgramSet programs_;
   std::vector<ProgramSet> older_;
   std::vector<std::string> xdp_interfaces_;

@@ -59,10 +59,15 @@ BpfMaps::~BpfMaps() {
 }
 
 absl::Status BpfMaps::AddPinned(const std::string& name, const std::string& path) {
+  UniqueFd fd(bpf_obj_get(path.c_str()));
+  if (!fd.ok()) return BpfError(path, errno);
+  return Add(name, std::move(fd));
+}
+
+absl::Status BpfMaps::Add(const std::string& name, UniqueFd fd) {
   Map map;
-  map.fd.Reset(bpf_obj_get(path.c_str()));
-  if (!map.fd.ok()) return BpfError(path, errno);
-  KUBE_LVS_ASSIGN_OR_RETURN(const bpf_map_info info, InfoOf(map.fd.get(), path));
+  map.fd = std::move(fd);
+  KUBE_LVS_ASSIGN_OR_RETURN(const bpf_map_info info, InfoOf(map.fd.get(), name));
   map.id = info.id;
   map.key_size = info.key_size;
   map.value_size = info.value_size;
@@ -72,7 +77,7 @@ absl::Status BpfMaps::AddPinned(const std::string& name, const std::string& path
     map.memory_size = (size_t{map.capacity} * map.stride() + page - 1) / page * page;
     void* memory =
         mmap(nullptr, map.memory_size, PROT_READ | PROT_WRITE, MAP_SHARED, map.fd.get(), 0);
-    if (memory == MAP_FAILED) return BpfError("mapping " + path, errno);
+    if (memory == MAP_FAILED) return BpfError("mapping " + name, errno);
     map.memory = memory;
   }
   maps_[name] = std::move(map);
@@ -96,6 +101,11 @@ absl::StatusOr<uint32_t> BpfMaps::KernelId(std::string_view map) const {
   const auto found = maps_.find(map);
   if (found == maps_.end()) return absl::NotFoundError("no map named " + std::string(map));
   return found->second.id;
+}
+
+int BpfMaps::Fd(std::string_view map) const {
+  const auto found = maps_.find(map);
+  return found == maps_.end() ? -1 : found->second.fd.get();
 }
 
 absl::StatusOr<uint32_t> BpfMaps::Capacity(std::string_view map) {

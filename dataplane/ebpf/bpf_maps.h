@@ -22,7 +22,10 @@ class BpfMaps final : public MapStore {
 
   // Adds the map that is pinned at `path`. kNotFound: nothing is.
   absl::Status AddPinned(const std::string& name, const std::string& path);
+  absl::Status Add(const std::string& name, UniqueFd fd);
   absl::StatusOr<uint32_t> KernelId(std::string_view map) const;
+  // -1: no such map.
+  int Fd(std::string_view map) const;
 
   absl::StatusOr<uint32_t> Capacity(std::string_view map) override;
   absl::StatusOr<std::optional<Bytes>> Lookup(std::string_view map,

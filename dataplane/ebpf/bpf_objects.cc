@@ -28,6 +28,7 @@
 #include "dataplane/ebpf/bpf/director_xdp.skel.h"
 #include "dataplane/ebpf/bpf/node_tc.skel.h"
 #include "dataplane/ebpf/bpf_hooks.h"
+#include "dataplane/ebpf/bpf_load.h"
 #include "dataplane/ebpf/bpf_maps.h"
 #include "dataplane/ebpf/map_names.h"
 
@@ -46,10 +47,6 @@ constexpr std::array<std::string_view, 17> kMaps = {
     kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,     kTunnelPeersMap,
     kMssClampsMap, kLocalityMap,
 };
-
-// Closes a skeleton by the function that its generator made for it.
-template <typename Skeleton>
-using SkeletonPtr = std::unique_ptr<Skeleton, void (*)(Skeleton*)>;
 
 // Whether the path, or what exists above it, is on a BPF file system.
 absl::Status CheckBpfFs(const std::string& dir) {
@@ -92,23 +89,6 @@ absl::Status RemoveAll(const std::string& path) {
   if (error) return BpfError("removing " + path, error.value());
   return absl::OkStatus();
 }
-
-// FNV-1a over the objects: the same programs have the same name.
-class Fingerprint {
- public:
-  void Add(const void* data, size_t size) {
-    const auto* bytes = static_cast<const uint8_t*>(data);
-    for (size_t i = 0; i < size; ++i) hash_ = (hash_ ^ bytes[i]) * 1099511628211ULL;
-  }
-  std::string Text() const {
-    char text[17];
-    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash_));
-    return text;
-  }
-
- private:
-  uint64_t hash_ = 14695981039346656037ULL;
-};
 
 uint32_t ConnSets(const MapSizes& sizes) {
   return std::bit_ceil(std::max<uint32_t>(sizes.connections / KLVS_CONN_WAYS, 128));
@@ -155,38 +135,11 @@ absl::Status Prepare(bpf_object* object, const BpfOptions& options) {
   return absl::OkStatus();
 }
 
-// The end of the verifier's word: its last lines tell what it refused.
-std::string Tail(const std::string& log) {
-  const size_t end = log.find('\0');
-  const std::string text = log.substr(0, end);
-  return text.size() > 1500 ? "..." + text.substr(text.size() - 1500) : text;
-}
-
-template <typename Skeleton>
-absl::StatusOr<SkeletonPtr<Skeleton>> OpenSkeleton(Skeleton* (*open)(const bpf_object_open_opts*),
-                                                   void (*destroy)(Skeleton*), std::string& log) {
-  bpf_object_open_opts options{};
-  options.sz = sizeof options;
-  options.kernel_log_buf = log.data();
-  options.kernel_log_size = log.size();
-  Skeleton* skeleton = open(&options);
-  if (skeleton == nullptr) return BpfError("opening a BPF object", errno);
-  return SkeletonPtr<Skeleton>(skeleton, destroy);
-}
-
 template <typename Skeleton>
 absl::Status LoadAndPin(Skeleton* skeleton, const BpfOptions& options,
                         const std::string& programs_dir, std::string& log) {
   KUBE_LVS_RETURN_IF_ERROR(Prepare(skeleton->obj, options));
-  std::ranges::fill(log, '\0');
-  if (const int result = bpf_object__load(skeleton->obj); result != 0) {
-    const absl::Status status =
-        BpfError(std::string("loading ") + bpf_object__name(skeleton->obj), -result);
-    if (status.code() == absl::StatusCode::kResourceExhausted && log[0] == '\0') return status;
-    if (status.code() == absl::StatusCode::kPermissionDenied && log[0] == '\0') return status;
-    return absl::FailedPreconditionError(
-        Message(status) + "; a kernel of 6.1 or newer with BTF is needed. " + Tail(log));
-  }
+  KUBE_LVS_RETURN_IF_ERROR(Load(skeleton->obj, log));
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, skeleton->obj) {
     const std::string path = programs_dir + "/" + bpf_program__name(program);
@@ -256,6 +209,8 @@ absl::Status CheckLayout(const std::string& dir) {
       "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
 }
 
+}  // namespace
+
 absl::Status InitialiseSettings(BpfMaps& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
   if (settings[0].layout == KLVS_LAYOUT) return absl::OkStatus();
@@ -282,15 +237,23 @@ absl::Status InitialiseSettings(BpfMaps& maps) {
   return absl::OkStatus();
 }
 
+std::span<const std::string_view> MapNames() { return kMaps; }
+
+uint32_t CapacityOf(const MapSizes& sizes, std::string_view map) {
+  const auto capacities = Capacities(sizes);
+  const auto found = capacities.find(map);
+  return found == capacities.end() ? 0 : found->second;
+}
+
 void Silence() {
   libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
 }
 
-}  // namespace
-
 absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& network) {
   // What goes wrong is in the statuses.
   Silence();
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> all_links, network.Links());
+  KUBE_LVS_RETURN_IF_ERROR(CheckNoneOf(Owner::kLvsadm, all_links));
   KUBE_LVS_RETURN_IF_ERROR(CheckBpfFs(options.dir));
   KUBE_LVS_RETURN_IF_ERROR(MakeDir(options.dir));
   KUBE_LVS_RETURN_IF_ERROR(CheckLayout(options.dir));
@@ -340,8 +303,8 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
     older.push_back(OpenWhatIsThere(old_dirs.back()));
   }
   const bool replace = !older.empty();
-  auto hooks =
-      std::make_unique<BpfHooks>(*std::move(programs), std::move(older), options.xdp_interfaces);
+  auto hooks = std::make_unique<BpfHooks>(Owner::kAgent, *std::move(programs), std::move(older),
+                                          options.xdp_interfaces);
   if (replace) {
     KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
     for (const Link& link : links) {
@@ -369,7 +332,7 @@ absl::Status CleanUpBpfObjects(const std::string& dir, Network& network) {
   for (const std::string& name : NamesIn(dir)) {
     if (name.starts_with(kProgramsPrefix)) sets.push_back(OpenWhatIsThere(dir + "/" + name));
   }
-  BpfHooks hooks(ProgramSet{}, std::move(sets), {});
+  BpfHooks hooks(Owner::kAgent, ProgramSet{}, std::move(sets), {});
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
   for (const Link& link : links) KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
   for (const std::string& name : NamesIn(dir)) {

@@ -54,4 +54,23 @@ absl::StatusOr<std::unique_ptr<MapStore>> OpenPinnedMaps(const std::string& dir)
 // empty then; connections are lost. OK when there is nothing.
 absl::Status CleanUpBpfObjects(const std::string& dir, Network& network);
 
+// The dataplane that lvsadm makes where there is no agent. Nothing of it is pinned: the programs on
+// the interfaces of a network namespace keep the maps, so that it ends with the namespace, and it
+// is found again through them, by numbers. By tc alone: XDP sends by neighbours' addresses that
+// somebody must keep up to date. All of these need CAP_SYS_ADMIN in the initial user namespace.
+
+enum class Access { kRead, kWrite };
+
+// Finds it in the calling thread's namespace, which `network` is about; to write, its programs are
+// replaced by this version's at the next Programs::Attach. kNotFound: there is none.
+// kFailedPrecondition: maps of another layout; the message has the mend.
+absl::StatusOr<BpfObjects> OpenUnpinned(Network& network, Access access);
+
+// Loads it anew; it stays if a program is attached before the objects are gone. kAlreadyExists: the
+// agent's is in this namespace.
+absl::StatusOr<BpfObjects> LoadUnpinned(const MapSizes& sizes, Network& network);
+
+// Takes its programs off every interface, and with them go rules and connections.
+absl::Status RemoveUnpinned(Network& network);
+
 }  // namespace kube_lvs::ebpf

@@ -33,6 +33,7 @@ struct Link {
   bool up = false;
   uint32_t mtu = 0;
   MacAddress mac;
+  uint32_t master = 0;  // number of the bridge, bond or VRF that it is part of
   bool operator==(const Link&) const = default;
 };
 

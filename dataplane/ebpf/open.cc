@@ -1,11 +1,26 @@
 #include "dataplane/ebpf/open.h"
 
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <utility>
 
 #include "base/status.h"
 #include "dataplane/ebpf/rtnetlink.h"
 
 namespace kube_lvs::ebpf {
+namespace {
+
+// Some 13 MB, and 0.2 MB for each CPU.
+constexpr MapSizes kAloneSizes = {.addresses = 8192,
+                                  .services = 1024,
+                                  .reals = 4096,
+                                  .list_entries = 32768,
+                                  .table_slots = 131072,
+                                  .connections = 131072};
+
+}  // namespace
 
 absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const Clock& clock) {
   EbpfDataplane out;
@@ -25,6 +40,41 @@ absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir) {
 absl::Status CleanUpEbpfDataplane(const std::string& dir) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewKernelNetwork());
   return CleanUpBpfObjects(dir, *network);
+}
+
+absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock) {
+  AloneDataplane out;
+  KUBE_LVS_ASSIGN_OR_RETURN(out.network, NewSilentKernelNetwork());
+  auto objects = OpenUnpinned(*out.network, Access::kWrite);
+  if (absl::IsNotFound(objects.status()) && make) {
+    objects = LoadUnpinned(kAloneSizes, *out.network);
+  } else if (objects.ok()) {
+    // What the writer before freed in klvs_lists may be used at once: no program that began before
+    // this call is still running after it. A kernel that does not have it has one CPU.
+    syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+  }
+  KUBE_LVS_RETURN_IF_ERROR(objects.status());
+  out.objects = *std::move(objects);
+  KUBE_LVS_ASSIGN_OR_RETURN(
+      out.alone, Alone::Adopt(*out.objects.maps, *out.objects.programs, *out.network, clock));
+  return out;
+}
+
+absl::StatusOr<Rules> ReadAloneRules() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
+  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects, OpenUnpinned(*network, Access::kRead));
+  return ReadSwept(*objects.maps, *objects.programs);
+}
+
+absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
+  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects, OpenUnpinned(*network, Access::kRead));
+  return ReadTimeouts(*objects.maps);
+}
+
+absl::Status RemoveAlone() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
+  return RemoveUnpinned(*network);
 }
 
 }  // namespace kube_lvs::ebpf

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "dataplane/ebpf/alone.h"
 #include "dataplane/ebpf/backend.h"
 #include "dataplane/ebpf/bpf_objects.h"
 #include "dataplane/ebpf/network.h"
@@ -29,5 +30,17 @@ absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir);
 
 // Takes our programs off every interface of this namespace and removes our pins: `--cleanup`.
 absl::Status CleanUpEbpfDataplane(const std::string& dir);
+
+// The dataplane that lvsadm makes where there is no agent: see bpf_objects.h, also for errors.
+struct AloneDataplane {
+  std::unique_ptr<Network> network;
+  BpfObjects objects;
+  std::unique_ptr<Alone> alone;
+};
+// For the one writer. `make`: where there is none, a new one, which stays if it serves.
+absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock);
+absl::StatusOr<Rules> ReadAloneRules();
+absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts();
+absl::Status RemoveAlone();
 
 }  // namespace kube_lvs::ebpf

@@ -177,6 +177,7 @@ Link DecodeLink(std::span<const uint8_t> payload) {
   out.up = (header.ifi_flags & IFF_UP) != 0;
   out.mtu = attributes.U32(IFLA_MTU);
   out.mac = attributes.Mac(IFLA_ADDRESS);
+  out.master = attributes.U32(IFLA_MASTER);
   return out;
 }
 
@@ -202,8 +203,12 @@ std::array<uint8_t, 42> GratuitousArp(const IpAddress& vip, const MacAddress& ma
 
 class KernelNetwork final : public Network {
  public:
-  KernelNetwork(UniqueFd requests, UniqueFd changes)
+  KernelNetwork(UniqueFd requests, UniqueFd changes, bool announces)
       : requests_(std::move(requests)), changes_(std::move(changes)) {
+    if (!announces) {
+      packets_error_ = EOPNOTSUPP;
+      return;
+    }
     // Opened here, because a socket belongs to the namespace of the thread that opens it. Only
     // directors need it, so that lacking the right to it is an error when it is used.
     packets_.Reset(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
@@ -425,9 +430,7 @@ class KernelNetwork final : public Network {
   std::map<uint32_t, Link> links_;  // as asked since the last change
 };
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<Network>> NewKernelNetwork() {
+absl::StatusOr<std::unique_ptr<Network>> New(bool announces) {
   KUBE_LVS_ASSIGN_OR_RETURN(UniqueFd requests, OpenRoute(0));
   KUBE_LVS_ASSIGN_OR_RETURN(UniqueFd changes,
                             OpenRoute(RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE |
@@ -437,7 +440,12 @@ absl::StatusOr<std::unique_ptr<Network>> NewKernelNetwork() {
   if (setsockopt(requests.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0) {
     return Errno("rtnetlink timeout", errno);
   }
-  return std::make_unique<KernelNetwork>(std::move(requests), std::move(changes));
+  return std::make_unique<KernelNetwork>(std::move(requests), std::move(changes), announces);
 }
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Network>> NewKernelNetwork() { return New(true); }
+absl::StatusOr<std::unique_ptr<Network>> NewSilentKernelNetwork() { return New(false); }
 
 }  // namespace kube_lvs::ebpf

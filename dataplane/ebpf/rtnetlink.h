@@ -12,4 +12,8 @@ namespace kube_lvs::ebpf {
 // KeepResolved and CAP_NET_RAW for Announce.
 absl::StatusOr<std::unique_ptr<Network>> NewKernelNetwork();
 
+// The same without Announce, which fails, for processes that come and go: to close the socket that
+// it needs takes the kernel some 10 ms.
+absl::StatusOr<std::unique_ptr<Network>> NewSilentKernelNetwork();
+
 }  // namespace kube_lvs::ebpf

@@ -187,6 +187,19 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	return send_to_client(ctx, p, c);
 }
 
+/* What is not for a service is dropped or, where the VIP is an address of this host, its own. */
+static __always_inline int refuse(__u32 reason, const struct klvs_settings *settings)
+{
+	const __u32 of_no_service = 1 << KLVS_DROP_SHORT | 1 << KLVS_DROP_BAD_HEADER |
+				    1 << KLVS_DROP_FRAGMENT | 1 << KLVS_DROP_ICMP |
+				    1 << KLVS_DROP_PROTOCOL | 1 << KLVS_DROP_NO_SERVICE |
+				    1 << KLVS_DROP_NO_CONNECTION;
+
+	if (settings->flags & KLVS_SETTING_SHARED_VIPS && of_no_service >> (reason & 31) & 1)
+		return KLVS_UNTOUCHED;
+	return drop(reason);
+}
+
 /* A packet to a VIP. */
 static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
 {
@@ -199,22 +212,24 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (reason == KLVS_DROP_ICMP && source_is_martian(p))
 		return drop(KLVS_DROP_MARTIAN);
 	if (reason == KLVS_DROP_ICMP) {
-		int verdict = echo_answer(ctx, p);
+		if (!(settings->flags & KLVS_SETTING_SHARED_VIPS)) {
+			int verdict = echo_answer(ctx, p);
 
-		if (verdict != KLVS_DROP)
-			return verdict;
+			if (verdict != KLVS_DROP)
+				return verdict;
+		}
 		reason = icmp_read(ctx, p);
 	}
 	if (reason == KLVS_DROP_FRAGMENT) {
 		handle = fragment_find(ctx, p);
 		c = conn_get(handle);
 		if (!c)
-			return drop(reason);
+			return refuse(reason, settings);
 		ctl = READ_ONCE(c->ctl);
 		goto known;
 	}
 	if (reason)
-		return drop(reason);
+		return refuse(reason, settings);
 	p->hash = conn_hash(&p->key, settings);
 	conn_locate(&place, p->hash, settings);
 	c = conn_find(&p->key, &place, &ctl, &handle);
@@ -242,10 +257,10 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		int opened;
 
 		if (p->kind == PACKET_ICMP_ERROR)
-			return drop(KLVS_DROP_ICMP);
+			return refuse(KLVS_DROP_ICMP, settings);
 		opened = conn_open(p);
 		if (opened <= 0)
-			return drop(-opened);
+			return refuse(-opened, settings);
 		if (p->once)
 			goto known;
 		handle = opened;

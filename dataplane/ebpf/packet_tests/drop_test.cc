@@ -237,6 +237,42 @@ TEST_P(DropTest, DirectRoutingStopsAPacketAtItsLastHop) {
   }
 }
 
+// As lvsadm sets it up: the host has its own use of the VIP.
+TEST_P(DropTest, WhatNoServiceOfASharedVipTakesIsTheHosts) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  director_.settings().flags |= KLVS_SETTING_SHARED_VIPS;
+  ExpectUntouched(ClientFrame("10.1.0.1", 40000, "10.9.0.1", 22));
+  Frame frame = ClientFrame();
+  frame.flags = kAck;  // no connection is known
+  ExpectUntouched(frame);
+  frame = ClientFrame();
+  frame.protocol = 17;
+  ExpectUntouched(frame);
+  frame.protocol = 47;
+  ExpectUntouched(frame);
+  frame.protocol = 1;
+  frame.payload = std::string("\x08\0\0\0\0\0\0\0", 8);  // an echo request
+  ExpectUntouched(frame);
+  frame.payload = IcmpError(3, 4, 1400, ClientFrame().Build());  // about no connection
+  ExpectUntouched(frame);
+  frame = ClientFrame();
+  frame.dont_fragment = false;
+  frame.fragment_offset = 185;
+  ExpectUntouched(frame);
+  Bytes cut = ClientFrame().Build();
+  cut.resize(40);
+  ExpectUntouched(cut);
+
+  // What a service takes, it takes; and what it cannot serve is not the host's.
+  director_.lists()[0].weight = 0;
+  director_.real(1).weight = 0;
+  ExpectDropped(ClientFrame(), KLVS_DROP_NO_REAL_SERVER);
+  director_.lists()[0].weight = 1;
+  director_.real(1).weight = 1;
+  EXPECT_NE(director_.Run(ClientFrame()).verdict, Verdict::kUntouched);
+  EXPECT_EQ(director_.Entries().size(), 1u);
+}
+
 TEST_P(DropTest, AMartianSourceOpensNoConnection) {
   for (const uint8_t protocol : {6, 17}) {
     director_.Add({.id = protocol,

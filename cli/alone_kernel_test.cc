@@ -1,0 +1,366 @@
+// lvsadm alone on this machine's kernel: commands in network namespaces that have no agent, no pins
+// and no forwarding, and real sockets through what they set up.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/unique_fd.h"
+#include "dataplane/ebpf/open.h"
+#include "dataplane/ebpf/testing/attached.h"
+#include "dataplane/ebpf/testing/namespaces.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::cli {
+namespace {
+
+using ebpf::Namespace;
+
+constexpr char kVip[] = "192.0.2.1";
+constexpr timeval kPatience = {.tv_sec = 3, .tv_usec = 0};
+
+struct Ran {
+  int status = -1;
+  std::string output;  // both streams
+};
+
+// A shell's commands in a namespace, as `ip netns exec` runs them: with a /sys of their own, in
+// which no BPF file system is mounted.
+Ran Shell(const Namespace& where, const std::string& commands) {
+  const std::string line = "PATH=/usr/sbin:/sbin:$PATH nsenter --net=" + where.path() +
+                           " unshare --mount sh -c 'mount -t sysfs sysfs /sys && { " + commands +
+                           "; }' 2>&1";
+  FILE* pipe = popen(line.c_str(), "r");
+  if (pipe == nullptr) std::abort();
+  Ran out;
+  std::array<char, 4096> buffer;
+  for (size_t got = 0; (got = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+    out.output.append(buffer.data(), got);
+  }
+  const int status = pclose(pipe);
+  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return out;
+}
+
+Ran Lvsadm(const Namespace& where, const std::string& options) {
+  return Shell(where, "cli/lvsadm " + options + " --dataplane ebpf");
+}
+
+sockaddr_in SocketAddress(const std::string& ip, uint16_t port) {
+  sockaddr_in out{};
+  out.sin_family = AF_INET;
+  out.sin_port = htons(port);
+  inet_pton(AF_INET, ip.c_str(), &out.sin_addr);
+  return out;
+}
+
+UniqueFd Socket(const Namespace& where, int type) {
+  UniqueFd out = where.In([type] { return UniqueFd(socket(AF_INET, type | SOCK_CLOEXEC, 0)); });
+  setsockopt(out.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  setsockopt(out.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
+  return out;
+}
+
+// Says "NAME sees CLIENT" to each connection, and to each datagram.
+class Server {
+ public:
+  Server(const Namespace& where, std::string name, int type, uint16_t port,
+         const std::string& ip = "0.0.0.0")
+      : name_(std::move(name)), type_(type), socket_(Socket(where, type)) {
+    const int yes = 1;
+    setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    const sockaddr_in at = SocketAddress(ip, port);
+    if (bind(socket_.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+        (type == SOCK_STREAM && listen(socket_.get(), 16) != 0)) {
+      std::perror("server");
+      std::abort();
+    }
+    thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
+  }
+
+ private:
+  void Run(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      pollfd wait{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+      if (poll(&wait, 1, 50) <= 0) continue;
+      sockaddr_in from{};
+      socklen_t size = sizeof from;
+      std::array<char, 64> buffer;
+      const auto answer = [&] {
+        std::array<char, INET_ADDRSTRLEN> text{};
+        inet_ntop(AF_INET, &from.sin_addr, text.data(), text.size());
+        return name_ + " sees " + text.data();
+      };
+      if (type_ == SOCK_STREAM) {
+        const UniqueFd client(
+            accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+        send(client.get(), answer().data(), answer().size(), MSG_NOSIGNAL);
+        shutdown(client.get(), SHUT_WR);
+        setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+        while (recv(client.get(), buffer.data(), buffer.size(), 0) > 0) {
+        }
+      } else if (recvfrom(socket_.get(), buffer.data(), buffer.size(), 0,
+                          reinterpret_cast<sockaddr*>(&from), &size) >= 0) {
+        sendto(socket_.get(), answer().data(), answer().size(), 0,
+               reinterpret_cast<const sockaddr*>(&from), size);
+      }
+    }
+  }
+
+  std::string name_;
+  int type_;
+  UniqueFd socket_;
+  std::jthread thread_;
+};
+
+// What a server says to a client of the VIP; "refused" or "silence".
+std::string Ask(const Namespace& client, int type, uint16_t port = 80) {
+  const UniqueFd socket = Socket(client, type);
+  const sockaddr_in to = SocketAddress(kVip, port);
+  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
+    return errno == ECONNREFUSED ? "refused" : "silence";
+  }
+  if (type == SOCK_DGRAM) send(socket.get(), "?", 1, 0);
+  std::array<char, 256> buffer;
+  const ssize_t got = recv(socket.get(), buffer.data(), buffer.size(), 0);
+  if (got < 0) return errno == ECONNREFUSED ? "refused" : "silence";
+  return std::string(buffer.data(), static_cast<size_t>(got));
+}
+
+// Whether the VIP answers an echo request.
+bool Ping(const Namespace& client) {
+  const UniqueFd socket =
+      client.In([] { return UniqueFd(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)); });
+  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  const std::array<uint8_t, 8> request = {8, 0, 0xf7, 0xff, 0, 0, 0, 0};
+  const sockaddr_in to = SocketAddress(kVip, 0);
+  if (sendto(socket.get(), request.data(), request.size(), 0,
+             reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) {
+    return false;
+  }
+  std::array<uint8_t, 128> buffer;
+  while (true) {
+    const ssize_t got = recv(socket.get(), buffer.data(), buffer.size(), 0);
+    if (got < 0) return false;
+    if (got >= 28 && buffer[20] == 0) return true;  // behind the IP header: an echo reply
+  }
+}
+
+// client 172.16.0.2 --+-- director 172.16.0.1, 10.0.0.1, and the VIP on its lo
+//     (switch)        +-- real servers 10.0.0.11, 10.0.0.12
+class AloneTest : public testing::Test {
+ protected:
+  AloneTest() {
+    director_ = std::make_unique<Namespace>();
+    switch_.Sh("ip link add name sw0 type bridge; ip link set sw0 up");
+    const std::pair<Namespace*, const char*> hosts[] = {{&client_, "client"},
+                                                        {director_.get(), "director"},
+                                                        {&real1_, "real1"},
+                                                        {&real2_, "real2"}};
+    for (const auto& [host, name] : hosts) {
+      ebpf::Wire(*host, "eth0", switch_, std::string("p-") + name);
+      switch_.Sh(std::string("ip link set p-") + name + " master sw0");
+      host->Sh(
+          "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 "
+          "net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=0");
+    }
+    client_.Sh("ip addr add 172.16.0.2/24 dev eth0; ip route add 192.0.2.0/24 via 172.16.0.1");
+    director_->Sh(
+        "ip addr add 172.16.0.1/24 dev eth0; ip addr add 10.0.0.1/24 dev eth0; "
+        "ip addr add 192.0.2.1/32 dev lo");
+    for (int n = 1; n <= 2; ++n) {
+      Namespace& real = n == 1 ? real1_ : real2_;
+      real.Sh("ip addr add 10.0.0.1" + std::to_string(n) + "/24 dev eth0");
+    }
+  }
+
+  // The real servers as DirectRouting wants them: the VIP, silent.
+  void GiveVipToReals() {
+    for (Namespace* real : {&real1_, &real2_}) {
+      real->Sh(
+          "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2; "
+          "ip addr add 192.0.2.1/32 dev lo; ip route add 172.16.0.0/24 dev eth0");
+    }
+  }
+
+  // One service and both real servers; `-t 192.0.2.1:80` or `-u ...`.
+  void Balance(const std::string& service, const std::string& real_options) {
+    const Ran added = Lvsadm(*director_, "-A " + service + " -s rr");
+    ASSERT_EQ(added.status, 0) << added.output;
+    const std::string port = real_options == "-m" ? ":8080" : "";
+    for (const char* real : {"10.0.0.11", "10.0.0.12"}) {
+      const Ran ran =
+          Lvsadm(*director_, "-a " + service + " -r " + real + port + " " + real_options);
+      ASSERT_EQ(ran.status, 0) << ran.output;
+    }
+  }
+
+  uint32_t Program() {
+    return director_->In([] { return ebpf::LvsadmProgramOn("eth0"); });
+  }
+
+  // Ten connections; how many got which answer.
+  std::map<std::string, int> AskTenTimes(int type) {
+    std::map<std::string, int> out;
+    for (int i = 0; i < 10; ++i) ++out[Ask(client_, type)];
+    return out;
+  }
+
+  Namespace switch_;
+  Namespace client_;
+  std::unique_ptr<Namespace> director_;
+  Namespace real1_;
+  Namespace real2_;
+};
+
+using Answers = std::map<std::string, int>;
+
+// Whether nothing is left of them; the kernel ends namespaces and programs in the background.
+bool Gone(uint32_t program, const std::vector<uint32_t>& maps) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (;;) {
+    bool left = ebpf::ProgramExists(program);
+    for (const uint32_t map : maps) left = left || ebpf::MapExists(map);
+    if (!left || std::chrono::steady_clock::now() > until) return !left;
+    poll(nullptr, 0, 10);
+  }
+}
+
+TEST_F(AloneTest, BalancesByDirectRoutingAndLeavesTheRestToTheHost) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  const Server own(*director_, "director", SOCK_STREAM, 22, kVip);
+  EXPECT_EQ(Lvsadm(*director_, "-Ln").status, 1);
+  Balance("-t 192.0.2.1:80", "-g");
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
+            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
+  // The VIP is the host's own for everything else.
+  EXPECT_EQ(Ask(client_, SOCK_STREAM, 22), "director sees 172.16.0.2");
+  EXPECT_EQ(Ask(client_, SOCK_STREAM, 81), "refused");
+  EXPECT_EQ(Ask(client_, SOCK_DGRAM, 80), "refused");
+  EXPECT_TRUE(Ping(client_));
+
+  const Ran counted = Lvsadm(*director_, "-Ln --stats");
+  EXPECT_NE(counted.output.find("TCP  192.0.2.1:80                       10 "), std::string::npos)
+      << counted.output;
+  EXPECT_NE(counted.output.find("-> 10.0.0.11:80                        5 "), std::string::npos)
+      << counted.output;
+  ASSERT_EQ(Lvsadm(*director_, "-Z").status, 0);
+  EXPECT_NE(Lvsadm(*director_, "-Ln --stats").output.find("192.0.2.1:80                        0 "),
+            std::string::npos);
+  // Other namespaces have their own rules: none.
+  EXPECT_EQ(Lvsadm(real1_, "-Ln").status, 1);
+}
+
+TEST_F(AloneTest, BalancesByNatWithoutForwarding) {
+  for (Namespace* real : {&real1_, &real2_}) real->Sh("ip route add default via 10.0.0.1");
+  const Server one(real1_, "real1", SOCK_STREAM, 8080), two(real2_, "real2", SOCK_STREAM, 8080);
+  const Server three(real1_, "real1", SOCK_DGRAM, 8080), four(real2_, "real2", SOCK_DGRAM, 8080);
+  Balance("-t 192.0.2.1:80", "-m");
+  Balance("-u 192.0.2.1:80", "-m");
+  const Answers even = {{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}};
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), even);
+  EXPECT_EQ(AskTenTimes(SOCK_DGRAM), even);
+  // A real server that is quiesced gets no more.
+  ASSERT_EQ(Lvsadm(*director_, "-e -t 192.0.2.1:80 -r 10.0.0.11:8080 -m -w 0").status, 0);
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), (Answers{{"real2 sees 172.16.0.2", 10}}));
+}
+
+TEST_F(AloneTest, ClearTakesEverythingOff) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  Balance("-t 192.0.2.1:80", "-g");
+  const uint32_t program = Program();
+  ASSERT_NE(program, 0U);
+  const auto maps = ebpf::MapsOfProgram(program);
+  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
+  EXPECT_EQ(Program(), 0U);
+  EXPECT_EQ(Ask(client_, SOCK_STREAM), "refused");
+  EXPECT_TRUE(Gone(program, maps));
+}
+
+TEST_F(AloneTest, TheRulesEndWithTheNamespace) {
+  Balance("-t 192.0.2.1:80", "-g");
+  const uint32_t program = Program();
+  ASSERT_NE(program, 0U);
+  const auto maps = ebpf::MapsOfProgram(program);
+  EXPECT_FALSE(maps.empty());
+  director_.reset();
+  EXPECT_TRUE(Gone(program, maps));
+}
+
+TEST_F(AloneTest, SavedRulesCanBeRestored) {
+  Balance("-t 192.0.2.1:80", "-g");
+  Balance("-u 192.0.2.1:53", "-i");
+  const Ran saved = Lvsadm(*director_, "-Sn");
+  EXPECT_EQ(saved.output,
+            "-A -u 192.0.2.1:53 -s rr\n"
+            "-a -u 192.0.2.1:53 -r 10.0.0.11:53 -i -w 1 --tun-type ipip\n"
+            "-a -u 192.0.2.1:53 -r 10.0.0.12:53 -i -w 1 --tun-type ipip\n"
+            "-A -t 192.0.2.1:80 -s rr\n"
+            "-a -t 192.0.2.1:80 -r 10.0.0.11:80 -g -w 1\n"
+            "-a -t 192.0.2.1:80 -r 10.0.0.12:80 -g -w 1\n");
+  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
+  const Ran restored = Shell(*director_, "printf %s \"" + saved.output +
+                                             "\" | cli/lvsadm -R "
+                                             "--dataplane ebpf");
+  EXPECT_EQ(restored.status, 0) << restored.output;
+  EXPECT_EQ(Lvsadm(*director_, "-Sn").output, saved.output);
+}
+
+TEST_F(AloneTest, CommandsAtTheSameTimeTakeTurns) {
+  const Ran ran = Shell(*director_,
+                        "for n in 1 2 3 4 5 6; do "
+                        "cli/lvsadm --dataplane ebpf -A -t 192.0.2.$n:80 -s rr & done; wait");
+  EXPECT_EQ(ran.output, "");
+  std::string expected;
+  for (int n = 1; n <= 6; ++n) {
+    expected += "-A -t 192.0.2." + std::to_string(n) + ":80 -s rr\n";
+  }
+  EXPECT_EQ(Lvsadm(*director_, "-Sn").output, expected);
+}
+
+TEST_F(AloneTest, AnAgentsDataplaneAndThisOneStayApart) {
+  const SystemClock clock;
+  ebpf::BpfOptions options;
+  options.dir = ebpf::PrivateBpfDir("agent");
+  options.sizes.connections = 1024;
+  const auto open_agents = [&] {
+    return director_->In([&] { return ebpf::OpenEbpfDataplane(options, clock); });
+  };
+  Balance("-t 192.0.2.1:80", "-g");
+  const auto refused = open_agents();
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kAlreadyExists);
+  EXPECT_NE(std::string(refused.status().message()).find("lvsadm --dataplane ebpf -C"),
+            std::string::npos)
+      << refused.status();
+  EXPECT_EQ(Ask(client_, SOCK_STREAM), "silence") << "the rules are gone";
+
+  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
+  auto agents = open_agents();
+  ASSERT_TRUE(agents.ok()) << agents.status();
+  const std::vector<Step> attach = {AddItem{Attachment{"eth0"}}};
+  ASSERT_TRUE(director_->In([&] { return agents->backend->Apply(attach); })[0].ok());
+  const Ran ran = Lvsadm(*director_, "-A -t 192.0.2.1:80");
+  EXPECT_EQ(ran.status, 2);
+  EXPECT_NE(ran.output.find("kube-lvs-agent"), std::string::npos) << ran.output;
+  EXPECT_EQ(Program(), 0U);
+}
+
+}  // namespace
+}  // namespace kube_lvs::cli

@@ -1,0 +1,145 @@
+#include "dataplane/ebpf/alone.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/status.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/map_names.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+bool IsServed(const Link& link, const std::vector<Link>& links) {
+  // Without a MAC there is no Ethernet header, which the programs expect.
+  if (link.loopback || link.mac.IsZero()) return false;
+  // What comes in by a part has its routes by the whole, and comes in there, too. A VRF is no such
+  // whole.
+  const auto master = std::ranges::find(links, link.master, &Link::index);
+  return link.master == 0 || (master != links.end() && master->kind == "vrf");
+}
+
+}  // namespace
+
+absl::StatusOr<Rules> ReadSwept(MapStore& maps, Programs& programs) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps.Capacity(kConnsMap));
+  // Connections that expired and that no packet met are still counted.
+  KUBE_LVS_RETURN_IF_ERROR(programs.SweepConnections(sets));
+  return ReadRules(maps);
+}
+
+absl::StatusOr<IpvsTimeouts> ReadTimeouts(MapStore& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
+  const klvs_settings& is = settings[0];
+  const uint32_t hz = std::max(is.hz, 1U);
+  return IpvsTimeouts{.tcp_seconds = is.timeouts[KLVS_ESTABLISHED] / hz,
+                      .tcp_fin_seconds = is.timeouts[KLVS_FIN_WAIT] / hz,
+                      .udp_seconds = is.timeouts[KLVS_UDP] / hz};
+}
+
+absl::StatusOr<std::unique_ptr<Alone>> Alone::Adopt(MapStore& maps, Programs& programs,
+                                                    Network& network, const Clock& clock) {
+  std::unique_ptr<Alone> out(new Alone(maps, programs, network));
+  KUBE_LVS_ASSIGN_OR_RETURN(out->backend_, EbpfBackend::Adopt(maps, programs, network, clock));
+  return out;
+}
+
+absl::Status Alone::Serve() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
+  for (const Link& link : links) {
+    if (!IsServed(link, links)) continue;
+    const absl::Status attached = programs_.Attach(link).status();
+    // An interface that went meanwhile needs nothing.
+    if (!attached.ok() && !absl::IsNotFound(attached)) return attached;
+  }
+  return backend_->Refresh();
+}
+
+std::vector<absl::Status> Alone::Apply(std::span<const Step> steps) {
+  std::vector<absl::Status> statuses(steps.size());
+  std::vector<size_t> waiting(steps.size());
+  for (size_t i = 0; i < steps.size(); ++i) waiting[i] = i;
+  // The backend leaves out a service's steps after one that failed: they have another turn. Each
+  // turn settles the first of those that wait.
+  while (!waiting.empty()) {
+    std::vector<Step> turn;
+    for (const size_t i : waiting) turn.push_back(steps[i]);
+    const auto results = backend_->Apply(turn);
+    std::vector<size_t> left_out;
+    for (size_t n = 0; n < waiting.size(); ++n) {
+      statuses[waiting[n]] = results[n];
+      if (absl::IsAborted(results[n]) && n > 0) left_out.push_back(waiting[n]);
+    }
+    waiting = std::move(left_out);
+  }
+  return statuses;
+}
+
+absl::Status Alone::RemoveServices() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Rules rules, ReadRules(maps_));
+  std::vector<Step> steps;
+  for (const auto& [key, service] : rules.services) steps.emplace_back(RemoveService{key});
+  for (const absl::Status& status : Apply(steps)) KUBE_LVS_RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
+
+absl::Status Alone::Zero(const std::optional<ServiceKey>& key) {
+  if (key) return ZeroOne(*key);
+  KUBE_LVS_ASSIGN_OR_RETURN(const Rules rules, ReadRules(maps_));
+  for (const auto& [each, service] : rules.services) KUBE_LVS_RETURN_IF_ERROR(ZeroOne(each));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<klvs_service>> Alone::Find(const ServiceKey& key) {
+  const std::optional<klvs_service> nothing;
+  const auto* at = std::get_if<Endpoint>(&key.match);
+  if (at == nullptr || !at->ip.IsV4()) return nothing;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip,
+                            Get<klvs_address>(maps_, kAddressesMap, ToWire(at->ip)));
+  if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return nothing;
+  return Get<klvs_service>(maps_, kServicesMap, EncodeKey(vip->vip_id, key));
+}
+
+absl::StatusOr<bool> Alone::Has(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto service, Find(key));
+  return service.has_value();
+}
+
+absl::Status Alone::ZeroOne(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto service, Find(key));
+  if (!service) return absl::NotFoundError(ToString(key) + " is not there");
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto lists, GetArray<klvs_list_entry>(maps_, kListsMap));
+  if (size_t{service->list_base} + service->list_count > lists.size()) {
+    return absl::DataLossError(ToString(key) + ": its list lies outside of the map of lists");
+  }
+  for (const klvs_list_entry& entry : lists.subspan(service->list_base, service->list_count)) {
+    KUBE_LVS_RETURN_IF_ERROR(maps_.ClearPerCpu(kRealCountersMap, AsBytes(entry.real)));
+  }
+  return maps_.ClearPerCpu(kServiceCountersMap, AsBytes(service->id));
+}
+
+absl::Status Alone::SetTimeouts(const IpvsTimeouts& timeouts) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps_, kSettingsMap));
+  klvs_settings& is = settings[0];
+  const std::pair<uint32_t, uint32_t> values[] = {{KLVS_ESTABLISHED, timeouts.tcp_seconds},
+                                                  {KLVS_FIN_WAIT, timeouts.tcp_fin_seconds},
+                                                  {KLVS_UDP, timeouts.udp_seconds}};
+  for (const auto& [state, seconds] : values) {
+    if (uint64_t{seconds} * is.hz > INT32_MAX) {
+      return absl::InvalidArgumentError("a timeout of " + std::to_string(seconds) +
+                                        " s is too long: at most " +
+                                        std::to_string(INT32_MAX / std::max(is.hz, 1U)) + " s");
+    }
+  }
+  for (const auto& [state, seconds] : values) {
+    if (seconds == 0) continue;
+    std::atomic_ref<uint32_t>(is.timeouts[state]).store(seconds * is.hz);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace kube_lvs::ebpf
