@@ -19,6 +19,8 @@
 #include "cli/writer_turn.h"
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/sync_backend.h"
+#include "dataplane/ipvs/timeout_backend.h"
 
 namespace kube_lvs::cli {
 namespace {
@@ -80,13 +82,32 @@ class OwnEbpf {
   std::optional<ebpf::AloneDataplane> dataplane_;
 };
 
-absl::StatusOr<ipvs::Claims> ReadClaims(const std::string& state_dir) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const std::string text, ReadFile(state_dir + "/ipvs-journal"));
+// Empty if there is no such file.
+absl::StatusOr<std::string> ReadIfThere(const std::string& path) {
+  auto text = ReadFile(path);
+  if (absl::IsNotFound(text.status())) return std::string();
+  return text;
+}
+
+absl::StatusOr<Owned> ReadOwned(const std::string& state_dir) {
+  Owned out;
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::string services, ReadIfThere(state_dir + "/ipvs-journal"));
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::string daemons, ReadIfThere(state_dir + "/ipvs-sync"));
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::string timeouts, ReadIfThere(state_dir + "/ipvs-timeouts"));
   KUBE_LVS_ASSIGN_OR_RETURN(std::string boot_id, ReadFile("/proc/sys/kernel/random/boot_id"));
   while (!boot_id.empty() && boot_id.back() == '\n') boot_id.pop_back();
-  auto claims = ipvs::ParseJournal(text, boot_id);
-  if (!claims.ok()) return Annotate(claims.status(), state_dir + "/ipvs-journal");
-  return claims;
+  if (!services.empty()) {
+    auto claims = ipvs::ParseJournal(services, boot_id);
+    if (!claims.ok()) return Annotate(claims.status(), state_dir + "/ipvs-journal");
+    out.services = *std::move(claims);
+  }
+  const auto ours = ipvs::ParseSyncJournal(daemons, boot_id);
+  if (!ours.ok()) return Annotate(ours.status(), state_dir + "/ipvs-sync");
+  for (const SyncDaemon& daemon : *ours) out.daemons.insert(daemon.role);
+  const auto held = ipvs::ParseTimeoutJournal(timeouts, boot_id);
+  if (!held.ok()) return Annotate(held.status(), state_dir + "/ipvs-timeouts");
+  out.timeouts = !held->empty();
+  return out;
 }
 
 std::string ReadStdin() {
@@ -131,7 +152,7 @@ int Main(const std::string& path, const std::vector<std::string>& words) {
               .remove_alone = [&] { return own_ebpf.Remove(); },
               .read_alone_timeouts = ebpf::ReadAloneTimeouts,
               .read_connections = [] { return ReadFile("/proc/net/ip_vs_conn", SIZE_MAX); },
-              .read_claims = ReadClaims,
+              .read_owned = ReadOwned,
               .check_scheduler = ipvs::CheckSchedulerOfThisNode,
               .watch =
                   [&](const auto& read, double seconds, bool numeric) {

@@ -237,19 +237,16 @@ void Session::WarnOfScheduler(const Request& request) {
 }
 
 void Session::WarnOfOwner(const Request& request) {
-  if (!claims_) {
-    auto claims = world_.read_claims(request.extensions.state_dir);
-    if (!claims.ok() && !IsAbsent(claims.status())) {
+  if (!owned_) {
+    auto owned = world_.read_owned(request.extensions.state_dir);
+    if (!owned.ok()) {
       world_.err << "lvsadm: warning: what kube-lvs-agent owns is not known: "
-                 << Message(claims.status()) << "\n";
+                 << Message(owned.status()) << "\n";
     }
-    claims_ = claims.ok() ? *std::move(claims) : ipvs::Claims{};
+    owned_ = owned.ok() ? *std::move(owned) : Owned{};
   }
-  const std::string warning = OwnershipWarning(request, *claims_);
-  if (warning.empty()) return;
-  const ServiceKey key = KeyOf(request.service);
-  if (std::ranges::find(warned_, key) != warned_.end()) return;
-  warned_.push_back(key);
+  const std::string warning = OwnershipWarning(request, *owned_);
+  if (warning.empty() || !warned_.insert(warning).second) return;
   world_.err << "lvsadm: " << warning << "\n";
 }
 

@@ -14,10 +14,10 @@
 #include "cli/frame.h"
 #include "cli/names.h"
 #include "cli/options.h"
+#include "cli/ownership.h"
 #include "cli/table.h"
 #include "dataplane/ebpf/alone.h"
 #include "dataplane/ipvs/channel.h"
-#include "dataplane/ipvs/journal.h"
 #include "dataplane/ipvs/schedulers.h"
 #include "dataplane/ipvs/settings_codec.h"
 
@@ -45,8 +45,8 @@ struct World {
   std::function<absl::Status()> remove_alone;  // what it is in the kernel, with its connections
   std::function<absl::StatusOr<IpvsTimeouts>()> read_alone_timeouts;
   std::function<absl::StatusOr<std::string>()> read_connections;  // /proc/net/ip_vs_conn
-  // kNotFound: no agent keeps its state there.
-  std::function<absl::StatusOr<ipvs::Claims>(const std::string& state_dir)> read_claims;
+  // What an agent that keeps its state there owns; nothing if there is none.
+  std::function<absl::StatusOr<Owned>(const std::string& state_dir)> read_owned;
   ipvs::SchedulerCheck check_scheduler;
   // Draws what `read` gives, again and again, until the user ends it. Status as of a program.
   std::function<int(const std::function<std::vector<FrameSection>()>& read, double seconds,
@@ -105,8 +105,8 @@ class Session {
   std::optional<ipvs::Info> info_;
   std::optional<absl::Status> no_ipvs_;  // why, once it was asked for
   std::optional<bool> for_ebpf_;         // what the command line of -R said for its lines
-  std::optional<ipvs::Claims> claims_;
-  std::vector<ServiceKey> warned_;
+  std::optional<Owned> owned_;
+  std::set<std::string> warned_;
   std::set<std::string> warned_schedulers_;
 };
 

@@ -90,7 +90,7 @@ class SessionTest : public testing::Test {
   ipvs::FakeKernel kernel_;
   absl::StatusOr<Table> agents_ = absl::NotFoundError("no maps in /sys/fs/bpf/kube-lvs");
   FakeEbpf own_;
-  absl::StatusOr<ipvs::Claims> claims_ = absl::NotFoundError("no journal");
+  absl::StatusOr<Owned> owned_ = Owned{};
   std::map<std::string, absl::Status> schedulers_;  // that must not be asked for
 
  private:
@@ -109,7 +109,7 @@ class SessionTest : public testing::Test {
         .remove_alone = [&] { return own_.Remove(); },
         .read_alone_timeouts = [&] { return own_.Timeouts(); },
         .read_connections = [] { return absl::StatusOr<std::string>("Pro FromIP\n"); },
-        .read_claims = [&](const std::string&) { return claims_; },
+        .read_owned = [&](const std::string&) { return owned_; },
         .check_scheduler = [&](const std::string& name) { return schedulers_[name]; },
         .watch = [](const auto& read, double, bool) { return static_cast<int>(read().size()); }};
     Session session(dialect_, world);
@@ -299,8 +299,7 @@ TEST_F(SessionTest, LvsadmRestoreChangesNothingWhenALineIsRefused) {
 }
 
 TEST_F(SessionTest, WarnsOnceBeforeAChangeOfWhatTheAgentOwns) {
-  claims_ =
-      ipvs::Claims{{{Dataplane::kIpvs, *Endpoint::Parse("192.0.2.1:80"), Protocol::kTcp}, {}}};
+  owned_->services = {{{Dataplane::kIpvs, *Endpoint::Parse("192.0.2.1:80"), Protocol::kTcp}, {}}};
   EXPECT_EQ(Run("-A -t 192.0.2.2:80").err, "");
   const Ran ran = Run("-R", "-A -t 192.0.2.1:80\n-a -t 192.0.2.1:80 -r 10.0.0.1 -m\n");
   EXPECT_EQ(ran.status, 0);
@@ -310,6 +309,23 @@ TEST_F(SessionTest, WarnsOnceBeforeAChangeOfWhatTheAgentOwns) {
   EXPECT_NE(Run("-C").err.find("1 service is kube-lvs-agent's"), std::string::npos);
   dialect_ = {.program = "ipvsadm", .extensions = false};
   EXPECT_EQ(Run("-A -t 192.0.2.1:80").err, "");
+}
+
+TEST_F(SessionTest, WarnsOfDaemonsAndTimeoutsOfTheAgent) {
+  EXPECT_EQ(Run("--start-daemon master --mcast-interface eth0").err, "");
+  EXPECT_EQ(Run("--set 1 2 3").err, "");
+  owned_ = Owned{.services = {}, .daemons = {SyncRole::kMaster}, .timeouts = true};
+  EXPECT_EQ(Run("--stop-daemon master").err,
+            "lvsadm: warning: the master sync daemon is kube-lvs-agent's, which will undo this "
+            "change; change the LVSDirectorGroup (or the agent's file) instead\n");
+  EXPECT_EQ(Run("--start-daemon backup --mcast-interface eth0").err, "");
+  EXPECT_EQ(Run("--set 1 2 3").err,
+            "lvsadm: warning: timeouts are kube-lvs-agent's, which will undo this change; change "
+            "the LVSDirectorGroup (or the agent's file) instead\n");
+  owned_ = absl::DataLossError("ipvs-sync: cannot read \"x\"");
+  EXPECT_EQ(Run("--set 1 2 3").err,
+            "lvsadm: warning: what kube-lvs-agent owns is not known: ipvs-sync: cannot read "
+            "\"x\"\n");
 }
 
 TEST_F(SessionTest, WarnsOnceOfASchedulerThatTheKernelMustNotLoad) {
@@ -326,7 +342,7 @@ TEST_F(SessionTest, WarnsOnceOfASchedulerThatTheKernelMustNotLoad) {
 }
 
 TEST_F(SessionTest, WarnsOfAServiceOfManyPortsByItsMark) {
-  claims_ = ipvs::Claims{
+  owned_->services = {
       {{Dataplane::kIpvs, PortRange{*IpAddress::Parse("192.0.2.1"), 80, 89}, Protocol::kUdp},
        {.source_nat = false, .mark = 7}}};
   EXPECT_EQ(Run("-A -f 8").err, "");

@@ -43,6 +43,19 @@ absl::StatusOr<std::pair<ConnectionKind, uint32_t>> ParseLine(const std::string&
 
 }  // namespace
 
+absl::StatusOr<TimeoutsBefore> ParseTimeoutJournal(const std::string& text,
+                                                   const std::string& boot_id) {
+  TimeoutsBefore out;
+  std::istringstream in(text);
+  std::string line;
+  if (!std::getline(in, line) || line != boot_id) return out;
+  while (std::getline(in, line)) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto entry, ParseLine(line));
+    out.insert(entry);
+  }
+  return out;
+}
+
 bool TimeoutBackend::Takes(const Step& step) const {
   const ConnectionTimeout* timeout = TimeoutOf(step);
   return timeout != nullptr && timeout->dataplane == Dataplane::kIpvs;
@@ -50,7 +63,7 @@ bool TimeoutBackend::Takes(const Step& step) const {
 
 absl::StatusOr<State> TimeoutBackend::Read() {
   State out;
-  KUBE_LVS_ASSIGN_OR_RETURN(const Originals held, Held());
+  KUBE_LVS_ASSIGN_OR_RETURN(const TimeoutsBefore held, Held());
   if (held.empty()) return out;
   KUBE_LVS_ASSIGN_OR_RETURN(IpvsTimeouts now, ReadTimeouts(channel_));
   for (const auto& [kind, original] : held) {
@@ -73,7 +86,7 @@ std::vector<absl::Status> TimeoutBackend::Apply(std::span<const Step> steps) {
 }
 
 absl::Status TimeoutBackend::Hold(const ConnectionTimeout& timeout) {
-  KUBE_LVS_ASSIGN_OR_RETURN(Originals held, Held());
+  KUBE_LVS_ASSIGN_OR_RETURN(TimeoutsBefore held, Held());
   if (!held.contains(timeout.kind)) {
     KUBE_LVS_ASSIGN_OR_RETURN(IpvsTimeouts before, ReadTimeouts(channel_));
     held[timeout.kind] = FieldOf(before, timeout.kind);
@@ -83,7 +96,7 @@ absl::Status TimeoutBackend::Hold(const ConnectionTimeout& timeout) {
 }
 
 absl::Status TimeoutBackend::Release(const ConnectionTimeout& timeout) {
-  KUBE_LVS_ASSIGN_OR_RETURN(Originals held, Held());
+  KUBE_LVS_ASSIGN_OR_RETURN(TimeoutsBefore held, Held());
   const auto original = held.find(timeout.kind);
   if (original == held.end()) return absl::OkStatus();
   KUBE_LVS_ASSIGN_OR_RETURN(IpvsTimeouts now, ReadTimeouts(channel_));
@@ -103,24 +116,16 @@ absl::Status TimeoutBackend::Set(ConnectionKind kind, uint32_t seconds) {
   return StatusOf(errors.front(), Command::kSetConfig);
 }
 
-absl::StatusOr<TimeoutBackend::Originals> TimeoutBackend::Held() const {
-  Originals out;
+absl::StatusOr<TimeoutsBefore> TimeoutBackend::Held() const {
   const auto text = ReadFile(journal_);
-  if (absl::IsNotFound(text.status())) return out;
+  if (absl::IsNotFound(text.status())) return TimeoutsBefore{};
   KUBE_LVS_RETURN_IF_ERROR(text.status());
-  std::istringstream in(*text);
-  std::string line;
-  if (!std::getline(in, line) || line != boot_id_) return out;
-  while (std::getline(in, line)) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto entry, ParseLine(line));
-    out.insert(entry);
-  }
-  return out;
+  return ParseTimeoutJournal(*text, boot_id_);
 }
 
-absl::Status TimeoutBackend::Save(const Originals& originals) const {
+absl::Status TimeoutBackend::Save(const TimeoutsBefore& before) const {
   std::string text = boot_id_ + "\n";
-  for (const auto& [kind, seconds] : originals) {
+  for (const auto& [kind, seconds] : before) {
     text += ToString(kind) + " " + std::to_string(seconds) + "\n";
   }
   return ReplaceFile(journal_, text);

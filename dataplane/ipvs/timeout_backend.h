@@ -12,6 +12,14 @@
 
 namespace kube_lvs::ipvs {
 
+// What timeouts that we hold were before us, in seconds.
+using TimeoutsBefore = std::map<ConnectionKind, uint32_t>;
+
+// Pure. Of the file's text: "udp 300" a line below the boot id. kDataLoss, with the line, for what
+// is none of that.
+absl::StatusOr<TimeoutsBefore> ParseTimeoutJournal(const std::string& text,
+                                                   const std::string& boot_id);
+
 // Takes ConnectionTimeout items of IPVS. The kernel has each timeout once for a network namespace
 // and keeps no owner: what it was before us is written down before it is first changed, so that a
 // crash at any point can still be undone. The file of an earlier boot is empty.
@@ -38,11 +46,8 @@ class TimeoutBackend final : public Backend {
   absl::Status ForgetAllBut(const ServiceTable&) override { return absl::OkStatus(); }
 
  private:
-  // In seconds, from before us.
-  using Originals = std::map<ConnectionKind, uint32_t>;
-
-  absl::StatusOr<Originals> Held() const;
-  absl::Status Save(const Originals& originals) const;
+  absl::StatusOr<TimeoutsBefore> Held() const;
+  absl::Status Save(const TimeoutsBefore& before) const;
   absl::Status Set(ConnectionKind kind, uint32_t seconds);
   absl::Status Hold(const ConnectionTimeout& timeout);
   absl::Status Release(const ConnectionTimeout& timeout);
