@@ -26,7 +26,7 @@ constexpr uint32_t kMssPreference = 187;
 struct Filter {
   bpf_tc_attach_point point;
   uint32_t preference;
-  const Program ProgramSet::* program;
+  const Program ProgramSet::*program;
 };
 constexpr std::array<Filter, 3> kFilters = {{
     {BPF_TC_INGRESS, kDecapPreference, &ProgramSet::tc_decap},
@@ -80,6 +80,24 @@ uint32_t AnyXdp(const bpf_xdp_query_opts& xdp) {
 
 std::string Foreign(uint32_t id) {
   return "another XDP program (number " + std::to_string(id) + ") is there";
+}
+
+absl::Status Sweep(const Program& program, uint32_t sets) {
+  const std::array<uint8_t, 64> frame{};  // the kernel wants one
+  for (uint32_t first = 0; first < sets; first += KLVS_SWEEP_SETS) {
+    __sk_buff context{};
+    context.cb[0] = first;
+    context.cb[1] = std::min<uint32_t>(sets - first, KLVS_SWEEP_SETS);
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.data_in = frame.data();
+    options.data_size_in = frame.size();
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof context;
+    const int result = bpf_prog_test_run_opts(program.fd.get(), &options);
+    if (result != 0) return BpfError("sweeping the connection table", -result);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -257,22 +275,9 @@ absl::StatusOr<bool> BpfHooks::HasOlder(const Link& link) const {
   return false;
 }
 
-absl::Status BpfHooks::SweepConnections(uint32_t sets) {
-  const std::array<uint8_t, 64> frame{};  // the kernel wants one
-  for (uint32_t first = 0; first < sets; first += KLVS_SWEEP_SETS) {
-    __sk_buff context{};
-    context.cb[0] = first;
-    context.cb[1] = std::min<uint32_t>(sets - first, KLVS_SWEEP_SETS);
-    bpf_test_run_opts options{};
-    options.sz = sizeof options;
-    options.data_in = frame.data();
-    options.data_size_in = frame.size();
-    options.ctx_in = &context;
-    options.ctx_size_in = sizeof context;
-    const int result = bpf_prog_test_run_opts(programs_.sweep.fd.get(), &options);
-    if (result != 0) return BpfError("sweeping the connection table", -result);
-  }
-  return absl::OkStatus();
+absl::Status BpfHooks::SweepConnections(uint32_t sets, uint32_t sets6) {
+  KUBE_LVS_RETURN_IF_ERROR(Sweep(programs_.sweep, sets));
+  return Sweep(programs_.sweep6, sets6);
 }
 
 }  // namespace kube_lvs::ebpf

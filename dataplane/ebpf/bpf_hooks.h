@@ -31,7 +31,11 @@ struct ProgramSet {
   Program tc_director;
   Program tc_decap;
   Program tc_mss_clamp;
-  Program sweep;  // never hooked in
+  // Never hooked in: the directors jump to those of IPv6.
+  Program sweep;
+  Program sweep6;
+  Program xdp_director6;
+  Program tc_director6;
 };
 
 class BpfHooks final : public Programs {
@@ -46,7 +50,7 @@ class BpfHooks final : public Programs {
   absl::StatusOr<AttachReport> Attach(const Link& link) override;
   absl::Status Detach(const Link& link) override;
   absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) override;
-  absl::Status SweepConnections(uint32_t sets) override;
+  absl::Status SweepConnections(uint32_t sets, uint32_t sets6) override;
 
   // Whether a program of an older set is hooked in there.
   absl::StatusOr<bool> HasOlder(const Link& link) const;
