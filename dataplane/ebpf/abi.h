@@ -16,6 +16,10 @@
  *                 SEC tc     klvs_sweep     only by BPF_PROG_TEST_RUN: takes out expired
  *                                           connections of cb[1] sets from set cb[0] on; returns
  *                                           how many
+ *   director6_xdp, director6_tc: the same source compiled for IPv6, with a table of connections of
+ *                 its own. Their programs xdp_director6, tc_director6 are never attached: the
+ *                 attached ones jump to them through the PROG_ARRAYs klvs_families_xdp and
+ *                 klvs_families_tc (entry 0, which user space fills). `klvs_sweep6` as klvs_sweep.
  *   node_tc:      SEC tc     tc_decap       clsact ingress of a real server, *before* tc_director
  *                 SEC tc     tc_mss_clamp   clsact egress of a real server
  *
@@ -47,6 +51,13 @@
 #endif
 
 #define KLVS_LAYOUT 1
+
+/* An IPv6 address. Names that end in 6 are IPv6's own of what IPv4 has without it; everything
+ * without addresses is of both. */
+struct klvs_in6 {
+	__be32 word[4];
+};
+KLVS_ASSERT_SIZE(struct klvs_in6, 16);
 
 /* ---- settings: klvs_settings, ARRAY of 1 ------------------------------------------------- */
 
@@ -87,8 +98,10 @@ struct klvs_settings {
 	__u16 snat_port_count; /* default 31744: up to 32767, below the ephemeral ports */
 	__u64 seed[2];	       /* random; fixed for the life of klvs_conns */
 	__u32 timeouts[KLVS_STATES]; /* jiffies */
-	__u64 programs; /* lvsadm's dataplane: names the object that was attached last */
-	__u32 reserved[20];
+	__u64 programs;	   /* lvsadm's dataplane: names the objects that were attached last */
+	__u32 conn_sets6;  /* max_entries of klvs_conns6; a power of two */
+	__u32 conn_locks6; /* max_entries of klvs_locks6; a power of two <= conn_sets6 */
+	__u32 reserved[18];
 };
 KLVS_ASSERT_SIZE(struct klvs_settings, 192);
 
@@ -99,12 +112,14 @@ struct klvs_clock {
 };
 KLVS_ASSERT_SIZE(struct klvs_clock, 16);
 
-/* ---- addresses: klvs_addresses, HASH __be32 -> struct klvs_address ------------------------- */
+/* ---- addresses: klvs_addresses, HASH __be32 -> struct klvs_address; klvs_addresses6, HASH
+ *      struct klvs_in6 -> the same. No two VIPs of both have one id -------------------------- */
 
 enum klvs_address_flags {
 	/* Packets to it are ours: balanced, or dropped with a reason, if not KLVS_SETTING_SHARED_VIPS. */
 	KLVS_ADDRESS_VIP = 1,
-	KLVS_ADDRESS_ANSWER_ARP = 2, /* with VIP: ARP answered on `ifindex` until `claim_until` */
+	/* with VIP: ARP, of IPv6 neighbour discovery, answered on `ifindex` until `claim_until` */
+	KLVS_ADDRESS_ANSWER_ARP = 2,
 	KLVS_ADDRESS_SNAT = 4,	     /* a `source` of NAT real servers: replies come to it */
 	KLVS_ADDRESS_NAT_REAL = 8, /* a NAT real server without source NAT: replies come from it */
 };
@@ -201,12 +216,15 @@ KLVS_ASSERT_SIZE(struct klvs_service, 64);
 struct klvs_service_state {
 	__u64 cursor; /* generation << 48 | position << 32 | current weight; one word, replaced
 			 by compare-and-swap */
-	__be32 vip;
+	__be32 vip; /* 0 with `ipv6`: see klvs_service_vips6 */
 	__be16 port;
 	__u8 protocol; /* 0: the id belongs to no service */
-	__u8 reserved;
+	__u8 ipv6;
 };
 KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
+
+/* klvs_service_vips6, ARRAY of struct klvs_in6 by service id, mapped: the VIP of klvs_service_state
+ * with `ipv6`. Only user space looks at it. */
 
 /*
  * klvs_locality, ARRAY by service id, mapped: where connections of lblc and lblcr went. The set of
@@ -239,7 +257,7 @@ typedef __u32 klvs_table_slot;
 enum klvs_method {
 	KLVS_METHOD_NAT = 0,
 	KLVS_METHOD_DIRECT_ROUTING = 1,
-	KLVS_METHOD_TUNNEL = 2, /* IPIP */
+	KLVS_METHOD_TUNNEL = 2, /* IPIP; of IPv6 in IPv6 */
 };
 
 enum klvs_real_flags {
@@ -247,6 +265,7 @@ enum klvs_real_flags {
 	KLVS_REAL_REMOVED = 2, /* only its connections remain */
 	KLVS_REAL_LOCAL = 4,   /* this node: handed to the stack (not NAT) */
 	KLVS_REAL_L2 = 8, /* dst_mac, src_mac are valid, so that XDP on `ifindex` may transmit */
+	KLVS_REAL_IPV6 = 16, /* address, next_hop and source are in klvs_reals6, here 0 */
 };
 
 /* One real server of one service: two services with the same endpoint have two ids. */
@@ -271,6 +290,15 @@ struct klvs_real {
 	__u32 reserved[2];
 };
 KLVS_ASSERT_SIZE(struct klvs_real, 64);
+
+/* klvs_reals6, ARRAY by real id, mapped: the addresses of a real server with KLVS_REAL_IPV6. */
+struct klvs_real6 {
+	struct klvs_in6 address;
+	struct klvs_in6 next_hop;
+	struct klvs_in6 source;
+	__u32 reserved[4];
+};
+KLVS_ASSERT_SIZE(struct klvs_real6, 64);
 
 /*
  * klvs_real_conns, ARRAY by real id, mapped: kept by the programs, read by user space. Both counts
@@ -355,6 +383,45 @@ struct klvs_conn_set {
 };
 KLVS_ASSERT_SIZE(struct klvs_conn_set, 576);
 
+/* klvs_conns6, ARRAY of struct klvs_conn_set6, mapped: the connections of IPv6. */
+struct klvs_conn_key6 {
+	struct klvs_in6 src;
+	struct klvs_in6 dst;
+	__be16 sport;
+	__be16 dport;
+	__u8 protocol;
+	__u8 reserved[3];
+};
+KLVS_ASSERT_SIZE(struct klvs_conn_key6, 40);
+
+/* What every packet needs is in the first 64 bytes. */
+struct klvs_conn6 {
+	struct klvs_conn_key6 key;
+	__u64 ctl;
+	__u64 expires;
+	__u32 real;
+	__u32 service;
+	struct klvs_in6 nat_addr;
+	__be16 nat_port;
+	__u16 seen;
+	__u32 peer;
+	__u8 client_mac[6];
+	__u16 reserved1;
+	union {
+		__u32 client_ifindex;
+		__u32 peer_generation;
+	};
+	__u32 reserved2[7];
+};
+KLVS_ASSERT_SIZE(struct klvs_conn6, 128);
+
+struct klvs_conn_set6 {
+	__u16 tags[KLVS_CONN_WAYS];
+	__u32 reserved[12];
+	struct klvs_conn6 ways[KLVS_CONN_WAYS];
+};
+KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1088);
+
 /* ---- counters ------------------------------------------------------------------------------ */
 
 /* klvs_service_counters, klvs_real_counters: PERCPU_ARRAY by id. Bytes are IP total lengths. */
@@ -373,15 +440,15 @@ enum klvs_drop_reason {
 	KLVS_DROP_BAD_HEADER = 2, /* version, header or total length make no sense */
 	KLVS_DROP_FRAGMENT = 3, /* of ICMP, or a later one whose first was not seen */
 	KLVS_DROP_ICMP = 4, /* neither an echo request nor an error about a known connection */
-	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP */
+	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP (of its family) */
 	KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */
 	KLVS_DROP_NO_CONNECTION = 7, /* TCP without SYN, and no connection known */
 	KLVS_DROP_NO_REAL_SERVER = 8,
 	KLVS_DROP_TABLE_FULL = 9, /* no way free for a new connection */
 	KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
 	KLVS_DROP_TTL = 11,
-	/* Does not fit the way to the real server; Tunnel adds 20 bytes. Counted too when the
-	 * client is told so by ICMP. */
+	/* Does not fit the way to the real server; Tunnel adds 20 bytes, of IPv6 40. Counted too
+	 * when the client is told so by ICMP. */
 	KLVS_DROP_TOO_BIG = 12,
 	KLVS_DROP_NO_ROUTE = 13, /* the real server's record names no interface */
 	KLVS_DROP_BAD_REAL = 14, /* a list or connection names no valid record */
@@ -405,3 +472,11 @@ struct klvs_tunnel_peer {
 KLVS_ASSERT_SIZE(struct klvs_tunnel_peer, 8);
 
 /* klvs_mss_clamps, HASH __be32 (vip) -> __u32: greatest MSS in a SYN-ACK from it, 1..65535. */
+
+struct klvs_tunnel_peer6 {
+	struct klvs_in6 director;
+	struct klvs_in6 vip;
+};
+KLVS_ASSERT_SIZE(struct klvs_tunnel_peer6, 32);
+
+/* klvs_tunnel_peers6 and klvs_mss_clamps6 (HASH struct klvs_in6 -> __u32): the same for IPv6. */

@@ -13,18 +13,36 @@ namespace {
 
 constexpr uint32_t kNatFlags = KLVS_ADDRESS_SNAT | KLVS_ADDRESS_NAT_REAL;
 
+absl::Status Store(MapStore& maps, const IpAddress& ip, const klvs_address& record) {
+  return ip.IsV4() ? Put(maps, kAddressesMap, ToWire(ip), record)
+                   : Put(maps, kAddresses6Map, ToWire6(ip), record);
+}
+
+absl::Status Remove(MapStore& maps, const IpAddress& ip) {
+  return ip.IsV4() ? Erase(maps, kAddressesMap, ToWire(ip))
+                   : Erase(maps, kAddresses6Map, ToWire6(ip));
+}
+
 }  // namespace
 
-absl::StatusOr<std::map<IpAddress, klvs_address>> Addresses::All() {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
-                            (GetAll<__be32, klvs_address>(maps_, kAddressesMap)));
+absl::StatusOr<std::map<IpAddress, klvs_address>> ReadAddresses(MapStore& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v4, (GetAll<__be32, klvs_address>(maps, kAddressesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v6, (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
   std::map<IpAddress, klvs_address> out;
-  for (const auto& [wire, record] : entries) out.emplace(FromWire(wire), record);
+  for (const auto& [wire, record] : v4) out.emplace(FromWire(wire), record);
+  for (const auto& [wire, record] : v6) out.emplace(FromWire(wire), record);
   return out;
 }
 
+absl::StatusOr<std::map<IpAddress, klvs_address>> Addresses::All() { return ReadAddresses(maps_); }
+
+absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const IpAddress& ip) {
+  if (ip.IsV4()) return Get<klvs_address>(maps, kAddressesMap, ToWire(ip));
+  return Get<klvs_address>(maps, kAddresses6Map, ToWire6(ip));
+}
+
 absl::StatusOr<std::optional<klvs_address>> Addresses::Find(const IpAddress& ip) {
-  return Get<klvs_address>(maps_, kAddressesMap, ToWire(ip));
+  return FindAddress(maps_, ip);
 }
 
 absl::Status Addresses::Write(const IpAddress& ip, const klvs_address& before, klvs_address after) {
@@ -38,9 +56,9 @@ absl::Status Addresses::Write(const IpAddress& ip, const klvs_address& before, k
   }
   if (std::memcmp(&before, &after, sizeof after) == 0) return absl::OkStatus();
   if (after.flags == 0) {
-    return Annotate(Erase(maps_, kAddressesMap, ToWire(ip)), "address " + ip.ToString());
+    return Annotate(Remove(maps_, ip), "address " + ip.ToString());
   }
-  return Annotate(Put(maps_, kAddressesMap, ToWire(ip), after), "address " + ip.ToString());
+  return Annotate(Store(maps_, ip, after), "address " + ip.ToString());
 }
 
 absl::StatusOr<uint32_t> Addresses::AddVip(const IpAddress& ip) {
@@ -93,7 +111,7 @@ absl::Status Addresses::RenewClaims(uint64_t claim_until) {
 }
 
 absl::Status Addresses::AddNat(const IpAddress& ip, uint32_t flag) {
-  if (ip == IpAddress{}) return absl::OkStatus();
+  if (IsUnspecified(ip)) return absl::OkStatus();
   KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
   const klvs_address before = found.value_or(klvs_address{});
   klvs_address after = before;

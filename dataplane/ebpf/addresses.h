@@ -15,6 +15,12 @@
 
 namespace kube_lvs::ebpf {
 
+// The addresses of both families as they are in the maps.
+absl::StatusOr<std::map<IpAddress, klvs_address>> ReadAddresses(MapStore& maps);
+
+// nullopt: it is not there.
+absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const IpAddress& ip);
+
 // Not thread-safe. Writes only what changes.
 class Addresses {
  public:
@@ -32,12 +38,13 @@ class Addresses {
   // It is a VIP no longer, and not answered for.
   absl::Status RemoveVip(const IpAddress& ip);
 
-  // ARP for the VIP `ip` is answered on that interface until `claim_until` (CLOCK_BOOTTIME ns).
+  // ARP (IPv6: neighbour discovery) for the VIP `ip` is answered on that interface until
+  // `claim_until` (CLOCK_BOOTTIME ns).
   absl::Status Answer(const IpAddress& ip, uint32_t ifindex, uint64_t claim_until);
   absl::Status StopAnswering(const IpAddress& ip);
   absl::Status RenewClaims(uint64_t claim_until);
 
-  // `flag` is KLVS_ADDRESS_SNAT or KLVS_ADDRESS_NAT_REAL. 0.0.0.0 is ignored.
+  // `flag` is KLVS_ADDRESS_SNAT or KLVS_ADDRESS_NAT_REAL. 0.0.0.0 and :: are ignored.
   absl::Status AddNat(const IpAddress& ip, uint32_t flag);
   // Takes these two flags from all addresses that neither need them (`wanted`) nor may keep them
   // (`allowed`: connections that began with them). Adds none. Returns whether one was kept only

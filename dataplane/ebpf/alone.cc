@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
 
@@ -28,7 +29,8 @@ bool IsServed(const Link& link, const std::vector<Link>& links) {
 absl::StatusOr<Rules> ReadSwept(MapStore& maps, Programs& programs) {
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps.Capacity(kConnsMap));
   // Connections that expired and that no packet met are still counted.
-  KUBE_LVS_RETURN_IF_ERROR(programs.SweepConnections(sets));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets6, maps.Capacity(kConns6Map));
+  KUBE_LVS_RETURN_IF_ERROR(programs.SweepConnections(sets, sets6));
   return ReadRules(maps);
 }
 
@@ -97,9 +99,8 @@ absl::Status Alone::Zero(const std::optional<ServiceKey>& key) {
 absl::StatusOr<std::optional<klvs_service>> Alone::Find(const ServiceKey& key) {
   const std::optional<klvs_service> nothing;
   const auto* at = std::get_if<Endpoint>(&key.match);
-  if (at == nullptr || !at->ip.IsV4()) return nothing;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip,
-                            Get<klvs_address>(maps_, kAddressesMap, ToWire(at->ip)));
+  if (at == nullptr) return nothing;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, FindAddress(maps_, at->ip));
   if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return nothing;
   return Get<klvs_service>(maps_, kServicesMap, EncodeKey(vip->vip_id, key));
 }

@@ -14,9 +14,12 @@ namespace {
 constexpr Duration kSweepEvery = std::chrono::seconds(1);  // it reads some 40 MB
 constexpr Duration kAskAgain = std::chrono::seconds(1);    // for a neighbour that is silent
 
-absl::Status RefuseIpv6(const IpAddress& ip, const NodeItem& item) {
-  if (ip.IsV4()) return absl::OkStatus();
-  return absl::UnimplementedError(ToString(item) + ": eBPF handles IPv4 only");
+// Of both families, a map whose keys are an address or two.
+template <typename Key4, typename Key6>
+absl::Status PutOrErase(MapStore& maps, bool v4, bool put, std::string_view map4, const Key4& key4,
+                        std::string_view map6, const Key6& key6, uint32_t value) {
+  if (v4) return put ? Put(maps, map4, key4, value) : Erase(maps, map4, key4);
+  return put ? Put(maps, map6, key6, value) : Erase(maps, map6, key6);
 }
 
 constexpr ConnectionKind kKinds[] = {ConnectionKind::kTcp, ConnectionKind::kTcpFin,
@@ -192,6 +195,16 @@ absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
   for (const auto& [peer, one] : peers) {
     items.insert(TunnelPeer{FromWire(peer.director), FromWire(peer.vip)});
   }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto peers6,
+                            (GetAll<klvs_tunnel_peer6, uint32_t>(maps_, kTunnelPeers6Map)));
+  for (const auto& [peer, one] : peers6) {
+    items.insert(TunnelPeer{FromWire(peer.director), FromWire(peer.vip)});
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto clamps6,
+                            (GetAll<klvs_in6, uint32_t>(maps_, kMssClamps6Map)));
+  for (const auto& [vip, mss] : clamps6) {
+    items.insert(MssClamp{FromWire(vip), static_cast<uint16_t>(mss)});
+  }
   KUBE_LVS_ASSIGN_OR_RETURN(const auto clamps, (GetAll<__be32, uint32_t>(maps_, kMssClampsMap)));
   for (const auto& [vip, mss] : clamps) {
     items.insert(MssClamp{FromWire(vip), static_cast<uint16_t>(mss)});
@@ -310,22 +323,31 @@ absl::Status EbpfBackend::Set(const Attachment& item, bool add) {
 }
 
 absl::Status EbpfBackend::Set(const TunnelPeer& item, bool add) {
-  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.director, item));
-  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.vip, item));
-  const klvs_tunnel_peer key{ToWire(item.director), ToWire(item.vip)};
+  if (item.director.family != item.vip.family) {
+    return absl::UnimplementedError(ToString(item) +
+                                    ": eBPF unpacks IPv4 in IPv4 and IPv6 in IPv6; give the "
+                                    "director an address of the VIP's family");
+  }
   return Annotate(
-      add ? Put(maps_, kTunnelPeersMap, key, uint32_t{1}) : Erase(maps_, kTunnelPeersMap, key),
+      PutOrErase(maps_, item.vip.IsV4(), add, kTunnelPeersMap,
+                 klvs_tunnel_peer{ToWire(item.director), ToWire(item.vip)}, kTunnelPeers6Map,
+                 klvs_tunnel_peer6{ToWire6(item.director), ToWire6(item.vip)}, 1),
       ToString(item));
 }
 
 absl::Status EbpfBackend::Set(const MssClamp& item, bool add) {
-  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.vip, item));
   if (item.mss == 0) return absl::InvalidArgumentError(ToString(item) + ": 0 is no segment size");
+  const bool v4 = item.vip.IsV4();
   const __be32 key = ToWire(item.vip);
-  if (add) return Annotate(Put(maps_, kMssClampsMap, key, uint32_t{item.mss}), ToString(item));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto mss, Get<uint32_t>(maps_, kMssClampsMap, key));
-  if (!mss || *mss != item.mss) return absl::OkStatus();  // another clamp replaced it
-  return Annotate(Erase(maps_, kMssClampsMap, key), ToString(item));
+  const klvs_in6 key6 = ToWire6(item.vip);
+  if (!add) {
+    const auto asked =
+        v4 ? Get<uint32_t>(maps_, kMssClampsMap, key) : Get<uint32_t>(maps_, kMssClamps6Map, key6);
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto mss, asked);
+    if (!mss || *mss != item.mss) return absl::OkStatus();  // another clamp replaced it
+  }
+  return Annotate(PutOrErase(maps_, v4, add, kMssClampsMap, key, kMssClamps6Map, key6, item.mss),
+                  ToString(item));
 }
 
 absl::Status EbpfBackend::Set(const ConnectionTimeout& item, bool add) {
@@ -337,7 +359,6 @@ absl::Status EbpfBackend::Set(const ConnectionTimeout& item, bool add) {
 }
 
 absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const Step> all) {
-  KUBE_LVS_RETURN_IF_ERROR(RefuseIpv6(item.vip, item));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto links, network_.Links());
   const auto link = std::ranges::find(links, item.interface, &Link::name);
   KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(item.vip));
@@ -346,6 +367,7 @@ absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const
     if (!answered || (link != links.end() && record->ifindex != link->index)) {
       return absl::OkStatus();  // another interface took it over
     }
+    if (link != links.end()) KUBE_LVS_RETURN_IF_ERROR(network_.StopHearing(item.vip, *link));
     return services_->HasServices(item.vip) ? addresses_->StopAnswering(item.vip)
                                             : addresses_->RemoveVip(item.vip);
   }
@@ -363,6 +385,7 @@ absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const
       }
     }
   }
+  KUBE_LVS_RETURN_IF_ERROR(network_.HearQuestions(item.vip, *link));
   KUBE_LVS_RETURN_IF_ERROR(addresses_->Answer(item.vip, link->index, claim_until_));
   return network_.Announce(item.vip, *link);
 }
@@ -394,6 +417,7 @@ absl::Status EbpfBackend::Refresh() {
   ways_.clear();
   KUBE_LVS_RETURN_IF_ERROR(ways);
   KUBE_LVS_RETURN_IF_ERROR(RefreshInterfaces());
+  KUBE_LVS_RETURN_IF_ERROR(RefreshHearing());
   KUBE_LVS_ASSIGN_OR_RETURN(const bool counts_matter, services_->CountsMatter());
   if (counts_matter) KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
   return services_->Sweep(clock_.Now());
@@ -403,7 +427,8 @@ absl::Status EbpfBackend::SweepConnections() {
   const TimePoint now = clock_.Now();
   if (swept_ && now - *swept_ < kSweepEvery) return absl::OkStatus();
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps_.Capacity(kConnsMap));
-  KUBE_LVS_RETURN_IF_ERROR(programs_.SweepConnections(sets));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets6, maps_.Capacity(kConns6Map));
+  KUBE_LVS_RETURN_IF_ERROR(programs_.SweepConnections(sets, sets6));
   swept_ = now;
   return absl::OkStatus();
 }
@@ -426,6 +451,20 @@ absl::Status EbpfBackend::RefreshInterfaces() {
   return absl::OkStatus();
 }
 
+absl::Status EbpfBackend::RefreshHearing() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_->All());
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
+  for (const auto& [vip, record] : addresses) {
+    if (vip.IsV4() || (record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
+    const auto link = std::ranges::find(links, record.ifindex, &Link::index);
+    if (link == links.end()) continue;
+    // One that was down has lost it; one that has no IPv6 any more cannot have it.
+    const absl::Status heard = network_.HearQuestions(vip, *link);
+    if (!heard.ok() && heard.code() != absl::StatusCode::kNotFound) return heard;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status EbpfBackend::RenewClaims(uint64_t until_boottime_ns) {
   claim_until_ = until_boottime_ns;
   return addresses_->RenewClaims(until_boottime_ns);
@@ -435,7 +474,6 @@ absl::Status EbpfBackend::AnnounceAgain(const std::set<IpAddress>& vips) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
   absl::Status status;
   for (const IpAddress& vip : vips) {
-    if (!vip.IsV4()) continue;
     KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(vip));
     if (!record || (record->flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
     const auto link = std::ranges::find(links, record->ifindex, &Link::index);

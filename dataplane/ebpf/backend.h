@@ -93,6 +93,7 @@ class EbpfBackend final : public Backend {
   absl::Status ReadItems(std::set<NodeItem>& items);
   absl::StatusOr<std::vector<std::pair<Link, AttachReport>>> Attached();
   absl::Status RefreshInterfaces();
+  absl::Status RefreshHearing();
   absl::Status SweepConnections();
 
   MapStore& maps_;

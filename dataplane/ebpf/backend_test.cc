@@ -43,6 +43,7 @@ class EbpfBackendTest : public testing::Test {
     network_.AddLink(2, "eth0");
     network_.AddLink(3, "eth1");
     for (uint8_t host = 1; host < 10; ++host) {
+      network_.AddRoute(Ip("2001:db8::" + std::to_string(host)), 2, Ip("2001:db8::250"), host);
       network_.AddRoute(Ip("10.0.0." + std::to_string(host)), 2, Ip("10.0.0.250"), host);
     }
     Start();
@@ -79,7 +80,10 @@ class EbpfBackendTest : public testing::Test {
   }
 
   klvs_address Address(const std::string& ip) {
-    return Get<klvs_address>(maps_, kAddressesMap, ToWire(Ip(ip)))->value_or(klvs_address{});
+    const IpAddress address = Ip(ip);
+    const auto found = address.IsV4() ? Get<klvs_address>(maps_, kAddressesMap, ToWire(address))
+                                      : Get<klvs_address>(maps_, kAddresses6Map, ToWire6(address));
+    return found->value_or(klvs_address{});
   }
   klvs_service Service(const ServiceKey& key) {
     const klvs_address vip = Address(std::get<Endpoint>(key.match).ip.ToString());
@@ -392,7 +396,7 @@ TEST_F(EbpfBackendTest, ARemovedServiceGetsItsIdBackWhileConnectionsRemain) {
 TEST_F(EbpfBackendTest, ARecordThatNoListNamesIsRemovedAtAStart) {
   ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
   // The agent died after it wrote a record and before the list with it became visible.
-  klvs_real orphan = EncodeReal(Service(web_).id, Real("10.0.0.5:80"));
+  const klvs_real orphan = EncodeReal(Service(web_).id, Real("10.0.0.5:80")).real;
   Reals()[9] = orphan;
   Conns()[9].active = 1;
   Start();
@@ -602,6 +606,69 @@ TEST_F(EbpfBackendTest, OneServiceThatFailsDoesNotStopOthers) {
   EXPECT_EQ(statuses[5].code(), absl::StatusCode::kAborted);
   EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{Real("10.0.0.1:80")}));
   EXPECT_TRUE(backend_->Read()->services.contains(other));
+}
+
+TEST_F(EbpfBackendTest, ServicesOfBothFamiliesAreReadBackAlsoAfterAStart) {
+  const ServiceKey six = Key("[2001:db8:1::1]:80");
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")},
+                  AddService{six, Config("mh")}, AddReal{six, Real("[2001:db8::1]:8080", 2)},
+                  AddReal{six, Real("[2001:db8::2]:8080")}})
+                  .ok());
+  const std::vector<RealServer> reals = {Real("[2001:db8::1]:8080", 2), Real("[2001:db8::2]:8080")};
+  EXPECT_EQ(Actual(six).reals, reals);
+  const auto before = maps_.Contents();
+  Start();
+  EXPECT_EQ(maps_.Contents(), before);
+  EXPECT_EQ(Actual(six).reals, reals);
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{Real("10.0.0.1:80")}));
+  EXPECT_EQ(Address("2001:db8:1::1").flags, KLVS_ADDRESS_VIP);
+  EXPECT_NE(Address("2001:db8:1::1").vip_id, Address("192.0.2.1").vip_id);
+  EXPECT_EQ(Address("2001:db8::1").flags, KLVS_ADDRESS_NAT_REAL);
+
+  const uint32_t real = List(six)[0].real;
+  const uint32_t service = Service(six).id;
+  Conns()[real].active = 1;
+  ASSERT_TRUE(Do({RemoveService{six}}).ok());
+  Start();
+  clock_.Advance(std::chrono::seconds(2));
+  ASSERT_TRUE(Do({AddService{six, Config("rr")}, AddReal{six, Real("[2001:db8::1]:8080")}}).ok());
+  EXPECT_EQ(Service(six).id, service);
+  EXPECT_EQ(List(six)[0].real, real);
+}
+
+TEST_F(EbpfBackendTest, SourceNatOfIpv6HasItsRepliesComeToTheDirector) {
+  const ServiceKey six = Key("[2001:db8:1::1]:80");
+  ASSERT_TRUE(
+      Do({AddService{six, Config("rr", true)}, AddReal{six, Real("[2001:db8::1]:80")}}).ok());
+  EXPECT_EQ(Address("2001:db8::250").flags, KLVS_ADDRESS_SNAT);
+  ASSERT_TRUE(Do({RemoveService{six}}).ok());
+  clock_.Advance(std::chrono::seconds(2));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("2001:db8::250").flags, 0U);
+  EXPECT_EQ(Address("2001:db8:1::1").flags, 0U);
+}
+
+TEST_F(EbpfBackendTest, AnAnsweredIpv6VipIsHeardAndHeardAgainAfterAChange) {
+  const AnsweredVip vip{Dataplane::kEbpf, Ip("2001:db8:1::1"), "eth1"};
+  const std::set<std::pair<IpAddress, std::string>> heard = {{vip.vip, "eth1"}};
+  ASSERT_TRUE(Do({AddItem{vip}}).ok());
+  EXPECT_EQ(network_.heard, heard);
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{vip}));
+  network_.heard.clear();  // the interface was down
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(network_.heard, heard);
+  ASSERT_TRUE(Do({RemoveItem{vip}}).ok());
+  EXPECT_TRUE(network_.heard.empty());
+  EXPECT_TRUE(backend_->Read()->items.empty());
+}
+
+TEST_F(EbpfBackendTest, TunnelPeersAndClampsOfIpv6AreReadBack) {
+  const TunnelPeer peer{Ip("2001:db8::9"), Ip("2001:db8:1::1")};
+  const MssClamp clamp{Ip("2001:db8:1::1"), 1400};
+  ASSERT_TRUE(Do({AddItem{peer}, AddItem{clamp}}).ok());
+  EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{peer, clamp}));
+  ASSERT_TRUE(Do({RemoveItem{peer}, RemoveItem{clamp}}).ok());
+  EXPECT_TRUE(backend_->Read()->items.empty());
 }
 
 TEST_F(EbpfBackendTest, AServiceThatCannotBeWrittenLeavesNoVipBehind) {

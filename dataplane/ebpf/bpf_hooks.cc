@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <span>
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
@@ -22,6 +23,7 @@ constexpr uint32_t kAgentHandle = 0x6b6c;
 constexpr uint32_t kLvsadmHandle = 0x6b6d;
 constexpr uint32_t kDecapPreference = 187;
 constexpr uint32_t kDirectorPreference = 188;
+constexpr uint32_t kDirector6Preference = 189;
 constexpr uint32_t kMssPreference = 187;
 
 struct Filter {
@@ -30,11 +32,18 @@ struct Filter {
   const Program ProgramSet::*program;
 };
 constexpr Filter kDirector = {BPF_TC_INGRESS, kDirectorPreference, &ProgramSet::tc_director};
-constexpr std::array<Filter, 3> kFilters = {{
+constexpr Filter kDirector6 = {BPF_TC_INGRESS, kDirector6Preference, &ProgramSet::tc_director6};
+constexpr std::array<Filter, 3> kAgentFilters = {{
     {BPF_TC_INGRESS, kDecapPreference, &ProgramSet::tc_decap},
     kDirector,
     {BPF_TC_EGRESS, kMssPreference, &ProgramSet::tc_mss_clamp},
 }};
+constexpr std::array<Filter, 2> kLvsadmFilters = {{kDirector, kDirector6}};
+
+std::span<const Filter> FiltersOf(Owner owner) {
+  if (owner == Owner::kAgent) return kAgentFilters;
+  return kLvsadmFilters;
+}
 
 bpf_tc_hook HookOf(const Link& link, bpf_tc_attach_point point) {
   bpf_tc_hook hook{};
@@ -84,6 +93,24 @@ std::string Foreign(uint32_t id) {
   return "another XDP program (number " + std::to_string(id) + ") is there";
 }
 
+absl::Status Sweep(const Program& program, uint32_t sets) {
+  const std::array<uint8_t, 64> frame{};  // the kernel wants one
+  for (uint32_t first = 0; first < sets; first += KLVS_SWEEP_SETS) {
+    __sk_buff context{};
+    context.cb[0] = first;
+    context.cb[1] = std::min<uint32_t>(sets - first, KLVS_SWEEP_SETS);
+    bpf_test_run_opts options{};
+    options.sz = sizeof options;
+    options.data_in = frame.data();
+    options.data_size_in = frame.size();
+    options.ctx_in = &context;
+    options.ctx_size_in = sizeof context;
+    const int result = bpf_prog_test_run_opts(program.fd.get(), &options);
+    if (result != 0) return BpfError("sweeping the connection table", -result);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Program> OpenPinnedProgram(const std::string& path) {
@@ -106,6 +133,10 @@ absl::StatusOr<Program> ProgramOf(UniqueFd fd) {
 
 absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner) {
   return FilterProgram(link, kDirector, owner);
+}
+
+absl::StatusOr<uint32_t> LvsadmProgramOn(const Link& link, Family family) {
+  return FilterProgram(link, family == Family::kIpv4 ? kDirector : kDirector6, Owner::kLvsadm);
 }
 
 absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links) {
@@ -204,7 +235,7 @@ absl::StatusOr<AttachReport> BpfHooks::Attach(const Link& link) {
   const int made = bpf_tc_hook_create(&qdisc);
   if (made != 0 && made != -EEXIST) return TcError(link, made);
   // tc before XDP: what XDP passes on must be served.
-  for (const Filter& filter : kFilters) {
+  for (const Filter& filter : FiltersOf(owner_)) {
     KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
     const Program& program = programs_.*filter.program;
     if (there == program.id || program.id == 0) continue;
@@ -239,7 +270,7 @@ absl::Status BpfHooks::DetachXdp(const Link& link) {
 absl::Status BpfHooks::Detach(const Link& link) {
   // XDP first: as long as it is there, tc must take what it passes on.
   KUBE_LVS_RETURN_IF_ERROR(DetachXdp(link));
-  for (const Filter& filter : kFilters) {
+  for (const Filter& filter : FiltersOf(owner_)) {
     KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
     if (there == 0) continue;
     const bpf_tc_hook hook = HookOf(link, filter.point);
@@ -253,7 +284,7 @@ absl::Status BpfHooks::Detach(const Link& link) {
 
 absl::StatusOr<std::optional<AttachReport>> BpfHooks::Find(const Link& link) {
   const std::optional<AttachReport> nothing;
-  for (const Filter& filter : kFilters) {
+  for (const Filter& filter : FiltersOf(owner_)) {
     KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
     if (there != (programs_.*filter.program).id) return nothing;
   }
@@ -285,7 +316,7 @@ absl::StatusOr<bool> BpfHooks::HasOlder(const Link& link) const {
   KUBE_LVS_ASSIGN_OR_RETURN(const bpf_xdp_query_opts xdp, XdpOf(link));
   for (const ProgramSet& set : older_) {
     if (AnyXdp(xdp) == set.xdp_director.id) return true;
-    for (const Filter& filter : kFilters) {
+    for (const Filter& filter : FiltersOf(owner_)) {
       KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
       if (there != 0 && there == (set.*filter.program).id) return true;
     }
@@ -293,22 +324,9 @@ absl::StatusOr<bool> BpfHooks::HasOlder(const Link& link) const {
   return false;
 }
 
-absl::Status BpfHooks::SweepConnections(uint32_t sets) {
-  const std::array<uint8_t, 64> frame{};  // the kernel wants one
-  for (uint32_t first = 0; first < sets; first += KLVS_SWEEP_SETS) {
-    __sk_buff context{};
-    context.cb[0] = first;
-    context.cb[1] = std::min<uint32_t>(sets - first, KLVS_SWEEP_SETS);
-    bpf_test_run_opts options{};
-    options.sz = sizeof options;
-    options.data_in = frame.data();
-    options.data_size_in = frame.size();
-    options.ctx_in = &context;
-    options.ctx_size_in = sizeof context;
-    const int result = bpf_prog_test_run_opts(programs_.sweep.fd.get(), &options);
-    if (result != 0) return BpfError("sweeping the connection table", -result);
-  }
-  return absl::OkStatus();
+absl::Status BpfHooks::SweepConnections(uint32_t sets, uint32_t sets6) {
+  KUBE_LVS_RETURN_IF_ERROR(Sweep(programs_.sweep, sets));
+  return Sweep(programs_.sweep6, sets6);
 }
 
 }  // namespace kube_lvs::ebpf

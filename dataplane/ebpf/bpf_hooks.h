@@ -32,6 +32,8 @@ enum class Owner { kAgent, kLvsadm };
 
 // The number of the director's program that `owner` hooked into ingress; 0: none.
 absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner);
+// The number of the program of a family that lvsadm hooked in there; 0: none.
+absl::StatusOr<uint32_t> LvsadmProgramOn(const Link& link, Family family);
 // kAlreadyExists, with the mend: there is one on some interface.
 absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links);
 
@@ -42,7 +44,11 @@ struct ProgramSet {
   Program tc_director;
   Program tc_decap;
   Program tc_mss_clamp;
-  Program sweep;  // never hooked in
+  // Never hooked in: the agent's directors jump to those of IPv6. Only lvsadm hooks in tc_director6.
+  Program sweep;
+  Program sweep6;
+  Program xdp_director6;
+  Program tc_director6;
 };
 
 class BpfHooks final : public Programs {
@@ -58,7 +64,7 @@ class BpfHooks final : public Programs {
   absl::StatusOr<AttachReport> Attach(const Link& link) override;
   absl::Status Detach(const Link& link) override;
   absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) override;
-  absl::Status SweepConnections(uint32_t sets) override;
+  absl::Status SweepConnections(uint32_t sets, uint32_t sets6) override;
 
   // Whether a program of an older set is hooked in there.
   absl::StatusOr<bool> HasOlder(const Link& link) const;

@@ -24,6 +24,8 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/bpf/director6_tc.skel.h"
+#include "dataplane/ebpf/bpf/director6_xdp.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
 #include "dataplane/ebpf/bpf/director_xdp.skel.h"
 #include "dataplane/ebpf/bpf/node_tc.skel.h"
@@ -41,11 +43,12 @@ constexpr std::string_view kMapPrefix = "klvs_";
 constexpr std::string_view kProgramsPrefix = "programs-";
 constexpr uint32_t kMostConnLocks = 4096;
 
-constexpr std::array<std::string_view, 17> kMaps = {
-    kSettingsMap,  kAddressesMap,       kInterfacesMap,   kServicesMap,  kServiceStateMap,
-    kListsMap,     kTablesMap,          kRealsMap,        kRealConnsMap, kConnsMap,
-    kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,     kTunnelPeersMap,
-    kMssClampsMap, kLocalityMap,
+constexpr std::array<std::string_view, 24> kMaps = {
+    kSettingsMap,  kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
+    kListsMap,     kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
+    kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
+    kMssClampsMap, kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
+    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
@@ -90,12 +93,17 @@ absl::Status RemoveAll(const std::string& path) {
   return absl::OkStatus();
 }
 
+// PROG_ARRAYs by which a director jumps to IPv6's; see abi.h.
+constexpr const char* kFamiliesXdp = "klvs_families_xdp";
+constexpr const char* kFamiliesTc = "klvs_families_tc";
+
 uint32_t ConnSets(const MapSizes& sizes) {
   return std::bit_ceil(std::max<uint32_t>(sizes.connections / KLVS_CONN_WAYS, 128));
 }
 
 std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   const uint32_t sets = ConnSets(sizes);
+  const uint32_t sets6 = std::max<uint32_t>(sets / 4, 128);
   std::map<std::string, uint32_t, std::less<>> out;
   const auto set = [&out](std::string_view map, uint32_t size) { out[std::string(map)] = size; };
   set(kAddressesMap, sizes.addresses);
@@ -110,6 +118,11 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   set(kTablesMap, sizes.table_slots);
   set(kConnsMap, sets);
   set(kConnLocksMap, std::min(sets, kMostConnLocks));
+  set(kAddresses6Map, sizes.addresses);
+  set(kServiceVips6Map, sizes.services + 1);
+  set(kReals6Map, sizes.reals + 1);
+  set(kConns6Map, sets6);
+  set(kConnLocks6Map, std::min(sets6, kMostConnLocks));
   return out;
 }
 
@@ -157,6 +170,9 @@ absl::StatusOr<ProgramSet> OpenSet(const std::string& dir) {
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_decap, OpenPinnedProgram(dir + "/tc_decap"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_mss_clamp, OpenPinnedProgram(dir + "/tc_mss_clamp"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.sweep, OpenPinnedProgram(dir + "/klvs_sweep"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.xdp_director6, OpenPinnedProgram(dir + "/xdp_director6"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.tc_director6, OpenPinnedProgram(dir + "/tc_director6"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.sweep6, OpenPinnedProgram(dir + "/klvs_sweep6"));
   return out;
 }
 
@@ -209,11 +225,36 @@ absl::Status CheckLayout(const std::string& dir) {
       "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
 }
 
+// Has the attached directors jump to these programs for IPv6.
+absl::Status JoinFamilies(const std::string& dir, const ProgramSet& programs) {
+  const auto join = [&dir](const char* map, const Program& program) -> absl::Status {
+    const UniqueFd fd(bpf_obj_get((dir + "/" + map).c_str()));
+    const uint32_t zero = 0;
+    const int value = program.fd.get();
+    if (!fd.ok() || bpf_map_update_elem(fd.get(), &zero, &value, BPF_ANY) != 0) {
+      return BpfError(std::string("the program of IPv6 in ") + map, errno);
+    }
+    return absl::OkStatus();
+  };
+  KUBE_LVS_RETURN_IF_ERROR(join(kFamiliesXdp, programs.xdp_director6));
+  return join(kFamiliesTc, programs.tc_director6);
+}
+
+// IPv6's part, which settings of an older version do not have.
+absl::Status InitialiseSettings6(BpfMaps& maps, klvs_settings& settings) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps.Capacity(kConns6Map));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t locks, maps.Capacity(kConnLocks6Map));
+  if (settings.conn_sets6 == sets && settings.conn_locks6 == locks) return absl::OkStatus();
+  settings.conn_locks6 = locks;
+  settings.conn_sets6 = sets;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status InitialiseSettings(BpfMaps& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
-  if (settings[0].layout == KLVS_LAYOUT) return absl::OkStatus();
+  if (settings[0].layout == KLVS_LAYOUT) return InitialiseSettings6(maps, settings[0]);
   klvs_settings initial{};
   timespec tick{};
   if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_nsec <= 0) {
@@ -231,6 +272,7 @@ absl::Status InitialiseSettings(BpfMaps& maps) {
   for (int state = 0; state < KLVS_STATES; ++state) {
     initial.timeouts[state] = kSeconds[state] * initial.hz;
   }
+  KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings6(maps, initial));
   settings[0] = initial;
   // Last: a start that was cut short before begins again.
   settings[0].layout = KLVS_LAYOUT;
@@ -265,10 +307,16 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
                             OpenSkeleton(&director_xdp__open_opts, &director_xdp__destroy, log));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto node,
                             OpenSkeleton(&node_tc__open_opts, &node_tc__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto tc6,
+                            OpenSkeleton(&director6_tc__open_opts, &director6_tc__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto xdp6,
+                            OpenSkeleton(&director6_xdp__open_opts, &director6_xdp__destroy, log));
   Fingerprint fingerprint;
   fingerprint.Add(tc->skeleton->data, tc->skeleton->data_sz);
   fingerprint.Add(xdp->skeleton->data, xdp->skeleton->data_sz);
   fingerprint.Add(node->skeleton->data, node->skeleton->data_sz);
+  fingerprint.Add(tc6->skeleton->data, tc6->skeleton->data_sz);
+  fingerprint.Add(xdp6->skeleton->data, xdp6->skeleton->data_sz);
   const std::string own = std::string(kProgramsPrefix) + fingerprint.Text();
   const std::string programs_dir = options.dir + "/" + own;
 
@@ -278,7 +326,8 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
   bool same = programs.ok() && maps.ok();
   if (same) {
     KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, (*maps)->KernelId(kServicesMap));
-    same = UsesMap(programs->tc_director, id) && UsesMap(programs->xdp_director, id);
+    same = UsesMap(programs->tc_director, id) && UsesMap(programs->xdp_director, id) &&
+           UsesMap(programs->tc_director6, id) && UsesMap(programs->xdp_director6, id);
   }
   std::vector<ProgramSet> older;
   if (!same) {
@@ -288,6 +337,8 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
     KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(tc.get(), options, programs_dir, log));
     KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(xdp.get(), options, programs_dir, log));
     KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(node.get(), options, programs_dir, log));
+    KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(tc6.get(), options, programs_dir, log));
+    KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(xdp6.get(), options, programs_dir, log));
     programs = OpenSet(programs_dir);
     KUBE_LVS_RETURN_IF_ERROR(programs.status());
     maps = OpenMaps(options.dir);
@@ -295,6 +346,7 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
     out.loaded = true;
   }
   KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(**maps));
+  KUBE_LVS_RETURN_IF_ERROR(JoinFamilies(options.dir, *programs));
 
   std::vector<std::string> old_dirs;
   for (const std::string& name : NamesIn(options.dir)) {

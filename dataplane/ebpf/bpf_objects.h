@@ -15,7 +15,7 @@
 
 namespace kube_lvs::ebpf {
 
-// How many of each, for maps that are made; maps that are there keep their size. About 60 MB with
+// How many of each, for maps that are made; maps that are there keep their size. About 80 MB with
 // the defaults, and 0.8 MB for each CPU.
 struct MapSizes {
   uint32_t addresses = 32768;
@@ -23,7 +23,8 @@ struct MapSizes {
   uint32_t reals = 16384;          // over all services, with removed ones that have connections
   uint32_t list_entries = 131072;  // over all services; a list is written anew at each change
   uint32_t table_slots = 1048576;  // mh takes 4093 a service, and as many while it changes
-  uint32_t connections = 524288;   // NAT takes two; a power of two, 1024 or more
+  // NAT takes two; a power of two, 1024 or more. Of IPv6, a quarter as many come on top.
+  uint32_t connections = 524288;
 };
 
 struct BpfOptions {
@@ -64,7 +65,7 @@ enum class Access { kRead, kWrite };
 // Finds it in the calling thread's namespace, which `network` is about; to write, its programs are
 // replaced by this version's at the next Programs::Attach. kNotFound: there is none.
 // kFailedPrecondition: maps of another layout; the message has the mend.
-absl::StatusOr<BpfObjects> OpenUnpinned(Network& network, Access access);
+absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network, Access access);
 
 // Loads it anew; it stays if a program is attached before the objects are gone. kAlreadyExists: the
 // agent's is in this namespace.

@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/bpf/director6_tc.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
 #include "dataplane/ebpf/bpf_hooks.h"
 #include "dataplane/ebpf/bpf_load.h"
@@ -23,16 +24,27 @@
 namespace kube_lvs::ebpf {
 namespace {
 
-using Director = SkeletonPtr<director_tc>;
+// Both families. Nobody stays who could keep a PROG_ARRAY filled (its entries go with the last user
+// of the map), so each has a filter of its own.
+struct Directors {
+  SkeletonPtr<director_tc> v4;
+  SkeletonPtr<director6_tc> v6;
 
-absl::StatusOr<Director> OpenDirector(std::string& log) {
-  return OpenSkeleton(&director_tc__open_opts, &director_tc__destroy, log);
-}
+  uint64_t Fingerprint() const {
+    ebpf::Fingerprint out;
+    out.Add(v4->skeleton->data, v4->skeleton->data_sz);
+    out.Add(v6->skeleton->data, v6->skeleton->data_sz);
+    return out.Number();
+  }
+};
 
-uint64_t FingerprintOf(const Director& director) {
-  Fingerprint out;
-  out.Add(director->skeleton->data, director->skeleton->data_sz);
-  return out.Number();
+absl::StatusOr<Directors> OpenDirectors(std::string& log) {
+  KUBE_LVS_ASSIGN_OR_RETURN(auto v4,
+                            OpenSkeleton(&director_tc__open_opts, &director_tc__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(auto v6,
+                            OpenSkeleton(&director6_tc__open_opts, &director6_tc__destroy, log));
+  bpf_program__set_autoload(v4->progs.klvs_clock, false);
+  return Directors{std::move(v4), std::move(v6)};
 }
 
 // A program or map outlives the skeleton that loaded it.
@@ -47,7 +59,8 @@ bool IsNamed(const bpf_map_info& info, std::string_view name) {
   return name.substr(0, BPF_OBJ_NAME_LEN - 1) == info.name;
 }
 
-absl::StatusOr<std::unique_ptr<BpfMaps>> MapsOf(const Program& program) {
+// The maps of abi.h that the program holds; those that `maps` has already are left out.
+absl::Status AddMapsOf(const Program& program, BpfMaps& maps) {
   std::array<uint32_t, 64> ids{};
   bpf_prog_info info{};
   info.nr_map_ids = ids.size();
@@ -56,7 +69,6 @@ absl::StatusOr<std::unique_ptr<BpfMaps>> MapsOf(const Program& program) {
   if (bpf_obj_get_info_by_fd(program.fd.get(), &info, &size) != 0) {
     return BpfError("reading of the attached program", errno);
   }
-  auto out = std::make_unique<BpfMaps>();
   for (const uint32_t id : std::span(ids).first(std::min<size_t>(info.nr_map_ids, ids.size()))) {
     UniqueFd fd(bpf_map_get_fd_by_id(id));
     bpf_map_info map{};
@@ -66,17 +78,18 @@ absl::StatusOr<std::unique_ptr<BpfMaps>> MapsOf(const Program& program) {
     }
     const auto name = std::ranges::find_if(
         MapNames(), [&map](std::string_view wanted) { return IsNamed(map, wanted); });
-    if (name == MapNames().end()) continue;  // the programs' own
-    KUBE_LVS_RETURN_IF_ERROR(out->Add(std::string(*name), std::move(fd)));
+    // Others are the programs' own.
+    if (name == MapNames().end() || maps.Fd(*name) >= 0) continue;
+    KUBE_LVS_RETURN_IF_ERROR(maps.Add(std::string(*name), std::move(fd)));
   }
-  return out;
+  return absl::OkStatus();
 }
 
-// The attached program; without a number when there is none.
-absl::StatusOr<Program> FindProgram(Network& network) {
+// The attached program of a family; without a number when there is none.
+absl::StatusOr<Program> FindProgram(Network& network, Family family) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
   for (const Link& link : links) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, DirectorProgramOn(link, Owner::kLvsadm));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, LvsadmProgramOn(link, family));
     if (id == 0) continue;
     UniqueFd fd(bpf_prog_get_fd_by_id(id));
     if (fd.ok()) return ProgramOf(std::move(fd));
@@ -84,6 +97,38 @@ absl::StatusOr<Program> FindProgram(Network& network) {
     if (errno != ENOENT) return BpfError("program " + std::to_string(id), errno);
   }
   return Program{};
+}
+
+// Loads the object upon the maps that are there already, and adds to them those that it brings.
+absl::Status LoadUpon(bpf_object* object, const MapSizes& sizes, BpfMaps& maps, std::string& log) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    const char* name = bpf_map__name(map);
+    const int fd = maps.Fd(name);
+    const uint32_t size = CapacityOf(sizes, name);
+    if (fd >= 0 && bpf_map__reuse_fd(map, fd) != 0) {
+      return BpfError(std::string("use of ") + name, errno);
+    }
+    if (fd < 0 && size != 0 && bpf_map__set_max_entries(map, size) != 0) {
+      return BpfError(std::string("size of ") + name, errno);
+    }
+  }
+  return Load(object, log);
+}
+
+// The program holds every map of its object that user space knows, also one that it never reads.
+absl::Status HoldMaps(const Program& program, bpf_object* object) {
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, object) {
+    if (std::ranges::find(MapNames(), std::string_view(bpf_map__name(map))) == MapNames().end()) {
+      continue;
+    }
+    // EEXIST: it reads that one.
+    if (bpf_prog_bind_map(program.fd.get(), bpf_map__fd(map), nullptr) != 0 && errno != EEXIST) {
+      return BpfError(std::string("keeping ") + bpf_map__name(map), errno);
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckLayout(const klvs_settings& settings) {
@@ -95,11 +140,44 @@ absl::Status CheckLayout(const klvs_settings& settings) {
       "); use that one, or take the dataplane off: lvsadm --dataplane ebpf -C");
 }
 
-absl::StatusOr<BpfObjects> Made(std::unique_ptr<BpfMaps> maps, Program director,
-                                const Director& skeleton) {
-  ProgramSet set;
-  set.tc_director = std::move(director);
-  KUBE_LVS_ASSIGN_OR_RETURN(set.sweep, Keep(skeleton->progs.klvs_sweep));
+// Loads what is not attached yet, and the programs that are never attached.
+absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access access,
+                                Network& network) {
+  std::string log(1 << 18, '\0');
+  KUBE_LVS_ASSIGN_OR_RETURN(const Directors directors, OpenDirectors(log));
+  auto maps = std::make_unique<BpfMaps>();
+  if (set.tc_director.id != 0) KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director, *maps));
+  if (set.tc_director6.id != 0) KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director6, *maps));
+  bool other_version = false;
+  if (set.tc_director.id != 0) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
+    KUBE_LVS_RETURN_IF_ERROR(CheckLayout(settings[0]));
+    other_version = access == Access::kWrite && settings[0].programs != directors.Fingerprint();
+  }
+  const bool load_v4 = set.tc_director.id == 0 || other_version;
+  const bool load_v6 = set.tc_director6.id == 0 || other_version;
+  bpf_program__set_autoload(directors.v4->progs.tc_director, load_v4);
+  bpf_program__set_autoload(directors.v6->progs.tc_director6, load_v6);
+  KUBE_LVS_RETURN_IF_ERROR(LoadUpon(directors.v4->obj, sizes, *maps, log));
+  if (load_v4) {
+    KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, Keep(directors.v4->progs.tc_director));
+    KUBE_LVS_RETURN_IF_ERROR(HoldMaps(set.tc_director, directors.v4->obj));
+    KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director, *maps));
+  }
+  KUBE_LVS_RETURN_IF_ERROR(LoadUpon(directors.v6->obj, sizes, *maps, log));
+  if (load_v6) {
+    KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, Keep(directors.v6->progs.tc_director6));
+    KUBE_LVS_RETURN_IF_ERROR(HoldMaps(set.tc_director6, directors.v6->obj));
+    KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director6, *maps));
+  }
+  if (load_v4 || load_v6) {
+    KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(*maps));
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
+    settings[0].flags |= KLVS_SETTING_SHARED_VIPS;
+    settings[0].programs = directors.Fingerprint();
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(set.sweep, Keep(directors.v4->progs.klvs_sweep));
+  KUBE_LVS_ASSIGN_OR_RETURN(set.sweep6, Keep(directors.v6->progs.klvs_sweep6));
   BpfObjects out;
   out.maps = std::move(maps);
   out.programs = std::make_unique<BpfHooks>(Owner::kLvsadm, std::move(set),
@@ -109,59 +187,23 @@ absl::StatusOr<BpfObjects> Made(std::unique_ptr<BpfMaps> maps, Program director,
 
 }  // namespace
 
-absl::StatusOr<BpfObjects> OpenUnpinned(Network& network, Access access) {
+absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network, Access access) {
   Silence();
-  KUBE_LVS_ASSIGN_OR_RETURN(Program attached, FindProgram(network));
-  if (attached.id == 0) {
+  ProgramSet set;
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, FindProgram(network, Family::kIpv4));
+  if (set.tc_director.id == 0) {
     return absl::NotFoundError("lvsadm has no eBPF dataplane in this network namespace");
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(std::unique_ptr<BpfMaps> maps, MapsOf(attached));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
-  KUBE_LVS_RETURN_IF_ERROR(CheckLayout(settings[0]));
-
-  std::string log(1 << 18, '\0');
-  KUBE_LVS_ASSIGN_OR_RETURN(const Director skeleton, OpenDirector(log));
-  const uint64_t fingerprint = FingerprintOf(skeleton);
-  const bool replace = access == Access::kWrite && settings[0].programs != fingerprint;
-  bpf_program__set_autoload(skeleton->progs.tc_director, replace);
-  bpf_program__set_autoload(skeleton->progs.klvs_clock, false);
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, skeleton->obj) {
-    const int fd = maps->Fd(bpf_map__name(map));
-    if (fd >= 0 && bpf_map__reuse_fd(map, fd) != 0) {
-      return BpfError(std::string("use of ") + bpf_map__name(map), errno);
-    }
-  }
-  KUBE_LVS_RETURN_IF_ERROR(Load(skeleton->obj, log));
-  if (replace) {
-    KUBE_LVS_ASSIGN_OR_RETURN(attached, Keep(skeleton->progs.tc_director));
-    settings[0].programs = fingerprint;
-  }
-  return Made(std::move(maps), std::move(attached), skeleton);
+  // Without it a command was cut short: it is made anew.
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, FindProgram(network, Family::kIpv6));
+  return Make(std::move(set), sizes, access, network);
 }
 
 absl::StatusOr<BpfObjects> LoadUnpinned(const MapSizes& sizes, Network& network) {
   Silence();
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
   KUBE_LVS_RETURN_IF_ERROR(CheckNoneOf(Owner::kAgent, links));
-  std::string log(1 << 18, '\0');
-  KUBE_LVS_ASSIGN_OR_RETURN(const Director skeleton, OpenDirector(log));
-  bpf_program__set_autoload(skeleton->progs.klvs_clock, false);
-  bpf_map* map = nullptr;
-  bpf_object__for_each_map(map, skeleton->obj) {
-    const uint32_t size = CapacityOf(sizes, bpf_map__name(map));
-    if (size != 0 && bpf_map__set_max_entries(map, size) != 0) {
-      return BpfError(std::string("size of ") + bpf_map__name(map), errno);
-    }
-  }
-  KUBE_LVS_RETURN_IF_ERROR(Load(skeleton->obj, log));
-  KUBE_LVS_ASSIGN_OR_RETURN(Program director, Keep(skeleton->progs.tc_director));
-  KUBE_LVS_ASSIGN_OR_RETURN(std::unique_ptr<BpfMaps> maps, MapsOf(director));
-  KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(*maps));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
-  settings[0].flags |= KLVS_SETTING_SHARED_VIPS;
-  settings[0].programs = FingerprintOf(skeleton);
-  return Made(std::move(maps), std::move(director), skeleton);
+  return Make(ProgramSet{}, sizes, Access::kWrite, network);
 }
 
 absl::Status RemoveUnpinned(Network& network) {

@@ -75,8 +75,14 @@ std::string MacText(const uint8_t (&mac)[6]) {
 }  // namespace
 
 __be32 ToWire(const IpAddress& address) {
-  __be32 out;
-  std::memcpy(&out, address.bytes.data(), sizeof out);
+  __be32 out = 0;
+  if (address.IsV4()) std::memcpy(&out, address.bytes.data(), sizeof out);
+  return out;
+}
+
+klvs_in6 ToWire6(const IpAddress& address) {
+  klvs_in6 out{};
+  if (!address.IsV4()) std::memcpy(&out, address.bytes.data(), sizeof out);
   return out;
 }
 
@@ -86,15 +92,33 @@ IpAddress FromWire(__be32 address) {
   return out;
 }
 
+IpAddress FromWire(const klvs_in6& address) {
+  IpAddress out;
+  out.family = Family::kIpv6;
+  std::memcpy(out.bytes.data(), &address, sizeof address);
+  return out;
+}
+
+bool IsUnspecified(const IpAddress& address) {
+  return std::ranges::all_of(address.bytes, [](uint8_t byte) { return byte == 0; });
+}
+
+IpAddress RealRecord::Address() const {
+  return (real.flags & KLVS_REAL_IPV6) != 0 ? FromWire(ends6.address) : FromWire(real.address);
+}
+IpAddress RealRecord::NextHopAddress() const {
+  return (real.flags & KLVS_REAL_IPV6) != 0 ? FromWire(ends6.next_hop) : FromWire(real.next_hop);
+}
+IpAddress RealRecord::Source() const {
+  return (real.flags & KLVS_REAL_IPV6) != 0 ? FromWire(ends6.source) : FromWire(real.source);
+}
+
 __be16 ToWirePort(uint16_t port) { return htons(port); }
 uint16_t FromWirePort(__be16 port) { return ntohs(port); }
 
 absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) {
   const auto* at = std::get_if<Endpoint>(&key.match);
   if (at == nullptr) return Unimplemented(key, "services by firewall mark need dataplane IPVS");
-  if (!at->ip.IsV4()) {
-    return Unimplemented(key, "eBPF balances IPv4 only; use an IPv4 address or dataplane IPVS");
-  }
   if (key.protocol != Protocol::kTcp && key.protocol != Protocol::kUdp) {
     return Unimplemented(key, "eBPF balances TCP and UDP; use dataplane IPVS");
   }
@@ -117,12 +141,16 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
 
 absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   const std::string where = ToString(key) + " -> " + real.at.ToString();
-  if (!real.at.ip.IsV4()) {
-    return absl::UnimplementedError(where + ": eBPF reaches IPv4 real servers only");
+  const auto* at = std::get_if<Endpoint>(&key.match);
+  if (at != nullptr && at->ip.family != real.at.ip.family) {
+    return absl::UnimplementedError(where +
+                                    ": with eBPF a real server has the family of its VIP; give it "
+                                    "an address of that family, or use dataplane IPVS");
   }
   if (real.at.port == 0) return Invalid(where, "a real server needs a port");
-  if (real.at.ip.V4() == 0) return Invalid(where, "0.0.0.0 is no real server");
-  const auto* at = std::get_if<Endpoint>(&key.match);
+  if (IsUnspecified(real.at.ip)) {
+    return Invalid(where, real.at.ip.ToString() + " is no real server");
+  }
   if (at != nullptr && real.method != ForwardingMethod::kNat && real.at.port != at->port) {
     return Invalid(where, ToString(real.method) + " cannot change the port; use port " +
                               std::to_string(at->port) + " or method NAT");
@@ -237,26 +265,30 @@ void ContinueRoundRobin(const klvs_service& before, uint64_t cursor,
   }
 }
 
-klvs_real EncodeReal(uint32_t service_id, const RealServer& real) {
-  klvs_real out{};
+RealRecord EncodeReal(uint32_t service_id, const RealServer& real) {
+  RealRecord record;
+  klvs_real& out = record.real;
   out.address = ToWire(real.at.ip);
+  record.ends6.address = ToWire6(real.at.ip);
   out.port = ToWirePort(real.at.port);
   out.method = static_cast<uint8_t>(real.method);
   out.flags = KLVS_REAL_VALID;
+  if (!real.at.ip.IsV4()) out.flags |= KLVS_REAL_IPV6;
   out.weight = real.weight;
   out.last_weight = real.weight;
   out.service = service_id;
   out.upper_threshold = real.upper_threshold;
   out.lower_threshold = real.lower_threshold;
-  return out;
+  return record;
 }
 
-absl::StatusOr<RealServer> DecodeReal(const klvs_real& record, uint32_t weight) {
+absl::StatusOr<RealServer> DecodeReal(const RealRecord& whole, uint32_t weight) {
+  const klvs_real& record = whole.real;
   if ((record.flags & KLVS_REAL_VALID) == 0 || record.method > KLVS_METHOD_TUNNEL) {
     return absl::DataLossError("a list names a real server whose record is not valid");
   }
   RealServer out;
-  out.at = {FromWire(record.address), FromWirePort(record.port)};
+  out.at = {whole.Address(), FromWirePort(record.port)};
   out.method = static_cast<ForwardingMethod>(record.method);
   out.weight = weight;
   out.upper_threshold = record.upper_threshold;
@@ -279,12 +311,18 @@ bool IsOverloaded(const klvs_real& record, const klvs_real_conns& conns) {
   return total >= lower && conns.overloaded != 0;
 }
 
-void SetWay(const NextHop& hop, klvs_real& record) {
+void SetWay(const NextHop& hop, RealRecord& whole) {
+  klvs_real& record = whole.real;
   record.flags &= static_cast<uint8_t>(~(KLVS_REAL_LOCAL | KLVS_REAL_L2));
   if (hop.local) record.flags |= KLVS_REAL_LOCAL;
   record.ifindex = hop.ifindex;
-  record.next_hop = ToWire(hop.neighbour);
-  record.source = ToWire(hop.source);
+  if ((record.flags & KLVS_REAL_IPV6) != 0) {
+    whole.ends6.next_hop = ToWire6(hop.neighbour);
+    whole.ends6.source = ToWire6(hop.source);
+  } else {
+    record.next_hop = ToWire(hop.neighbour);
+    record.source = ToWire(hop.source);
+  }
   record.mtu = static_cast<uint16_t>(std::min<uint32_t>(hop.mtu, UINT16_MAX));
   std::ranges::copy(hop.neighbour_mac.bytes, record.dst_mac);
   std::ranges::copy(hop.source_mac.bytes, record.src_mac);
@@ -312,9 +350,10 @@ std::string ToString(const klvs_service& service) {
   return out;
 }
 
-std::string ToString(const klvs_real& real) {
+std::string ToString(const RealRecord& record) {
+  const klvs_real& real = record.real;
   if ((real.flags & KLVS_REAL_VALID) == 0) return "empty";
-  std::string out = ToString(RealServer{.at = {FromWire(real.address), FromWirePort(real.port)},
+  std::string out = ToString(RealServer{.at = {record.Address(), FromWirePort(real.port)},
                                         .method = static_cast<ForwardingMethod>(real.method),
                                         .weight = real.weight,
                                         .upper_threshold = real.upper_threshold,
@@ -323,8 +362,8 @@ std::string ToString(const klvs_real& real) {
   if ((real.flags & KLVS_REAL_REMOVED) != 0) out += " removed";
   if ((real.flags & KLVS_REAL_LOCAL) != 0) return out + " local";
   if (real.ifindex == 0) return out + " no-route";
-  out += " via " + FromWire(real.next_hop).ToString() + " if " + std::to_string(real.ifindex) +
-         " from " + FromWire(real.source).ToString() + " mtu " + std::to_string(real.mtu);
+  out += " via " + record.NextHopAddress().ToString() + " if " + std::to_string(real.ifindex) +
+         " from " + record.Source().ToString() + " mtu " + std::to_string(real.mtu);
   if ((real.flags & KLVS_REAL_L2) != 0) out += " mac " + MacText(real.dst_mac);
   return out;
 }

@@ -15,9 +15,15 @@
 
 namespace kube_lvs::ebpf {
 
-// IPv4 only. Host order <-> as on the wire.
+// Host order <-> as on the wire. ToWire is for IPv4, ToWire6 for IPv6; of the other family, it is
+// an address of zeros.
 __be32 ToWire(const IpAddress& address);
+klvs_in6 ToWire6(const IpAddress& address);
 IpAddress FromWire(__be32 address);
+IpAddress FromWire(const klvs_in6& address);
+
+// Whether it is 0.0.0.0 or "::".
+bool IsUnspecified(const IpAddress& address);
 __be16 ToWirePort(uint16_t port);
 uint16_t FromWirePort(__be16 port);
 
@@ -49,9 +55,19 @@ void ContinueRoundRobin(const klvs_service& before, uint64_t cursor,
                         std::span<const klvs_list_entry> old_list,
                         std::span<const klvs_list_entry> new_list, klvs_service& next);
 
+// A real server as it is in klvs_reals and, with KLVS_REAL_IPV6, klvs_reals6; else that is zero.
+struct RealRecord {
+  klvs_real real{};
+  klvs_real6 ends6{};
+
+  IpAddress Address() const;
+  IpAddress NextHopAddress() const;
+  IpAddress Source() const;
+};
+
 // A record for a real server that was not in the table: KLVS_REAL_VALID, without a way to it.
-klvs_real EncodeReal(uint32_t service_id, const RealServer& real);
-absl::StatusOr<RealServer> DecodeReal(const klvs_real& record, uint32_t weight);  // kDataLoss
+RealRecord EncodeReal(uint32_t service_id, const RealServer& real);
+absl::StatusOr<RealServer> DecodeReal(const RealRecord& record, uint32_t weight);  // kDataLoss
 
 // Whether choices of the service depend on how many connections its real servers have.
 bool CountsConnections(const klvs_service& service);
@@ -62,12 +78,12 @@ bool IsOverloaded(const klvs_real& record, const klvs_real_conns& conns);
 
 // Puts the way to the real server into `record`, with KLVS_REAL_LOCAL and KLVS_REAL_L2 as needed.
 // No way at all is a NextHop with ifindex 0.
-void SetWay(const NextHop& hop, klvs_real& record);
+void SetWay(const NextHop& hop, RealRecord& record);
 
 // For people: lvsadm and messages.
 std::string ToString(const klvs_service_key& key);
 std::string ToString(const klvs_service& service);
-std::string ToString(const klvs_real& real);
+std::string ToString(const RealRecord& record);
 std::string ToString(const klvs_address& address);
 
 }  // namespace kube_lvs::ebpf

@@ -42,6 +42,14 @@ TEST(Codec, AddressesLieAsOnTheWire) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(&wire);
   EXPECT_EQ(std::vector<uint8_t>(bytes, bytes + 4), (std::vector<uint8_t>{192, 0, 2, 1}));
   EXPECT_EQ(FromWire(wire), Ip("192.0.2.1"));
+  const klvs_in6 wire6 = ToWire6(Ip("2001:db8::102"));
+  const auto* bytes6 = reinterpret_cast<const uint8_t*>(&wire6);
+  EXPECT_EQ(std::vector<uint8_t>(bytes6, bytes6 + 16),
+            (std::vector<uint8_t>{0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2}));
+  EXPECT_EQ(FromWire(wire6), Ip("2001:db8::102"));
+  EXPECT_EQ(ToWire(Ip("2001:db8::1")), 0U);
+  EXPECT_TRUE(IsUnspecified(Ip("::")) && IsUnspecified(Ip("0.0.0.0")));
+  EXPECT_FALSE(IsUnspecified(Ip("::1")) || IsUnspecified(Ip("10.0.0.1")));
 }
 
 TEST(Codec, ConfigsGoBothWays) {
@@ -67,15 +75,17 @@ TEST(Codec, ConfigsGoBothWays) {
 TEST(Codec, RealServersGoBothWays) {
   for (const auto method :
        {ForwardingMethod::kNat, ForwardingMethod::kDirectRouting, ForwardingMethod::kTunnel}) {
-    RealServer real = Real("10.0.0.7:8080", 12);
-    real.method = method;
-    real.upper_threshold = 90;
-    real.lower_threshold = 30;
-    const klvs_real record = EncodeReal(3, real);
-    EXPECT_EQ(record.service, 3U);
-    EXPECT_EQ(*DecodeReal(record, 12), real);
+    for (const char* at : {"10.0.0.7:8080", "[2001:db8::7]:8080"}) {
+      RealServer real = Real(at, 12);
+      real.method = method;
+      real.upper_threshold = 90;
+      real.lower_threshold = 30;
+      const RealRecord record = EncodeReal(3, real);
+      EXPECT_EQ(record.real.service, 3U);
+      EXPECT_EQ(*DecodeReal(record, 12), real);
+    }
   }
-  EXPECT_FALSE(DecodeReal(klvs_real{}, 1).ok());
+  EXPECT_FALSE(DecodeReal({}, 1).ok());
 }
 
 TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
@@ -85,7 +95,6 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
     return out;
   };
   const std::vector<std::pair<ServiceKey, ServiceConfig>> refused = {
-      {Key("[2001:db8::1]:80"), {}},
       {Key("192.0.2.1:80", Protocol::kSctp), {}},
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
       {Key("192.0.2.1:0"), {}},
@@ -132,6 +141,10 @@ TEST(Codec, RealServersThatMakeNoSenseAreRefused) {
     return real;
   };
   EXPECT_TRUE(CheckSupported(key, Real("10.0.0.1:8080", 0)).ok());
+  EXPECT_TRUE(CheckSupported(Key("[2001:db8::1]:80"), Real("[2001:db8::2]:80")).ok());
+  EXPECT_EQ(CheckSupported(Key("[2001:db8::1]:80"), Real("10.0.0.1:80")).code(),
+            absl::StatusCode::kUnimplemented);
+  EXPECT_FALSE(CheckSupported(Key("[2001:db8::1]:80"), Real("[::]:80")).ok());
   const std::vector<RealServer> refused = {
       Real("[2001:db8::2]:80"),
       Real("10.0.0.1:0"),
@@ -217,9 +230,10 @@ TEST(Codec, WeightedRoundRobinStartsAtTheHeadWithItsWeightFitted) {
 }
 
 TEST(Codec, TheWayDecidesWhetherXdpMayTransmit) {
-  klvs_real record = EncodeReal(1, Real("10.0.0.1:80"));
+  RealRecord whole = EncodeReal(1, Real("10.0.0.1:80"));
+  const klvs_real& record = whole.real;
   NextHop hop;
-  SetWay(hop, record);  // no way at all
+  SetWay(hop, whole);  // no way at all
   EXPECT_EQ(record.flags, KLVS_REAL_VALID);
   EXPECT_EQ(record.ifindex, 0U);
 
@@ -228,22 +242,40 @@ TEST(Codec, TheWayDecidesWhetherXdpMayTransmit) {
   hop.source = Ip("10.0.0.9");
   hop.mtu = 70000;
   hop.source_mac.bytes = {2, 0, 0, 0, 0, 1};
-  SetWay(hop, record);  // neighbour not resolved
+  SetWay(hop, whole);  // neighbour not resolved
   EXPECT_EQ(record.flags, KLVS_REAL_VALID);
   EXPECT_EQ(record.mtu, 65535);
 
   hop.neighbour_mac.bytes = {2, 0, 0, 0, 0, 2};
-  SetWay(hop, record);
+  SetWay(hop, whole);
   EXPECT_EQ(record.flags, KLVS_REAL_VALID | KLVS_REAL_L2);
-  EXPECT_EQ(ToString(record),
+  EXPECT_EQ(ToString(whole),
             "10.0.0.1:80 NAT weight 1 of service 1 via 10.0.0.254 if 4 from 10.0.0.9 mtu 65535 "
             "mac 02:00:00:00:00:02");
 
   NextHop local;
   local.local = true;
-  SetWay(local, record);
+  SetWay(local, whole);
   EXPECT_EQ(record.flags, KLVS_REAL_VALID | KLVS_REAL_LOCAL);
   EXPECT_EQ(record.ifindex, 0U);
+}
+
+TEST(Codec, TheWayOfIpv6LiesBesideTheRecord) {
+  RealRecord record = EncodeReal(1, Real("[2001:db8::7]:80"));
+  NextHop hop;
+  hop.ifindex = 4;
+  hop.neighbour = Ip("fe80::1");
+  hop.source = Ip("2001:db8::9");
+  hop.mtu = 1500;
+  SetWay(hop, record);
+  EXPECT_EQ(record.real.flags, KLVS_REAL_VALID | KLVS_REAL_IPV6);
+  EXPECT_EQ(record.real.address | record.real.next_hop | record.real.source, 0U);
+  EXPECT_EQ(record.Address(), Ip("2001:db8::7"));
+  EXPECT_EQ(record.NextHopAddress(), Ip("fe80::1"));
+  EXPECT_EQ(record.Source(), Ip("2001:db8::9"));
+  EXPECT_EQ(ToString(record),
+            "[2001:db8::7]:80 NAT weight 1 of service 1 via fe80::1 if 4 from 2001:db8::9 mtu "
+            "1500");
 }
 
 TEST(Codec, ThresholdsThatChangeDecideAnew) {

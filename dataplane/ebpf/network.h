@@ -52,7 +52,15 @@ class Network {
   virtual absl::StatusOr<std::vector<Link>> Links() = 0;
   virtual absl::StatusOr<Link> LinkByName(const std::string& name) = 0;  // kNotFound
 
-  // Tells the link's neighbours that `vip` is at this node's MAC: ARP announcements in both forms.
+  // IPv6: has the link take the frames by which neighbours ask for `vip`, until StopHearing: by a
+  // proxy neighbour entry, which joins the VIP's solicited-node group and outlives the process. The
+  // kernel itself answers nothing for it, unless proxy_ndp is on. Nothing to do for IPv4. Both may
+  // be called again.
+  virtual absl::Status HearQuestions(const IpAddress& vip, const Link& link) = 0;
+  virtual absl::Status StopHearing(const IpAddress& vip, const Link& link) = 0;
+
+  // Tells the link's neighbours that `vip` is at this node's MAC: ARP announcements in both forms,
+  // or an unsolicited neighbour advertisement.
   virtual absl::Status Announce(const IpAddress& vip, const Link& link) = 0;
 
   // Readable when routes, addresses, links or neighbours changed since TakeChanges().

@@ -45,7 +45,7 @@ absl::Status CleanUpEbpfDataplane(const std::string& dir) {
 absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock) {
   AloneDataplane out;
   KUBE_LVS_ASSIGN_OR_RETURN(out.network, NewSilentKernelNetwork());
-  auto objects = OpenUnpinned(*out.network, Access::kWrite);
+  auto objects = OpenUnpinned(kAloneSizes, *out.network, Access::kWrite);
   if (absl::IsNotFound(objects.status()) && make) {
     objects = LoadUnpinned(kAloneSizes, *out.network);
   } else if (objects.ok()) {
@@ -62,13 +62,15 @@ absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock) {
 
 absl::StatusOr<Rules> ReadAloneRules() {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
-  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects, OpenUnpinned(*network, Access::kRead));
+  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,
+                            OpenUnpinned(kAloneSizes, *network, Access::kRead));
   return ReadSwept(*objects.maps, *objects.programs);
 }
 
 absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts() {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
-  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects, OpenUnpinned(*network, Access::kRead));
+  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,
+                            OpenUnpinned(kAloneSizes, *network, Access::kRead));
   return ReadTimeouts(*objects.maps);
 }
 

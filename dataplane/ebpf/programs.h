@@ -39,9 +39,9 @@ class Programs {
   // What is there: nothing unless all that Attach would do is in place.
   virtual absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) = 0;
 
-  // Takes expired connections out of the table, which has `sets` sets. The programs do so with
-  // those they meet; this is for exact counts in klvs_real_conns.
-  virtual absl::Status SweepConnections(uint32_t sets) = 0;
+  // Takes expired connections out of the tables, which have `sets` and, IPv6's, `sets6` sets. The
+  // programs do so with those they meet; this is for exact counts in klvs_real_conns.
+  virtual absl::Status SweepConnections(uint32_t sets, uint32_t sets6) = 0;
 };
 
 }  // namespace kube_lvs::ebpf

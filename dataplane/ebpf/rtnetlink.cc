@@ -20,12 +20,14 @@
 
 #include "base/status.h"
 #include "base/unique_fd.h"
+#include "dataplane/host/announce.h"
 
 namespace kube_lvs::ebpf {
 namespace {
 
 // How many ARP announcements of each form: one may be lost, switches drop none of many.
 constexpr int kAnnouncements = 3;
+constexpr uint8_t kOurProtocol = 187;  // as of our routes and addresses
 
 absl::Status Errno(const std::string& what, int error) {
   const std::string text = what + ": " + std::strerror(error);
@@ -181,26 +183,6 @@ Link DecodeLink(std::span<const uint8_t> payload) {
   return out;
 }
 
-// ARP over Ethernet for one address, RFC 5227: sender and target are both the VIP.
-std::array<uint8_t, 42> GratuitousArp(const IpAddress& vip, const MacAddress& mac, bool reply) {
-  std::array<uint8_t, 42> frame{};
-  auto at = frame.begin();
-  const auto put = [&at](std::span<const uint8_t> bytes) { at = std::ranges::copy(bytes, at).out; };
-  constexpr std::array<uint8_t, 6> kBroadcast = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-  const std::array<uint8_t, 10> kind = {0x08, 0x06, 0, 1, 0x08,
-                                        0,    6,    4, 0, static_cast<uint8_t>(reply ? 2 : 1)};
-  const std::span<const uint8_t> ip(vip.bytes.data(), 4);
-  put(kBroadcast);
-  put(mac.bytes);
-  put(kind);
-  put(mac.bytes);
-  put(ip);
-  put(reply ? std::span<const uint8_t>(kBroadcast)
-            : std::span<const uint8_t>(std::array<uint8_t, 6>{}));
-  put(ip);
-  return frame;
-}
-
 class KernelNetwork final : public Network {
  public:
   KernelNetwork(UniqueFd requests, UniqueFd changes, bool announces)
@@ -295,21 +277,34 @@ class KernelNetwork final : public Network {
     return link;
   }
 
+  absl::Status HearQuestions(const IpAddress& vip, const Link& link) override {
+    if (vip.IsV4()) return absl::OkStatus();
+    Request request(RTM_NEWNEIGH, NLM_F_ACK | NLM_F_CREATE, ProxyOf(vip, link));
+    request.Add(NDA_DST, vip);
+    const std::array<uint8_t, 1> protocol = {kOurProtocol};
+    request.Add(NDA_PROTOCOL, std::span<const uint8_t>(protocol));
+    return Annotate(Ask(std::move(request), 0, [](std::span<const uint8_t>) {}),
+                    "proxy neighbour " + vip.ToString() + " on " + link.name);
+  }
+
+  absl::Status StopHearing(const IpAddress& vip, const Link& link) override {
+    if (vip.IsV4()) return absl::OkStatus();
+    Request request(RTM_DELNEIGH, NLM_F_ACK, ProxyOf(vip, link));
+    request.Add(NDA_DST, vip);
+    const absl::Status gone = Ask(std::move(request), 0, [](std::span<const uint8_t>) {});
+    if (gone.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
+    return Annotate(gone, "proxy neighbour " + vip.ToString() + " on " + link.name);
+  }
+
   absl::Status Announce(const IpAddress& vip, const Link& link) override {
-    if (!vip.IsV4()) {
-      return absl::UnimplementedError("announcing the IPv6 address " + vip.ToString() +
-                                      ": use an IPv4 VIP");
-    }
     if (!packets_.ok()) return Errno("packet socket", packets_error_);
     sockaddr_ll to{};
     to.sll_family = AF_PACKET;
-    to.sll_protocol = htons(ETH_P_ARP);
+    to.sll_protocol = htons(vip.IsV4() ? ETH_P_ARP : ETH_P_IPV6);
     to.sll_ifindex = static_cast<int>(link.index);
     to.sll_halen = 6;
-    std::ranges::fill(to.sll_addr, uint8_t{0xff});
     for (int i = 0; i < kAnnouncements; ++i) {
-      for (const bool reply : {false, true}) {
-        const auto frame = GratuitousArp(vip, link.mac, reply);
+      for (const auto& frame : host::Announcements(vip, link.mac)) {
         if (sendto(packets_.get(), frame.data(), frame.size(), 0,
                    reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) {
           return Errno("announcing " + vip.ToString() + " on " + link.name, errno);
@@ -336,6 +331,14 @@ class KernelNetwork final : public Network {
   }
 
  private:
+  static ndmsg ProxyOf(const IpAddress& vip, const Link& link) {
+    ndmsg header{};
+    header.ndm_family = FamilyOf(vip);
+    header.ndm_ifindex = static_cast<int>(link.index);
+    header.ndm_flags = NTF_PROXY;
+    return header;
+  }
+
   absl::StatusOr<Link> AskLink(Request request) {
     Link link;
     KUBE_LVS_RETURN_IF_ERROR(Ask(std::move(request), RTM_NEWLINK,

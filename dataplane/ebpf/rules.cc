@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
 
@@ -25,16 +26,16 @@ absl::StatusOr<Counters> Sum(MapStore& maps, std::string_view map, uint32_t id) 
 }  // namespace
 
 absl::StatusOr<Rules> ReadRules(MapStore& maps) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses,
-                            (GetAll<__be32, klvs_address>(maps, kAddressesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, ReadAddresses(maps));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto services,
                             (GetAll<klvs_service_key, klvs_service>(maps, kServicesMap)));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto lists, GetArray<klvs_list_entry>(maps, kListsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, GetArray<klvs_real>(maps, kRealsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto reals6, GetArray<klvs_real6>(maps, kReals6Map));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto conns, GetArray<klvs_real_conns>(maps, kRealConnsMap));
   std::map<uint32_t, IpAddress> vips;
   for (const auto& [address, record] : addresses) {
-    if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, FromWire(address));
+    if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, address);
   }
   Rules out;
   for (const auto& [record_key, service] : services) {
@@ -48,11 +49,12 @@ absl::StatusOr<Rules> ReadRules(MapStore& maps) {
       return absl::DataLossError(ToString(key) + ": its list lies outside of the map of lists");
     }
     for (const klvs_list_entry& entry : lists.subspan(service.list_base, service.list_count)) {
-      if (entry.real >= reals.size() || entry.real >= conns.size()) {
+      if (entry.real >= reals.size() || entry.real >= reals6.size() || entry.real >= conns.size()) {
         return absl::DataLossError(ToString(key) + ": its list names real server " +
                                    std::to_string(entry.real));
       }
-      KUBE_LVS_ASSIGN_OR_RETURN(const RealServer real, DecodeReal(reals[entry.real], entry.weight));
+      KUBE_LVS_ASSIGN_OR_RETURN(const RealServer real,
+                                DecodeReal({reals[entry.real], reals6[entry.real]}, entry.weight));
       RealServerStats& stats = out.stats.reals[{key, real.at}];
       KUBE_LVS_ASSIGN_OR_RETURN(stats.counters, Sum(maps, kRealCountersMap, entry.real));
       stats.weight = real.weight;

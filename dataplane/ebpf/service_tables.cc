@@ -11,7 +11,6 @@
 #include <cstring>
 
 #include "base/status.h"
-#include "dataplane/ebpf/codec.h"
 #include "dataplane/plan/hash_buckets.h"
 #include "dataplane/plan/maglev.h"
 
@@ -30,14 +29,19 @@ absl::StatusOr<uint32_t> FullTableSays(const absl::StatusOr<uint32_t>& id, const
 
 // Stores a record that programs may be reading: they use the way only while KLVS_REAL_L2 is set,
 // and the record only while KLVS_REAL_VALID is.
-void StoreReal(klvs_real& shared, const klvs_real& next) {
-  if (std::memcmp(&shared, &next, sizeof next) == 0) return;
+void StoreReal(klvs_real& shared, klvs_real6& ends6, const RealRecord& record) {
+  const klvs_real& next = record.real;
+  if (std::memcmp(&shared, &next, sizeof next) == 0 &&
+      std::memcmp(&ends6, &record.ends6, sizeof ends6) == 0) {
+    return;
+  }
   std::atomic_ref<uint8_t> flags(shared.flags);
   flags.store(flags.load() & static_cast<uint8_t>(~KLVS_REAL_L2));
   std::atomic_thread_fence(std::memory_order_seq_cst);
   klvs_real hidden = next;
   hidden.flags = shared.flags;
   std::memcpy(&shared, &hidden, sizeof hidden);
+  std::memcpy(&ends6, &record.ends6, sizeof ends6);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   flags.store(next.flags);
 }
@@ -60,11 +64,7 @@ uint16_t NextGeneration(uint16_t generation) {
   return generation == 0 ? 1 : generation;
 }
 
-bool Equal(const klvs_real& a, const klvs_real& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
-
-Endpoint At(const klvs_real& record) {
-  return {FromWire(record.address), FromWirePort(record.port)};
-}
+Endpoint At(const RealRecord& record) { return {record.Address(), FromWirePort(record.real.port)}; }
 
 bool IsRemoved(const klvs_real& record) { return (record.flags & KLVS_REAL_REMOVED) != 0; }
 bool IsValid(const klvs_real& record) { return (record.flags & KLVS_REAL_VALID) != 0; }
@@ -73,19 +73,9 @@ klvs_service_state IdentityOf(const ServiceKey& key) {
   klvs_service_state out{};
   const Endpoint& at = std::get<Endpoint>(key.match);
   out.vip = ToWire(at.ip);
+  out.ipv6 = at.ip.IsV4() ? 0 : 1;
   out.port = ToWirePort(at.port);
   out.protocol = static_cast<uint8_t>(key.protocol);
-  return out;
-}
-
-bool SameIdentity(const klvs_service_state& a, const klvs_service_state& b) {
-  return a.vip == b.vip && a.port == b.port && a.protocol == b.protocol;
-}
-
-ServiceKey KeyOfState(const klvs_service_state& state) {
-  ServiceKey out;
-  out.match = Endpoint{FromWire(state.vip), FromWirePort(state.port)};
-  out.protocol = static_cast<Protocol>(state.protocol);
   return out;
 }
 
@@ -100,22 +90,54 @@ absl::StatusOr<std::unique_ptr<ServiceTables>> ServiceTables::Adopt(MapStore& ma
   return out;
 }
 
+RealRecord ServiceTables::Record(uint32_t id) const { return {reals_[id], ends6_[id]}; }
+
+void ServiceTables::Store(uint32_t id, const RealRecord& record) {
+  StoreReal(reals_[id], ends6_[id], record);
+}
+
+std::optional<ServiceKey> ServiceTables::KeyOfState(uint32_t id) const {
+  const klvs_service_state& state = states_[id];
+  if (state.protocol == 0) return std::nullopt;
+  ServiceKey out;
+  const IpAddress vip = state.ipv6 != 0 ? FromWire(vips6_[id]) : FromWire(state.vip);
+  out.match = Endpoint{vip, FromWirePort(state.port)};
+  out.protocol = static_cast<Protocol>(state.protocol);
+  return out;
+}
+
+void ServiceTables::SetState(uint32_t id, const ServiceKey& key, uint64_t cursor) {
+  states_[id] = IdentityOf(key);
+  states_[id].cursor = cursor;
+  vips6_[id] = ToWire6(std::get<Endpoint>(key.match).ip);
+}
+
+void ServiceTables::ClearState(uint32_t id) {
+  states_[id] = klvs_service_state{};
+  vips6_[id] = klvs_in6{};
+}
+
 absl::Status ServiceTables::Map() {
   KUBE_LVS_ASSIGN_OR_RETURN(states_, GetArray<klvs_service_state>(maps_, kServiceStateMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(vips6_, GetArray<klvs_in6>(maps_, kServiceVips6Map));
   KUBE_LVS_ASSIGN_OR_RETURN(localities_, GetArray<klvs_locality>(maps_, kLocalityMap));
-  if (localities_.size() < states_.size()) {
-    return absl::DataLossError("klvs_locality is smaller than klvs_service_state");
+  if (localities_.size() < states_.size() || vips6_.size() < states_.size()) {
+    return absl::DataLossError(
+        "klvs_locality or klvs_service_vips6 is smaller than klvs_service_state");
   }
   KUBE_LVS_ASSIGN_OR_RETURN(lists_, GetArray<klvs_list_entry>(maps_, kListsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(tables_, GetArray<TableCell>(maps_, kTablesMap));
   KUBE_LVS_ASSIGN_OR_RETURN(reals_, GetArray<klvs_real>(maps_, kRealsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(ends6_, GetArray<klvs_real6>(maps_, kReals6Map));
   KUBE_LVS_ASSIGN_OR_RETURN(conns_, GetArray<klvs_real_conns>(maps_, kRealConnsMap));
-  if (conns_.size() < reals_.size()) {
-    return absl::DataLossError("klvs_real_conns is smaller than klvs_reals");
+  if (conns_.size() < reals_.size() || ends6_.size() < reals_.size()) {
+    return absl::DataLossError("klvs_real_conns or klvs_reals6 is smaller than klvs_reals");
   }
   KUBE_LVS_ASSIGN_OR_RETURN(service_capacity_, maps_.Capacity(kServicesMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps_.Capacity(kConnsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets6, maps_.Capacity(kConns6Map));
   connection_capacity_ = uint64_t{sets} * KLVS_CONN_WAYS;
+  connection_capacity6_ = uint64_t{sets6} * KLVS_CONN_WAYS;
   service_ids_.emplace("services", static_cast<uint32_t>(states_.size()));
   real_ids_.emplace("real servers", static_cast<uint32_t>(reals_.size()));
   list_extents_.emplace(0, static_cast<uint32_t>(lists_.size()), kRest);
@@ -145,12 +167,7 @@ absl::Status ServiceTables::AdoptServices(TimePoint now) {
     const ServiceKey key = DecodeKey(vip->second, record_key);
     KUBE_LVS_RETURN_IF_ERROR(
         Annotate(service_ids_->Adopt(key, service.id, /*live=*/true), ToString(key)));
-    klvs_service_state identity = IdentityOf(key);
-    klvs_service_state& state = states_[service.id];
-    if (!SameIdentity(state, identity)) {
-      identity.cursor = state.cursor;
-      state = identity;
-    }
+    if (KeyOfState(service.id) != key) SetState(service.id, key, states_[service.id].cursor);
     ++services_of_vip_[vip->second];
     services.emplace_back(key, service);
   }
@@ -182,14 +199,14 @@ absl::Status ServiceTables::AdoptLists(
         return absl::DataLossError(name + ": its list names real server " +
                                    std::to_string(entry.real) + ", which is not its");
       }
-      klvs_real record = reals_[entry.real];
+      RealRecord record = Record(entry.real);
       KUBE_LVS_RETURN_IF_ERROR(
           Annotate(real_ids_->Adopt({service.id, At(record)}, entry.real, /*live=*/true), name));
       // The list is what counts: a change that was cut short did not get to the record.
-      record.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
-      record.weight = entry.weight;
-      if (entry.weight != 0) record.last_weight = entry.weight;
-      StoreReal(reals_[entry.real], record);
+      record.real.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
+      record.real.weight = entry.weight;
+      if (entry.weight != 0) record.real.last_weight = entry.weight;
+      Store(entry.real, record);
     }
     KUBE_LVS_RETURN_IF_ERROR(AdoptThresholds(key, service));
   }
@@ -216,26 +233,25 @@ absl::Status ServiceTables::AdoptThresholds(const ServiceKey& key, const klvs_se
 absl::Status ServiceTables::AdoptRemoved(TimePoint now) {
   std::set<uint32_t> referred;
   for (uint32_t id = 1; id < reals_.size(); ++id) {
-    klvs_real record = reals_[id];
-    if (!IsValid(record)) continue;
-    const RealKey key{record.service, At(record)};
+    RealRecord record = Record(id);
+    if (!IsValid(record.real)) continue;
+    const RealKey key{record.real.service, At(record)};
     if (real_ids_->Find(key) == id) continue;
-    record.flags |= KLVS_REAL_REMOVED;
-    StoreReal(reals_[id], record);
+    record.real.flags |= KLVS_REAL_REMOVED;
+    Store(id, record);
     KUBE_LVS_RETURN_IF_ERROR(real_ids_->Adopt(key, id, /*live=*/false));
     real_rests_since_[key] = now;
-    referred.insert(record.service);
+    referred.insert(record.real.service);
   }
   for (uint32_t id = 1; id < states_.size(); ++id) {
-    if (states_[id].protocol == 0) continue;
-    const ServiceKey key = KeyOfState(states_[id]);
-    if (service_ids_->Find(key) == id) continue;
+    const std::optional<ServiceKey> key = KeyOfState(id);
+    if (!key || service_ids_->Find(*key) == id) continue;
     if (!referred.contains(id)) {
-      states_[id] = klvs_service_state{};
+      ClearState(id);
       continue;
     }
-    KUBE_LVS_RETURN_IF_ERROR(service_ids_->Adopt(key, id, /*live=*/false));
-    service_rests_since_[key] = now;
+    KUBE_LVS_RETURN_IF_ERROR(service_ids_->Adopt(*key, id, /*live=*/false));
+    service_rests_since_[*key] = now;
   }
   return absl::OkStatus();
 }
@@ -261,7 +277,7 @@ absl::StatusOr<VirtualService> ServiceTables::Decode(const ServiceKey& key,
       return absl::DataLossError(ToString(key) + ": its list names real server " +
                                  std::to_string(entry.real));
     }
-    auto real = DecodeReal(reals_[entry.real], entry.weight);
+    auto real = DecodeReal(Record(entry.real), entry.weight);
     if (!real.ok()) return Annotate(real.status(), ToString(key));
     out.reals.push_back(*std::move(real));
   }
@@ -306,10 +322,10 @@ absl::Status ServiceTables::TakeIds(const ServiceKey& key, const VirtualService&
                                     Claim& claim) {
   claim.new_service = service_ids_->Find(key) == 0;
   KUBE_LVS_ASSIGN_OR_RETURN(claim.service_id, FullTableSays(service_ids_->Acquire(key), key));
-  const bool known = SameIdentity(states_[claim.service_id], IdentityOf(key));
+  const bool known = KeyOfState(claim.service_id) == key;
   if (claim.new_service && !known) {
     KUBE_LVS_RETURN_IF_ERROR(maps_.ClearPerCpu(kServiceCountersMap, AsBytes(claim.service_id)));
-    states_[claim.service_id] = IdentityOf(key);
+    SetState(claim.service_id, key, /*cursor=*/0);
   }
   for (const RealServer& real : wanted.reals) {
     const RealKey real_key{claim.service_id, real.at};
@@ -387,13 +403,13 @@ absl::Status ServiceTables::TakeExtents(const ServiceKey& key, const VirtualServ
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<klvs_real>> ServiceTables::PrepareReals(const VirtualService& wanted,
-                                                                   const Claim& claim) {
-  std::vector<klvs_real> out;
+absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const VirtualService& wanted,
+                                                                    const Claim& claim) {
+  std::vector<RealRecord> out;
   for (size_t i = 0; i < wanted.reals.size(); ++i) {
     const RealServer& real = wanted.reals[i];
-    klvs_real record = reals_[claim.reals[i]];
-    if (IsValid(record)) {
+    RealRecord whole = Record(claim.reals[i]);
+    if (klvs_real& record = whole.real; IsValid(record)) {
       record.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
       record.method = static_cast<uint8_t>(real.method);
       record.upper_threshold = real.upper_threshold;
@@ -401,15 +417,15 @@ absl::StatusOr<std::vector<klvs_real>> ServiceTables::PrepareReals(const Virtual
       // A weight that becomes 0 waits until the new list is visible: make before break.
       if (real.weight != 0) record.weight = record.last_weight = real.weight;
     } else {
-      record = EncodeReal(claim.service_id, real);
-      SetWay(way_to_(real.at.ip), record);
+      whole = EncodeReal(claim.service_id, real);
+      SetWay(way_to_(real.at.ip), whole);
     }
     if (real.method == ForwardingMethod::kNat) {
       KUBE_LVS_RETURN_IF_ERROR(wanted.config.source_nat
-                                   ? addresses_.AddNat(FromWire(record.source), KLVS_ADDRESS_SNAT)
+                                   ? addresses_.AddNat(whole.Source(), KLVS_ADDRESS_SNAT)
                                    : addresses_.AddNat(real.at.ip, KLVS_ADDRESS_NAT_REAL));
     }
-    out.push_back(record);
+    out.push_back(whole);
   }
   return out;
 }
@@ -419,10 +435,10 @@ void ServiceTables::Retire(const RealKey& key, TimePoint now) {
   if (id == 0) return;
   real_ids_->Retire(key);
   real_rests_since_[key] = now;
-  if (!IsValid(reals_[id])) return;
-  klvs_real record = reals_[id];
-  record.flags |= KLVS_REAL_REMOVED;
-  StoreReal(reals_[id], record);
+  RealRecord record = Record(id);
+  if (!IsValid(record.real)) return;
+  record.real.flags |= KLVS_REAL_REMOVED;
+  Store(id, record);
 }
 
 void ServiceTables::GiveBack(const ServiceKey& key, const Claim& claim, TimePoint now) {
@@ -482,24 +498,25 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   const uint64_t cursor = std::atomic_ref<__u64>(states_[claim.service_id].cursor).load();
   next.generation = NextGeneration(before ? old.generation : static_cast<uint16_t>(cursor >> 48));
   const auto list = lists_.subspan(claim.list.base, claim.list.length);
-  if (std::ranges::any_of(*records, [](const klvs_real& r) { return r.upper_threshold != 0; })) {
+  if (std::ranges::any_of(*records,
+                          [](const RealRecord& r) { return r.real.upper_threshold != 0; })) {
     next.flags |= KLVS_SERVICE_THRESHOLDS;
   }
   SetWrr(list, next);
   ContinueRoundRobin(old, cursor, *old_list, list, next);
 
   if (old.scheduler != next.scheduler) EmptyLocality(localities_[claim.service_id]);
-  std::vector<klvs_real> replaced;
+  std::vector<RealRecord> replaced;
   for (size_t i = 0; i < records->size(); ++i) {
-    klvs_real& shared = reals_[claim.reals[i]];
-    if (!IsValid(shared)) conns_[claim.reals[i]] = klvs_real_conns{};
-    replaced.push_back(shared);
-    StoreReal(shared, (*records)[i]);
+    const uint32_t id = claim.reals[i];
+    if (!IsValid(reals_[id])) conns_[id] = klvs_real_conns{};
+    replaced.push_back(Record(id));
+    Store(id, (*records)[i]);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (absl::Status s = Put(maps_, kServicesMap, EncodeKey(*vip_id, key), next); !s.ok()) {
     for (size_t i = 0; i < replaced.size(); ++i) {
-      if (IsValid(replaced[i])) StoreReal(reals_[claim.reals[i]], replaced[i]);
+      if (IsValid(replaced[i].real)) Store(claim.reals[i], replaced[i]);
     }
     return fail(Annotate(s, ToString(key)));
   }
@@ -508,11 +525,11 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   if (!before) ++services_of_vip_[vip];
   for (size_t i = 0; i < wanted.reals.size(); ++i) {
     std::atomic_ref<uint32_t>(reals_[claim.reals[i]].weight).store(wanted.reals[i].weight);
-    FitOverload((*records)[i], conns_[claim.reals[i]]);
+    FitOverload((*records)[i].real, conns_[claim.reals[i]]);
   }
   for (const klvs_list_entry& entry : *old_list) {
     if (std::ranges::find(claim.reals, entry.real) == claim.reals.end()) {
-      Retire({claim.service_id, At(reals_[entry.real])}, now);
+      Retire({claim.service_id, At(Record(entry.real))}, now);
     }
   }
   list_extents_->Free({old.list_base, old.list_count}, now);
@@ -520,7 +537,8 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
     table_extents_->Free({old.table_base, old.table_size}, now);
   }
   for (size_t i = 0; i < replaced.size(); ++i) {
-    if (IsValid(replaced[i]) && replaced[i].method != (*records)[i].method) nat_changed_ = true;
+    const klvs_real& was = replaced[i].real;
+    if (IsValid(was) && was.method != (*records)[i].real.method) nat_changed_ = true;
   }
   if (before && ((old.flags ^ next.flags) & KLVS_SERVICE_SOURCE_NAT) != 0) nat_changed_ = true;
   return absl::OkStatus();
@@ -532,7 +550,7 @@ absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(found->value));
   KUBE_LVS_RETURN_IF_ERROR(Annotate(Erase(maps_, kServicesMap, found->key), ToString(key)));
   for (const klvs_list_entry& entry : list) {
-    if (entry.real < reals_.size()) Retire({found->value.id, At(reals_[entry.real])}, now);
+    if (entry.real < reals_.size()) Retire({found->value.id, At(Record(entry.real))}, now);
   }
   list_extents_->Free({found->value.list_base, found->value.list_count}, now);
   table_extents_->Free({found->value.table_base, found->value.table_size}, now);
@@ -575,6 +593,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
     if (id != 0 && IsValid(reals_[id])) {
       std::atomic_ref<uint8_t>(reals_[id].flags).store(0);
       reals_[id] = klvs_real{};
+      ends6_[id] = klvs_real6{};
       nat_changed_ = true;
     }
     real_ids_->Release(key);  // no effect on one that is live again
@@ -587,7 +606,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
       ++rest;
       continue;
     }
-    if (id != 0) states_[id] = klvs_service_state{};
+    if (id != 0) ClearState(id);
     service_ids_->Release(key);
     rest = service_rests_since_.erase(rest);
   }
@@ -604,8 +623,8 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
   for (uint32_t id = 1; id < reals_.size(); ++id) {
     const klvs_real& record = reals_[id];
     if (!IsValid(record)) continue;
-    const IpAddress source = FromWire(record.source);
-    const IpAddress address = FromWire(record.address);
+    const IpAddress source = Record(id).Source();
+    const IpAddress address = Record(id).Address();
     // Connections go on as they began, whatever the service says now.
     if (IsRemoved(record) || conns_[id].active != 0 || conns_[id].inactive != 0) {
       allowed[source] |= KLVS_ADDRESS_SNAT;
@@ -642,15 +661,15 @@ absl::Status ServiceTables::RefreshWays() {
   }
   for (uint32_t id = 1; id < reals_.size(); ++id) {
     if (!IsValid(reals_[id])) continue;
-    klvs_real record = reals_[id];
-    SetWay(way_to_(FromWire(record.address)), record);
-    if (Equal(record, reals_[id])) continue;
-    if (record.method == KLVS_METHOD_NAT && record.source != reals_[id].source &&
-        source_nat.contains(record.service)) {
-      KUBE_LVS_RETURN_IF_ERROR(addresses_.AddNat(FromWire(record.source), KLVS_ADDRESS_SNAT));
+    const RealRecord before = Record(id);
+    RealRecord record = before;
+    SetWay(way_to_(record.Address()), record);
+    if (record.real.method == KLVS_METHOD_NAT && record.Source() != before.Source() &&
+        source_nat.contains(record.real.service)) {
+      KUBE_LVS_RETURN_IF_ERROR(addresses_.AddNat(record.Source(), KLVS_ADDRESS_SNAT));
       nat_changed_ = true;
     }
-    StoreReal(reals_[id], record);
+    Store(id, record);
   }
   return absl::OkStatus();
 }
@@ -695,8 +714,10 @@ absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualServic
 
 std::map<std::string, double> ServiceTables::Fill() const {
   uint64_t connections = 0;
-  for (const klvs_real_conns& conns : conns_) {
-    connections += uint64_t{conns.active} + conns.inactive;
+  uint64_t connections6 = 0;
+  for (size_t id = 0; id < reals_.size(); ++id) {
+    (reals_[id].flags & KLVS_REAL_IPV6 ? connections6 : connections) +=
+        uint64_t{conns_[id].active} + conns_[id].inactive;
   }
   const auto ratio = [](uint64_t taken, uint64_t capacity) {
     return capacity == 0 ? 1.0 : static_cast<double>(taken) / static_cast<double>(capacity);
@@ -707,6 +728,7 @@ std::map<std::string, double> ServiceTables::Fill() const {
       {"lists", ratio(list_extents_->taken(), list_extents_->size())},
       {"tables", ratio(table_extents_->taken(), table_extents_->size())},
       {"connections", ratio(connections, connection_capacity_)},
+      {"connections_ipv6", ratio(connections6, connection_capacity6_)},
   };
 }
 

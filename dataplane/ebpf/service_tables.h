@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/addresses.h"
+#include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/extents.h"
 #include "dataplane/ebpf/ids.h"
 #include "dataplane/ebpf/map_names.h"
@@ -106,8 +107,14 @@ class ServiceTables {
   // The real server's id in each slot of the scheduler's table; none for one without a table.
   absl::StatusOr<std::vector<uint32_t>> TableSlots(const VirtualService& wanted,
                                                    std::span<const uint32_t> reals) const;
-  absl::StatusOr<std::vector<klvs_real>> PrepareReals(const VirtualService& wanted,
-                                                      const Claim& claim);
+  absl::StatusOr<std::vector<RealRecord>> PrepareReals(const VirtualService& wanted,
+                                                       const Claim& claim);
+  RealRecord Record(uint32_t id) const;
+  void Store(uint32_t id, const RealRecord& record);
+  // Which service an id belongs to, as klvs_service_state has it.
+  std::optional<ServiceKey> KeyOfState(uint32_t id) const;
+  void SetState(uint32_t id, const ServiceKey& key, uint64_t cursor);
+  void ClearState(uint32_t id);
   void Retire(const RealKey& key, TimePoint now);
   // VIPs that lost their last service and are not answered for: they would only drop packets.
   absl::Status RemoveStaleVips();
@@ -117,13 +124,16 @@ class ServiceTables {
   WayTo way_to_;
 
   std::span<klvs_service_state> states_;
+  std::span<klvs_in6> vips6_;  // by service id
   std::span<klvs_locality> localities_;
   std::span<klvs_list_entry> lists_;
   std::span<TableCell> tables_;
   std::span<klvs_real> reals_;
+  std::span<klvs_real6> ends6_;  // by real id
   std::span<klvs_real_conns> conns_;
   uint32_t service_capacity_ = 0;  // of the hash map
   uint64_t connection_capacity_ = 0;
+  uint64_t connection_capacity6_ = 0;
 
   std::optional<IdAllocator<ServiceKey>> service_ids_;
   std::optional<IdAllocator<RealKey>> real_ids_;

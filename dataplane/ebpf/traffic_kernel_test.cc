@@ -1,5 +1,5 @@
 // Real sockets through the real programs: a client, a director and two real servers on one
-// segment, each in a namespace of its own; every method by tc and by native XDP.
+// segment, each in a namespace of its own; every method by tc and by native XDP, in both families.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -34,26 +34,79 @@ namespace {
 
 IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
 
-sockaddr_in SocketAddress(const std::string& ip, uint16_t port) {
-  sockaddr_in out{};
-  out.sin_family = AF_INET;
-  out.sin_port = htons(port);
-  inet_pton(AF_INET, ip.c_str(), &out.sin_addr);
-  return out;
+struct SocketAddress {
+  SocketAddress() = default;
+  SocketAddress(const std::string& text, uint16_t port) {
+    const IpAddress ip = Ip(text);
+    if (ip.IsV4()) {
+      v4.sin_family = AF_INET;
+      v4.sin_port = htons(port);
+      std::memcpy(&v4.sin_addr, ip.bytes.data(), ip.Size());
+    } else {
+      v6.sin6_family = AF_INET6;
+      v6.sin6_port = htons(port);
+      std::memcpy(&v6.sin6_addr, ip.bytes.data(), ip.Size());
+      size = sizeof v6;
+    }
+  }
+  std::string Ip6OrIp4() const {
+    IpAddress ip;
+    ip.family = v4.sin_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
+    std::memcpy(ip.bytes.data(), ip.IsV4() ? static_cast<const void*>(&v4.sin_addr) : &v6.sin6_addr,
+                ip.Size());
+    return ip.ToString();
+  }
+  sockaddr* Get() { return &any; }
+  const sockaddr* Get() const { return &any; }
+
+  union {
+    sockaddr any;
+    sockaddr_in v4;
+    sockaddr_in6 v6 = {};
+  };
+  socklen_t size = sizeof(sockaddr_in);
+};
+
+UniqueFd Socket(const Namespace& where, Family family, int type) {
+  return where.In([&] {
+    return UniqueFd(socket(family == Family::kIpv4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
+  });
+}
+
+// The addresses of one family.
+struct Site {
+  std::string vip, vips, client, clients, director, director_in, real, far, fars, any;
+  int length;      // of networks
+  uint16_t clamp;  // of the MSS in a tunnel
+};
+const Site& SiteOf(Family family) {
+  static const Site kV4 = {"192.0.2.1",    "192.0.2.0/24", "172.16.0.2", "172.16.0.0/24",
+                           "172.16.0.1",   "10.0.0.1",     "10.0.0.1",   "10.77.0.",
+                           "10.77.0.0/24", "0.0.0.0",      24,           1440};
+  static const Site kV6 = {"2001:db8:2::1",
+                           "2001:db8:2::/64",
+                           "2001:db8:16::2",
+                           "2001:db8:16::/64",
+                           "2001:db8:16::1",
+                           "2001:db8:10::1",
+                           "2001:db8:10::1",
+                           "2001:db8:77::",
+                           "2001:db8:77::/64",
+                           "::",
+                           64,
+                           1400};
+  return family == Family::kIpv4 ? kV4 : kV6;
 }
 
 // Answers the first line of each TCP connection by "NAME sees CLIENT", and then by that line.
 class Server {
  public:
-  Server(const Namespace& where, std::string name, uint16_t port)
-      : name_(std::move(name)),
-        listener_(
-            where.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); })) {
+  Server(const Namespace& where, std::string name, uint16_t port, Family family)
+      : name_(std::move(name)), listener_(Socket(where, family, SOCK_STREAM)) {
     const int yes = 1;
     setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    const sockaddr_in any = SocketAddress("0.0.0.0", port);
-    if (bind(listener_.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) != 0 ||
-        listen(listener_.get(), 128) != 0) {
+    const SocketAddress any(SiteOf(family).any, port);
+    if (bind(listener_.get(), any.Get(), any.size) != 0 || listen(listener_.get(), 128) != 0) {
       std::perror("server");
       std::abort();
     }
@@ -65,10 +118,9 @@ class Server {
     while (!stop.stop_requested()) {
       pollfd wait{.fd = listener_.get(), .events = POLLIN, .revents = 0};
       if (poll(&wait, 1, 50) <= 0) continue;
-      sockaddr_in from{};
-      socklen_t size = sizeof from;
-      const UniqueFd connection(
-          accept4(listener_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+      SocketAddress from;
+      from.size = sizeof from.v6;
+      const UniqueFd connection(accept4(listener_.get(), from.Get(), &from.size, SOCK_CLOEXEC));
       if (!connection.ok()) continue;
       const timeval limit{.tv_sec = 2, .tv_usec = 0};
       setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -80,9 +132,7 @@ class Server {
         request.append(buffer.data(), static_cast<size_t>(got));
       }
       if (!request.ends_with('\n')) continue;
-      std::array<char, INET_ADDRSTRLEN> text{};
-      inet_ntop(AF_INET, &from.sin_addr, text.data(), text.size());
-      const std::string answer = name_ + " sees " + text.data() + "\n" + request;
+      const std::string answer = name_ + " sees " + from.Ip6OrIp4() + "\n" + request;
       send(connection.get(), answer.data(), answer.size(), MSG_NOSIGNAL);
     }
   }
@@ -92,19 +142,18 @@ class Server {
   std::jthread thread_;
 };
 
-using Case = std::tuple<ForwardingMethod, bool /* source NAT */, bool /* XDP */>;
+using Case = std::tuple<std::pair<ForwardingMethod, bool /* source NAT */>, bool /* XDP */, Family>;
 
 std::string NameOf(const testing::TestParamInfo<Case>& info) {
-  const auto& [method, source_nat, xdp] = info.param;
-  return ToString(method) + (source_nat ? "WithSourceNat" : "") + (xdp ? "ByXdp" : "ByTc");
+  const auto& [method, xdp, family] = info.param;
+  return ToString(method.first) + (method.second ? "WithSourceNat" : "") +
+         (xdp ? "ByXdp" : "ByTc") + (family == Family::kIpv4 ? "" : "OfIpv6");
 }
 
 // client 172.16.0.2 --+-- director 172.16.0.1, 10.0.0.1
-//     (switch)        +-- real servers 10.0.0.11, 10.0.0.12
+//     (switch)        +-- real servers 10.0.0.11, 10.0.0.12; see SiteOf for IPv6
 class TrafficTest : public testing::TestWithParam<Case> {
  protected:
-  static constexpr char kVip[] = "192.0.2.1";
-
   TrafficTest() {
     switch_.Sh("ip link add name sw0 type bridge; ip link set sw0 up");
     for (auto& [host, name] : Hosts()) {
@@ -112,22 +161,28 @@ class TrafficTest : public testing::TestWithParam<Case> {
       switch_.Sh("ip link set p-" + name + " master sw0");
       host->Sh(
           "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 "
-          "net.ipv6.conf.all.disable_ipv6=1");
+          "net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 "
+          "net.ipv6.conf.eth0.accept_dad=0");
+      if (IsV4()) host->Sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
       // A veth hands on packets without checksum, which XDP cannot complete.
       if (Xdp()) host->Sh("ethtool -K eth0 tx off >/dev/null");
     }
-    client_.Sh("ip addr add 172.16.0.2/24 dev eth0; ip route add 192.0.2.0/24 dev eth0");
-    director_.Sh("ip addr add 172.16.0.1/24 dev eth0; ip addr add 10.0.0.1/24 dev eth0");
+    const Site& site = At();
+    AddAddress(client_, site.client);
+    client_.Sh("ip route add " + site.vips + " dev eth0");
+    AddAddress(director_, site.director);
+    AddAddress(director_, site.director_in);
     for (int n = 1; n <= 2; ++n) {
       Namespace& real = n == 1 ? real1_ : real2_;
-      real.Sh("ip addr add 10.0.0.1" + std::to_string(n) + "/24 dev eth0");
+      AddAddress(real, RealIp(n));
       if (Method() == ForwardingMethod::kNat) {
         // Without source NAT replies go by the director; with it nobody may need a route.
-        if (!SourceNat()) real.Sh("ip route add default via 10.0.0.1");
+        if (!SourceNat()) real.Sh("ip route add default via " + site.director_in);
       } else {
         real.Sh(
             "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2; "
-            "ip addr add 192.0.2.1/32 dev lo; ip route add 172.16.0.0/24 dev eth0");
+            "ip addr add " +
+            site.vip + " dev lo; ip route add " + site.clients + " dev eth0");
       }
     }
     if (Xdp()) switch_.In([] { AttachXdpPass("p-director"); });
@@ -136,9 +191,18 @@ class TrafficTest : public testing::TestWithParam<Case> {
   std::vector<std::pair<Namespace*, std::string>> Hosts() {
     return {{&client_, "client"}, {&director_, "director"}, {&real1_, "real1"}, {&real2_, "real2"}};
   }
-  static ForwardingMethod Method() { return std::get<0>(GetParam()); }
-  static bool SourceNat() { return std::get<1>(GetParam()); }
-  static bool Xdp() { return std::get<2>(GetParam()); }
+  static ForwardingMethod Method() { return std::get<0>(GetParam()).first; }
+  static bool SourceNat() { return std::get<0>(GetParam()).second; }
+  static bool Xdp() { return std::get<1>(GetParam()); }
+  static Family FamilyOf() { return std::get<2>(GetParam()); }
+  static bool IsV4() { return FamilyOf() == Family::kIpv4; }
+  static const Site& At() { return SiteOf(FamilyOf()); }
+  static std::string RealIp(int n) { return At().real + std::to_string(n); }
+  static void AddAddress(const Namespace& where, const std::string& ip,
+                         const std::string& device = "eth0") {
+    where.Sh("ip addr add " + ip + "/" + std::to_string(At().length) + " dev " + device +
+             (IsV4() ? "" : " nodad"));
+  }
   static uint16_t RealPort() { return Method() == ForwardingMethod::kNat ? 8080 : 80; }
 
   EbpfDataplane Open(const Namespace& where, const std::string& name) {
@@ -173,26 +237,26 @@ class TrafficTest : public testing::TestWithParam<Case> {
     for (Namespace* host : {&real1_, &real2_}) {
       of_reals_.push_back(Open(*host, "real"));
       Apply(*host, of_reals_.back(),
-            {AddItem{Attachment{"eth0"}}, AddItem{TunnelPeer{Ip("10.0.0.1"), Ip(kVip)}}});
-      if (clamp) Apply(*host, of_reals_.back(), {AddItem{MssClamp{Ip(kVip), 1440}}});
+            {AddItem{Attachment{"eth0"}}, AddItem{TunnelPeer{Ip(At().director_in), Ip(At().vip)}}});
+      if (clamp) Apply(*host, of_reals_.back(), {AddItem{MssClamp{Ip(At().vip), At().clamp}}});
     }
   }
 
   // The director with one service and both real servers.
   ServiceKey SetUpService(Protocol protocol = Protocol::kTcp) {
     dataplane_ = Open(director_, "director");
-    const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(kVip), 80}, protocol};
+    const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(At().vip), 80}, protocol};
     ServiceConfig config;
     config.scheduler = "rr";
     config.source_nat = SourceNat();
     std::vector<Step> steps = {AddItem{Attachment{"eth0"}}, AddService{key, config}};
-    for (const char* ip : {"10.0.0.11", "10.0.0.12"}) {
+    for (const int n : {1, 2}) {
       RealServer real;
-      real.at = {Ip(ip), RealPort()};
+      real.at = {Ip(RealIp(n)), RealPort()};
       real.method = Method();
       steps.push_back(AddReal{key, real});
     }
-    steps.push_back(AddItem{AnsweredVip{Dataplane::kEbpf, Ip(kVip), "eth0"}});
+    steps.push_back(AddItem{AnsweredVip{Dataplane::kEbpf, Ip(At().vip), "eth0"}});
     Apply(director_, dataplane_, steps);
     if (Xdp()) {
       WaitForNeighbours();
@@ -217,15 +281,12 @@ class TrafficTest : public testing::TestWithParam<Case> {
   // One connection from the client: sends `request`, returns the answer, "" when there is none.
   std::string Ask(const std::string& request) { return Ask(request, client_); }
   static std::string Ask(const std::string& request, const Namespace& from) {
-    const UniqueFd connection =
-        from.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+    const UniqueFd connection = Socket(from, FamilyOf(), SOCK_STREAM);
     const timeval limit{.tv_sec = 3, .tv_usec = 0};
     setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    const sockaddr_in to = SocketAddress(kVip, 80);
-    if (connect(connection.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
-      return "";
-    }
+    const SocketAddress to(At().vip, 80);
+    if (connect(connection.get(), to.Get(), to.size) != 0) return "";
     if (send(connection.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
     std::string answer;
     std::array<char, 65536> buffer;
@@ -281,8 +342,8 @@ class TrafficTest : public testing::TestWithParam<Case> {
 };
 
 TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
-  const Server one(real1_, "real1", RealPort());
-  const Server two(real2_, "real2", RealPort());
+  const Server one(real1_, "real1", RealPort(), FamilyOf());
+  const Server two(real2_, "real2", RealPort(), FamilyOf());
   SetUpDecapsulation();
   const ServiceKey key = SetUpService();
   if (Xdp()) {
@@ -293,7 +354,7 @@ TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
     EXPECT_FALSE((*reports)[0].xdp) << ToString((*reports)[0]);
   }
 
-  const std::string sees = SourceNat() ? "10.0.0.1" : "172.16.0.2";
+  const std::string sees = SourceNat() ? At().director_in : At().client;
   std::map<std::string, int> answers;
   const uint64_t received_before = DirectorReceived();
   const std::string large(60000, 'x');  // many segments, and super-packets where there are any
@@ -312,7 +373,7 @@ TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
   ASSERT_TRUE(stats.ok());
   const Counters counted = stats->services.at(key);
   EXPECT_EQ(counted.connections, 20U);
-  EXPECT_EQ((stats->reals.at({key, Endpoint{Ip("10.0.0.11"), RealPort()}}).counters.connections),
+  EXPECT_EQ((stats->reals.at({key, Endpoint{Ip(RealIp(1)), RealPort()}}).counters.connections),
             10U);
   // Replies come back through the director with NAT alone.
   const uint64_t received = DirectorReceived() - received_before;
@@ -323,13 +384,13 @@ TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
   }
   for (const auto& [reason, count] : stats->drops) EXPECT_EQ(count, 0U) << reason;
   // Closed by both sides and not expired yet.
-  const RealServerStats& of_one = stats->reals.at({key, Endpoint{Ip("10.0.0.11"), RealPort()}});
+  const RealServerStats& of_one = stats->reals.at({key, Endpoint{Ip(RealIp(1)), RealPort()}});
   EXPECT_EQ(of_one.active_connections + of_one.inactive_connections, 10U);
 }
 
 TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {
-  const Server one(real1_, "real1", RealPort());
-  const Server two(real2_, "real2", RealPort());
+  const Server one(real1_, "real1", RealPort(), FamilyOf());
+  const Server two(real2_, "real2", RealPort(), FamilyOf());
   SetUpDecapsulation();
   BpfOptions options;
   options.dir = PrivateBpfDir("again" + NameOf({GetParam(), 0}));
@@ -347,25 +408,24 @@ TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {
     dataplane_ = *std::move(opened);
   };
   open();
-  const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(kVip), 80}, Protocol::kTcp};
+  const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(At().vip), 80}, Protocol::kTcp};
   ServiceConfig config;
   config.scheduler = "rr";
   config.source_nat = SourceNat();
   RealServer first;
-  first.at = {Ip("10.0.0.11"), RealPort()};
+  first.at = {Ip(RealIp(1)), RealPort()};
   first.method = Method();
   RealServer second = first;
-  second.at.ip = Ip("10.0.0.12");
+  second.at.ip = Ip(RealIp(2));
   Apply(director_, dataplane_,
         {AddItem{Attachment{"eth0"}}, AddService{key, config}, AddReal{key, first},
-         AddItem{AnsweredVip{Dataplane::kEbpf, Ip(kVip), "eth0"}}});
+         AddItem{AnsweredVip{Dataplane::kEbpf, Ip(At().vip), "eth0"}}});
 
-  const UniqueFd held =
-      client_.In([] { return UniqueFd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); });
+  const UniqueFd held = Socket(client_, FamilyOf(), SOCK_STREAM);
   const timeval limit{.tv_sec = 3, .tv_usec = 0};
   setsockopt(held.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  const sockaddr_in to = SocketAddress(kVip, 80);
-  ASSERT_EQ(connect(held.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  const SocketAddress to(At().vip, 80);
+  ASSERT_EQ(connect(held.get(), to.Get(), to.size), 0);
 
   open();
   Apply(director_, dataplane_, {AddReal{key, second}, RemoveReal{key, first.at}});
@@ -380,21 +440,24 @@ TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {
 // A network of smaller MTU between the client and the VIP. Its router's "fragmentation needed" must
 // reach the real server, whose answer is too large for it.
 TEST_P(TrafficTest, ARealServerLearnsOfTheClientsSmallerMtu) {
-  const Server one(real1_, "real1", RealPort());
-  const Server two(real2_, "real2", RealPort());
+  const Server one(real1_, "real1", RealPort(), FamilyOf());
+  const Server two(real2_, "real2", RealPort(), FamilyOf());
   SetUpDecapsulation();
   Namespace far;
   Wire(far, "eth0", client_, "eth1");
-  far.Sh(
-      "sysctl -qw net.ipv6.conf.all.disable_ipv6=1; ip addr add 10.77.0.2/24 dev eth0; "
-      "ip route add default via 10.77.0.1 mtu 1300 advmss 1460");
+  const Site& site = At();
+  const std::string router = site.far + "1";
+  if (IsV4()) far.Sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
+  AddAddress(far, site.far + "2");
   client_.Sh(
-      "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.eth1.rp_filter=0; "
-      "ip addr add 10.77.0.1/24 dev eth1; ip link set eth1 mtu 1300");
-  director_.Sh("ip route add 10.77.0.0/24 via 172.16.0.2");
+      "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.eth1.rp_filter=0 "
+      "net.ipv6.conf.all.forwarding=1; ip link set eth1 mtu 1300");
+  AddAddress(client_, router, "eth1");
+  far.Sh("ip route add default via " + router + " mtu 1300 advmss 1460");
+  director_.Sh("ip route add " + site.fars + " via " + site.client);
   if (Method() != ForwardingMethod::kNat) {
     for (Namespace* real : {&real1_, &real2_}) {
-      real->Sh("ip route add 10.77.0.0/24 via 172.16.0.2 dev eth0 onlink");
+      real->Sh("ip route add " + site.fars + " via " + site.client + " dev eth0 onlink");
     }
   }
   if (Xdp()) far.Sh("ethtool -K eth0 tx off >/dev/null");
@@ -411,8 +474,8 @@ TEST_P(TrafficTest, ARealServerLearnsOfTheClientsSmallerMtu) {
 // Nobody clamps the MSS, and the client's packets do not fit the tunnel until it is told so.
 TEST_P(TrafficTest, AClientLearnsWhatFitsTheTunnel) {
   if (Method() != ForwardingMethod::kTunnel) return;  // the others add nothing to a packet
-  const Server one(real1_, "real1", RealPort());
-  const Server two(real2_, "real2", RealPort());
+  const Server one(real1_, "real1", RealPort(), FamilyOf());
+  const Server two(real2_, "real2", RealPort(), FamilyOf());
   SetUpDecapsulation(false);
   // Packets of a bundle are made to fit; these come one by one.
   client_.Sh("ethtool -K eth0 tso off gso off >/dev/null");
@@ -428,22 +491,19 @@ TEST_P(TrafficTest, AClientLearnsWhatFitsTheTunnel) {
 TEST_P(TrafficTest, ALargeDatagramAndItsAnswerPass) {
   SetUpDecapsulation();
   // The pieces must fit the tunnel: nobody cuts them again.
-  client_.Sh("ip route change 192.0.2.0/24 dev eth0 mtu 1400");
+  client_.Sh("ip route replace " + At().vips + " dev eth0 mtu 1400");
   std::vector<UniqueFd> servers;
   for (Namespace* real : {&real1_, &real2_}) {
-    servers.push_back(
-        real->In([] { return UniqueFd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); }));
-    const sockaddr_in at =
-        SocketAddress(Method() == ForwardingMethod::kNat ? "0.0.0.0" : kVip, RealPort());
-    ASSERT_EQ(bind(servers.back().get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
+    servers.push_back(Socket(*real, FamilyOf(), SOCK_DGRAM));
+    const SocketAddress at(Method() == ForwardingMethod::kNat ? At().any : At().vip, RealPort());
+    ASSERT_EQ(bind(servers.back().get(), at.Get(), at.size), 0);
   }
   const ServiceKey key = SetUpService(Protocol::kUdp);
-  const UniqueFd client =
-      client_.In([] { return UniqueFd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); });
+  const UniqueFd client = Socket(client_, FamilyOf(), SOCK_DGRAM);
   const timeval limit{.tv_sec = 3, .tv_usec = 0};
   setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-  const sockaddr_in to = SocketAddress(kVip, 80);
-  ASSERT_EQ(connect(client.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to), 0);
+  const SocketAddress to(At().vip, 80);
+  ASSERT_EQ(connect(client.get(), to.Get(), to.size), 0);
   std::array<char, 9000> buffer;
   for (int i = 0; i < 3; ++i) {
     const std::string question(7000 + i, static_cast<char>('a' + i));
@@ -453,13 +513,11 @@ TEST_P(TrafficTest, ALargeDatagramAndItsAnswerPass) {
                                    pollfd{servers[1].get(), POLLIN, 0}};
     ASSERT_EQ(poll(ready.data(), ready.size(), 3000), 1) << "datagram " << i;
     const int server = ready[0].revents != 0 ? ready[0].fd : ready[1].fd;
-    sockaddr_in from{};
-    socklen_t size = sizeof from;
-    ssize_t got = recvfrom(server, buffer.data(), buffer.size(), 0,
-                           reinterpret_cast<sockaddr*>(&from), &size);
+    SocketAddress from;
+    from.size = sizeof from.v6;
+    ssize_t got = recvfrom(server, buffer.data(), buffer.size(), 0, from.Get(), &from.size);
     ASSERT_EQ(std::string(buffer.data(), static_cast<size_t>(got)), question);
-    ASSERT_EQ(sendto(server, buffer.data(), static_cast<size_t>(got), 0,
-                     reinterpret_cast<const sockaddr*>(&from), size),
+    ASSERT_EQ(sendto(server, buffer.data(), static_cast<size_t>(got), 0, from.Get(), from.size),
               got);
     got = recv(client.get(), buffer.data(), buffer.size(), 0);
     ASSERT_EQ(got, static_cast<ssize_t>(question.size())) << "answer " << i;
@@ -471,16 +529,14 @@ TEST_P(TrafficTest, ALargeDatagramAndItsAnswerPass) {
   EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, TrafficTest,
-                         testing::Values(Case{ForwardingMethod::kNat, false, false},
-                                         Case{ForwardingMethod::kNat, true, false},
-                                         Case{ForwardingMethod::kDirectRouting, false, false},
-                                         Case{ForwardingMethod::kTunnel, false, false},
-                                         Case{ForwardingMethod::kNat, false, true},
-                                         Case{ForwardingMethod::kNat, true, true},
-                                         Case{ForwardingMethod::kDirectRouting, false, true},
-                                         Case{ForwardingMethod::kTunnel, false, true}),
-                         NameOf);
+INSTANTIATE_TEST_SUITE_P(
+    Methods, TrafficTest,
+    testing::Combine(testing::Values(std::pair(ForwardingMethod::kNat, false),
+                                     std::pair(ForwardingMethod::kNat, true),
+                                     std::pair(ForwardingMethod::kDirectRouting, false),
+                                     std::pair(ForwardingMethod::kTunnel, false)),
+                     testing::Bool(), testing::Values(Family::kIpv4, Family::kIpv6)),
+    NameOf);
 
 }  // namespace
 }  // namespace kube_lvs::ebpf

@@ -90,6 +90,11 @@ Bytes UnsolicitedAdvertisement(const IpAddress& address, const MacAddress& mac) 
 
 }  // namespace
 
+std::vector<Bytes> Announcements(const IpAddress& address, const MacAddress& mac) {
+  if (!address.IsV4()) return {UnsolicitedAdvertisement(address, mac)};
+  return {GratuitousArp(address, mac, 1), GratuitousArp(address, mac, 2)};
+}
+
 absl::Status Announce(const IpAddress& address, const std::string& interface) {
   const std::string what = "announce " + address.ToString() + " on";
   const UniqueFd fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
@@ -104,13 +109,7 @@ absl::Status Announce(const IpAddress& address, const std::string& interface) {
   to.sll_family = AF_PACKET;
   to.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
   to.sll_halen = 6;
-  std::vector<Bytes> frames;
-  if (address.IsV4()) {
-    frames = {GratuitousArp(address, mac, 1), GratuitousArp(address, mac, 2)};
-  } else {
-    frames = {UnsolicitedAdvertisement(address, mac)};
-  }
-  for (const Bytes& frame : frames) {
+  for (const Bytes& frame : Announcements(address, mac)) {
     if (sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
                sizeof(to)) < 0) {
       return FileError(errno, what, interface);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The connection table: 8-way sets of 64-byte entries, two candidate sets for each key. A reader
+ * The connection table: 8-way sets of 64-byte entries (IPv6: 128), two candidate sets for each key. A reader
  * takes no lock: it finds the tag, reads `ctl`, compares the key, reads `ctl` again. Insertion and
  * the freeing of a way hold the spin lock that both candidate sets of a key share. Whoever takes
  * LIVE from an entry by compare-and-swap corrects its real server's counts, exactly once.
@@ -29,11 +29,15 @@ static __always_inline __u64 conn_hash(const struct klvs_conn_key *key,
 {
 	const __u64 *word = (const __u64 *)key;
 	__u64 h;
+	__u32 i;
 
 	h = (word[0] ^ settings->seed[0]) * 0x9E3779B97F4A7C15ULL;
 	h ^= h >> 32;
-	h = (h ^ word[1] ^ settings->seed[1]) * 0xD6E8FEB86659FD93ULL;
-	h ^= h >> 32;
+#pragma unroll
+	for (i = 1; i < sizeof(*key) / 8; i++) {
+		h = (h ^ word[i] ^ settings->seed[1]) * 0xD6E8FEB86659FD93ULL;
+		h ^= h >> 32;
+	}
 	/* Ports in a row would otherwise fill a small table unevenly. */
 	h *= 0xD6E8FEB86659FD93ULL;
 	return h ^ h >> 32;
@@ -42,7 +46,7 @@ static __always_inline __u64 conn_hash(const struct klvs_conn_key *key,
 static __always_inline void conn_locate(struct conn_place *place, __u64 hash,
 					const struct klvs_settings *settings)
 {
-	__u32 sets = settings->conn_sets - 1, locks = settings->conn_locks - 1;
+	__u32 sets = CONN_SETS(settings) - 1, locks = CONN_LOCKS(settings) - 1;
 	__u16 tag = hash >> 48;
 
 	place->tag = tag ? tag : 1;
@@ -76,7 +80,11 @@ static __always_inline int conn_key_equal(const struct klvs_conn_key *a,
 {
 	const volatile __u64 *x = (const volatile __u64 *)a, *y = (const volatile __u64 *)b;
 
+#ifdef KLVS_IPV6
+	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];
+#else
 	return x[0] == y[0] && x[1] == y[1];
+#endif
 }
 
 /* The top bit of each 16-bit lane that equals `tag`, and now and then of one that does not. */
@@ -162,7 +170,7 @@ __noinline int conn_release(__u32 handle, __u32 generation)
 
 	if (!handle || !settings)
 		return 0;
-	lock_index = index & (settings->conn_locks - 1);
+	lock_index = index & (CONN_LOCKS(settings) - 1);
 	set = bpf_map_lookup_elem(&klvs_conns, &index);
 	lock = bpf_map_lookup_elem(&klvs_conn_locks, &lock_index);
 	if (!set || !lock)
@@ -334,7 +342,7 @@ __noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second,
 
 	if (!new || !settings)
 		return CONN_FULL;
-	lock_index = first & (settings->conn_locks - 1);
+	lock_index = first & (CONN_LOCKS(settings) - 1);
 	lock = bpf_map_lookup_elem(&klvs_conn_locks, &lock_index);
 	one = bpf_map_lookup_elem(&klvs_conns, &first);
 	two = bpf_map_lookup_elem(&klvs_conns, &second);
@@ -408,7 +416,7 @@ __noinline int conn_sweep(__u64 now)
 	if (!settings || !hand)
 		return 0;
 	first = *hand;
-	*hand = (first + CONN_SWEPT_SETS) & (settings->conn_sets - 1);
+	*hand = (first + CONN_SWEPT_SETS) & (CONN_SETS(settings) - 1);
 	for (i = 0; i < CONN_SWEPT_SETS * KLVS_CONN_WAYS; i++) {
 		__u32 index = first + i / KLVS_CONN_WAYS;
 		struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);

@@ -9,7 +9,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
-#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/bpf/family.h"
 
 #ifdef KLVS_XDP
 typedef struct xdp_md klvs_ctx;
@@ -22,7 +22,6 @@ typedef struct __sk_buff klvs_ctx;
 #endif
 
 #define ETH_HEADER 14
-#define IP_HEADER 20
 #define TCP_HEADER 20
 #define UDP_HEADER 8
 

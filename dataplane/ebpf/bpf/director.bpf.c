@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The director. Compiled with -DKLVS_XDP into xdp_director, without it into tc_director.
+ * The director. Compiled with -DKLVS_XDP into xdp_director, without it into tc_director; with
+ * -DKLVS_IPV6 into what these two jump to for IPv6, which begins with a fresh stack.
  *
  * Look-ups, in this order: address (whether the packet is ours), connection, service. A packet
  * that is not ours is left untouched. One that is ours is sent on or dropped with a reason, save
@@ -11,16 +12,25 @@
  */
 #include "dataplane/ebpf/bpf/maps.h"
 
-#include "dataplane/ebpf/bpf/arp.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
-#include "dataplane/ebpf/bpf/echo.h"
 #include "dataplane/ebpf/bpf/fragment.h"
-#include "dataplane/ebpf/bpf/icmp.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
+
+#ifdef KLVS_IPV6
+#include "dataplane/ebpf/bpf/echo6.h"
+#include "dataplane/ebpf/bpf/icmp6.h"
+#include "dataplane/ebpf/bpf/ndp.h"
+#include "dataplane/ebpf/bpf/too_big6.h"
+#include "dataplane/ebpf/bpf/tunnel6.h"
+#else
+#include "dataplane/ebpf/bpf/arp.h"
+#include "dataplane/ebpf/bpf/echo.h"
+#include "dataplane/ebpf/bpf/icmp.h"
 #include "dataplane/ebpf/bpf/too_big.h"
 #include "dataplane/ebpf/bpf/tunnel.h"
+#endif
 
 #ifdef KLVS_XDP
 #include "dataplane/ebpf/bpf/send_xdp.h"
@@ -39,6 +49,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 {
 	__u32 id = c ? c->real : p->once, service, overhead = 0;
 	struct klvs_real *real = bpf_map_lookup_elem(&klvs_reals, &id);
+	const klvs_ends *ends;
 	int nat;
 
 	if (!real || !(real->flags & KLVS_REAL_VALID))
@@ -76,10 +87,13 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 
 	if (real->flags & KLVS_REAL_LOCAL)
 		return KLVS_UNTOUCHED;
+	ends = real_ends(&id, real);
+	if (!ends)
+		return drop(KLVS_DROP_BAD_REAL);
 	if (nat && p->kind == PACKET_ICMP_ERROR) {
 		struct icmp_change change = {
-			.to = real->address,
-			.src = real->address,
+			.to = ends->address,
+			.src = ends->address,
 			.sport = real->port,
 		};
 
@@ -92,7 +106,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (icmp_translate(ctx, p, &change))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (nat) {
-		struct klvs_conn_key new = {.dst = real->address, .dport = real->port};
+		struct klvs_conn_key new = {.dst = ends->address, .dport = real->port};
 
 		if (!c)
 			return drop(KLVS_DROP_BAD_REAL);
@@ -106,15 +120,15 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (rewrite(ctx, p, &new))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (real->method == KLVS_METHOD_TUNNEL) {
-		struct iphdr outer;
+		klvs_ip outer;
 
-		outer_header(&outer, p, real);
+		outer_header(&outer, p, ends);
 		if (encapsulate(ctx, p, &outer))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (age(ctx)) {
 		return drop(KLVS_DROP_REWRITE);
 	}
-	return send_to_real(ctx, p, real);
+	return send_to_real(ctx, p, real, ends);
 }
 
 /* Translates a real server's packet back, if it belongs to a connection; else leaves it alone. */
@@ -122,7 +136,7 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 {
 	struct klvs_conn_key new;
 	struct conn_place place;
-	__u32 reason = parse_ipv4(ctx, p);
+	__u32 reason = parse_ip(ctx, p);
 	struct klvs_conn *c;
 	__u32 handle, generation;
 	__u64 ctl;
@@ -203,7 +217,7 @@ static __always_inline int refuse(__u32 reason, const struct klvs_settings *sett
 /* A packet to a VIP. */
 static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
 {
-	__u32 reason = parse_ipv4(ctx, p);
+	__u32 reason = parse_ip(ctx, p);
 	struct conn_place place;
 	struct klvs_conn *c;
 	__u32 handle = 0;
@@ -298,25 +312,52 @@ static __always_inline int is_for_us(klvs_ctx *ctx, const struct ethhdr *eth, st
 #endif
 }
 
+/* The source and destination address; the rest of the header is of no interest here. */
+#ifdef KLVS_IPV6
+#define IP_SRC(ip) (*IP6_SRC(ip))
+#define IP_DST(ip) (*IP6_DST(ip))
+#define IP_NEXT(ip) ((ip)->nexthdr)
+#define IP_ICMP IPPROTO_ICMPV6
+#else
+#define IP_SRC(ip) ((ip)->saddr)
+#define IP_DST(ip) ((ip)->daddr)
+#define IP_NEXT(ip) ((ip)->protocol)
+#define IP_ICMP IPPROTO_ICMP
+#endif
+
+/* Where the packet's values are; all zero. */
+#ifdef KLVS_IPV6
+#define PACKET_NEW(p)                                                                              \
+	struct klvs_scratch *scratch = scratch_get();                                              \
+	struct packet *p = &scratch->packet;                                                       \
+	if (!scratch)                                                                              \
+		return KLVS_UNTOUCHED;                                                             \
+	__builtin_memset(p, 0, sizeof(*p))
+#else
+#define PACKET_NEW(p)                                                                              \
+	struct packet packet = {};                                                                 \
+	struct packet *p = &packet
+#endif
+
 static __always_inline int director(klvs_ctx *ctx)
 {
 	struct klvs_settings *settings = settings_get();
 	struct klvs_address *address;
-	struct packet p = {};
+	PACKET_NEW(p);
 	struct ethhdr *eth;
-	struct iphdr *ip;
+	klvs_ip *ip;
 	void *data, *end;
-	__be32 key;
+	klvs_addr key;
 
 	if (!settings)
 		return KLVS_UNTOUCHED;
 #ifdef KLVS_XDP
-	p.ifindex = ctx->ingress_ifindex;
+	p->ifindex = ctx->ingress_ifindex;
 #else
 	if (ctx->vlan_present)
 		return KLVS_UNTOUCHED;
-	p.ifindex = ctx->ifindex;
-	p.gso = ctx->gso_segs > 1 || ctx->gso_size;
+	p->ifindex = ctx->ifindex;
+	p->gso = ctx->gso_segs > 1 || ctx->gso_size;
 #endif
 	parse_pull(ctx, ETH_HEADER + IP_HEADER);
 	data = (void *)(long)ctx->data;
@@ -324,52 +365,74 @@ static __always_inline int director(klvs_ctx *ctx)
 	eth = data;
 	if ((void *)(eth + 1) > end)
 		return KLVS_UNTOUCHED;
+#ifndef KLVS_IPV6
 	if (eth->h_proto == bpf_htons(ETH_P_ARP))
-		return arp_answer(ctx, p.ifindex);
+		return arp_answer(ctx, p->ifindex);
+#endif
 	ip = (void *)(eth + 1);
-	if (eth->h_proto != bpf_htons(ETH_P_IP) || (void *)(ip + 1) > end)
+	if (eth->h_proto != bpf_htons(IP_ETHERTYPE)) {
+#ifndef KLVS_IPV6
+		if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+			bpf_tail_call(ctx, &KLVS_FAMILIES, 0);
+#endif
 		return KLVS_UNTOUCHED;
+	}
+	if ((void *)(ip + 1) > end)
+		return KLVS_UNTOUCHED;
+#ifdef KLVS_IPV6
+	if (may_be_solicitation(ip)) {
+		int verdict = ndp_answer(ctx, p->ifindex);
 
-	key = ip->daddr;
+		if (verdict != KLVS_UNTOUCHED)
+			return verdict;
+		data = (void *)(long)ctx->data;
+		end = (void *)(long)ctx->data_end;
+		eth = data;
+		ip = (void *)(eth + 1);
+		if ((void *)(ip + 1) > end)
+			return KLVS_UNTOUCHED;
+	}
+#endif
+
+	key = IP_DST(ip);
 	address = bpf_map_lookup_elem(&klvs_addresses, &key);
 	if (address && address->flags & KLVS_ADDRESS_VIP) {
-		if (!is_for_us(ctx, eth, &p))
+		if (!is_for_us(ctx, eth, p))
 			return KLVS_UNTOUCHED;
-		mac_copy(p.src_mac, eth->h_source);
-		p.vip_id = address->vip_id;
-		p.now = bpf_jiffies64();
-		return request(ctx, &p, settings);
+		mac_copy(p->src_mac, eth->h_source);
+		p->vip_id = address->vip_id;
+		p->now = bpf_jiffies64();
+		return request(ctx, p, settings);
 	}
 	if (!(address && address->flags & KLVS_ADDRESS_SNAT)) {
 		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))
 			return KLVS_UNTOUCHED;
-		key = ip->saddr;
+		key = IP_SRC(ip);
 		address = bpf_map_lookup_elem(&klvs_addresses, &key);
 		/* An ICMP error may come from a router in between. */
-		if (!(address && address->flags & KLVS_ADDRESS_NAT_REAL) &&
-		    ip->protocol != IPPROTO_ICMP)
+		if (!(address && address->flags & KLVS_ADDRESS_NAT_REAL) && IP_NEXT(ip) != IP_ICMP)
 			return KLVS_UNTOUCHED;
 	}
-	if (!is_for_us(ctx, eth, &p))
+	if (!is_for_us(ctx, eth, p))
 		return KLVS_UNTOUCHED;
-	p.now = bpf_jiffies64();
-	return reply(ctx, &p, settings);
+	p->now = bpf_jiffies64();
+	return reply(ctx, p, settings);
 }
 
 #ifdef KLVS_XDP
 SEC("xdp")
-int xdp_director(struct xdp_md *ctx)
+int FAMILY_PROGRAM(xdp_director)(struct xdp_md *ctx)
 {
 	return director(ctx);
 }
 #else
 SEC("tc")
-int tc_director(struct __sk_buff *ctx)
+int FAMILY_PROGRAM(tc_director)(struct __sk_buff *ctx)
 {
 	return director(ctx);
 }
 
-struct klvs_sweep {
+struct sweep {
 	struct conn_survey survey;
 	__u32 first_set;
 	__u32 removed;
@@ -377,7 +440,7 @@ struct klvs_sweep {
 
 static long sweep_visit(__u32 n, void *data)
 {
-	struct klvs_sweep *sweep = data;
+	struct sweep *sweep = data;
 
 	sweep->removed += conn_look(1 + sweep->first_set * KLVS_CONN_WAYS + n, &sweep->survey);
 	return 0;
@@ -385,9 +448,9 @@ static long sweep_visit(__u32 n, void *data)
 
 /* A tc program, for one that takes locks cannot be SEC("syscall"); it is never attached. */
 SEC("tc")
-int klvs_sweep(struct __sk_buff *ctx)
+int FAMILY_PROGRAM(klvs_sweep)(struct __sk_buff *ctx)
 {
-	struct klvs_sweep sweep = {
+	struct sweep sweep = {
 		.first_set = ctx->cb[0],
 		.survey = {.now = bpf_jiffies64()},
 	};
@@ -399,6 +462,7 @@ int klvs_sweep(struct __sk_buff *ctx)
 	return sweep.removed;
 }
 
+#ifndef KLVS_IPV6
 SEC("syscall")
 int klvs_clock(struct klvs_clock *clock)
 {
@@ -406,6 +470,7 @@ int klvs_clock(struct klvs_clock *clock)
 	clock->boot_ns = bpf_ktime_get_boot_ns();
 	return 0;
 }
+#endif
 #endif
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -7,7 +7,7 @@
 #pragma once
 
 #include "dataplane/ebpf/bpf/conn.h"
-#include "dataplane/ebpf/bpf/icmp.h"
+#include "dataplane/ebpf/bpf/packet.h"
 
 #define FRAGMENT_SECONDS 30 /* the kernel's time to put a packet together */
 
@@ -16,8 +16,12 @@ static __always_inline int fragment_key(klvs_ctx *ctx, const struct packet *p,
 {
 	key->src = p->key.src;
 	key->dst = p->key.dst;
+#ifdef KLVS_IPV6
+	return packet_load(ctx, p->fragment_id, &key->id, sizeof(key->id));
+#else
 	key->protocol = p->key.protocol;
 	return packet_load(ctx, ETH_HEADER + 4, &key->id, sizeof(key->id));
+#endif
 }
 
 /* `p` is a first fragment, of connection `handle` in `generation`. */

@@ -26,24 +26,6 @@ struct icmp_error {
 
 _Static_assert(sizeof(struct icmp_error) == ICMP_HEADER + IP_HEADER, "ICMP error");
 
-static __always_inline int packet_load(klvs_ctx *ctx, __u32 offset, void *to, __u32 length)
-{
-#ifdef KLVS_XDP
-	return bpf_xdp_load_bytes(ctx, offset, to, length);
-#else
-	return bpf_skb_load_bytes(ctx, offset, to, length);
-#endif
-}
-
-static __always_inline int packet_store(klvs_ctx *ctx, __u32 offset, void *from, __u32 length)
-{
-#ifdef KLVS_XDP
-	return bpf_xdp_store_bytes(ctx, offset, from, length);
-#else
-	return bpf_skb_store_bytes(ctx, offset, from, length, BPF_F_RECOMPUTE_CSUM);
-#endif
-}
-
 /*
  * `p` is an ICMP packet, no fragment. If it is an error about a TCP or UDP packet from the address
  * that it was sent to, `p->key` becomes the key of that packet's answer, and the result is 0. Else

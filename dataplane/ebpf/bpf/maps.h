@@ -9,7 +9,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/bpf/family.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -22,7 +22,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
-	__type(key, __be32);
+	__type(key, klvs_addr);
 	__type(value, struct klvs_address);
 } klvs_addresses SEC(".maps");
 
@@ -133,11 +133,15 @@ struct {
 
 /* What later fragments go by. Least recently used ones give way when it is full. */
 struct klvs_fragment_key {
-	__be32 src;
-	__be32 dst;
+	klvs_addr src;
+	klvs_addr dst;
+#ifdef KLVS_IPV6
+	__be32 id;
+#else
 	__be16 id;
 	__u8 protocol;
 	__u8 reserved;
+#endif
 };
 
 struct klvs_fragment {
@@ -175,3 +179,56 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } klvs_drops SEC(".maps");
+
+#ifdef KLVS_IPV6
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct klvs_in6);
+} klvs_service_vips6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, struct klvs_real6);
+} klvs_reals6 SEC(".maps");
+
+/* What is too large for the stack; see scratch.h. Of a size that no version changes. */
+#define KLVS_SCRATCH 1024
+
+struct klvs_scratch_room {
+	__u64 words[KLVS_SCRATCH / 8];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct klvs_scratch_room);
+} klvs_scratch6 SEC(".maps");
+
+#elif defined(KLVS_XDP)
+
+/* The program of IPv6, at 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} klvs_families_xdp SEC(".maps");
+
+#else
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} klvs_families_tc SEC(".maps");
+
+#endif

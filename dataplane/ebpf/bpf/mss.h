@@ -7,30 +7,49 @@
 
 #include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/tcp.h>
 
 #include "dataplane/ebpf/bpf/defs.h"
 
 #define MSS_OPTIONS 40
 
+/* The clamp for a TCP packet of ours, and where its TCP header is; NULL for all others. */
+static __always_inline __u32 *mss_clamp_of(struct __sk_buff *ctx, __u32 *l4)
+{
+	struct ipv6hdr ip6;
+	struct iphdr ip;
+	__be16 protocol;
+
+	if (bpf_skb_load_bytes(ctx, ETH_HEADER - 2, &protocol, sizeof(protocol)))
+		return NULL;
+	if (protocol == bpf_htons(ETH_P_IPV6)) {
+		struct klvs_in6 vip;
+
+		if (bpf_skb_load_bytes(ctx, ETH_HEADER, &ip6, sizeof(ip6)) || ip6.version != 6 ||
+		    ip6.nexthdr != IPPROTO_TCP)
+			return NULL;
+		vip = *(struct klvs_in6 *)&ip6.saddr;
+		*l4 = ETH_HEADER + sizeof(ip6);
+		return bpf_map_lookup_elem(&klvs_mss_clamps6, &vip);
+	}
+	if (protocol != bpf_htons(ETH_P_IP) ||
+	    bpf_skb_load_bytes(ctx, ETH_HEADER, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5 ||
+	    ip.protocol != IPPROTO_TCP || ip.frag_off & bpf_htons(0x1fff))
+		return NULL;
+	*l4 = ETH_HEADER + ip.ihl * 4;
+	return bpf_map_lookup_elem(&klvs_mss_clamps, &ip.saddr);
+}
+
 static __always_inline void mss_clamp(struct __sk_buff *ctx)
 {
 	__u8 options[72] = {}; /* any masked index, and 4 bytes behind it, is inside */
-	__u32 l4, length, at, *clamp;
-	__be16 protocol, old, new;
+	__u32 l4 = 0, length, at, *clamp;
 	struct tcphdr tcp;
-	struct iphdr ip;
+	__be16 old, new;
 	__u32 i, steps;
 
-	if (bpf_skb_load_bytes(ctx, ETH_HEADER - 2, &protocol, sizeof(protocol)) ||
-	    protocol != bpf_htons(ETH_P_IP) ||
-	    bpf_skb_load_bytes(ctx, ETH_HEADER, &ip, sizeof(ip)))
-		return;
-	if (ip.version != 4 || ip.ihl < 5 || ip.protocol != IPPROTO_TCP ||
-	    ip.frag_off & bpf_htons(0x1fff))
-		return;
-	clamp = bpf_map_lookup_elem(&klvs_mss_clamps, &ip.saddr);
-	l4 = ETH_HEADER + ip.ihl * 4;
+	clamp = mss_clamp_of(ctx, &l4);
 	if (!clamp || bpf_skb_load_bytes(ctx, l4, &tcp, sizeof(tcp)))
 		return;
 	if (!tcp.syn || !tcp.ack || tcp.doff <= 5)

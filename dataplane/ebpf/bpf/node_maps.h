@@ -21,3 +21,17 @@ struct {
 	__type(key, __be32);
 	__type(value, __u32);
 } klvs_mss_clamps SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_tunnel_peer6);
+	__type(value, __u32);
+} klvs_tunnel_peers6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_in6);
+	__type(value, __u32);
+} klvs_mss_clamps6 SEC(".maps");

@@ -10,6 +10,7 @@
 #include "dataplane/ebpf/bpf/schedule_locality.h"
 #include "dataplane/ebpf/bpf/schedule_table.h"
 #include "dataplane/ebpf/bpf/schedule_twos.h"
+#include "dataplane/ebpf/bpf/scratch.h"
 
 #define SNAT_TRIES 16
 
@@ -27,7 +28,7 @@ static __always_inline struct klvs_service *service_find(const struct packet *p)
 /* Whether a packet says that it comes from us: such a one would be answered to us, and on. */
 static __always_inline int source_is_ours(const struct packet *p)
 {
-	__be32 source = p->key.src;
+	klvs_addr source = p->key.src;
 	struct klvs_address *address = bpf_map_lookup_elem(&klvs_addresses, &source);
 
 	return address && address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT);
@@ -95,38 +96,40 @@ __noinline int conn_translate(struct packet *p, __u32 handle)
 {
 	struct klvs_settings *settings = settings_get();
 	struct klvs_conn *c = conn_get(handle);
-	struct klvs_conn reply = {};
+	CONN_DRAFT(reply, 1);
 	struct klvs_real *real;
+	const klvs_ends *ends;
 	__u32 id, snat;
 	int claimed;
 	__u64 ctl;
 
-	if (!p || !settings || !c)
+	if (!p || !settings || !c || !reply)
 		return KLVS_DROP_NO_SOURCE_PORT;
 	ctl = READ_ONCE(c->ctl);
 	id = c->real;
 	snat = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT;
 	real = bpf_map_lookup_elem(&klvs_reals, &id);
-	if (!real)
+	ends = real_ends(&id, real);
+	if (!real || !ends)
 		return KLVS_DROP_BAD_REAL;
-	reply.key.src = real->address;
-	reply.key.dst = snat ? real->source : p->key.src;
-	reply.key.sport = real->port;
-	reply.key.dport = p->key.sport;
-	reply.key.protocol = p->key.protocol;
-	reply.ctl = CTL_LIVE | CTL_REPLY;
-	reply.peer = handle;
-	reply.peer_generation = ctl >> 32;
-	claimed = claim_reply(&reply, p->hash, p->now, snat, settings);
+	reply->key.src = ends->address;
+	reply->key.dst = snat ? ends->source : p->key.src;
+	reply->key.sport = real->port;
+	reply->key.dport = p->key.sport;
+	reply->key.protocol = p->key.protocol;
+	reply->ctl = CTL_LIVE | CTL_REPLY;
+	reply->peer = handle;
+	reply->peer_generation = ctl >> 32;
+	claimed = claim_reply(reply, p->hash, p->now, snat, settings);
 	if (!claimed) {
 		conn_remove(handle, ctl);
 		return KLVS_DROP_NO_SOURCE_PORT;
 	}
-	c->nat_addr = reply.key.dst;
-	c->nat_port = reply.key.dport;
+	c->nat_addr = reply->key.dst;
+	c->nat_port = reply->key.dport;
 	c->peer = claimed;
 	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_PENDING) != ctl) {
-		conn_release(claimed, reply.ctl >> 32);
+		conn_release(claimed, reply->ctl >> 32);
 		return KLVS_DROP_RACE;
 	}
 	return 0;
@@ -141,12 +144,13 @@ __noinline int conn_open(struct packet *p)
 {
 	struct klvs_settings *settings = settings_get();
 	struct klvs_service *service;
-	struct klvs_conn new = {};
+	CONN_DRAFT(new, 0);
 	struct klvs_real *real;
+	const klvs_ends *ends;
 	__u32 state, nat;
 	int handle;
 
-	if (!p || !settings)
+	if (!p || !settings || !new)
 		return -KLVS_DROP_NO_SERVICE;
 	service = service_find(p);
 	if (!service)
@@ -158,17 +162,18 @@ __noinline int conn_open(struct packet *p)
 		return -KLVS_DROP_MARTIAN;
 	if (scheduler_counts(service->scheduler) || service->flags & KLVS_SERVICE_THRESHOLDS)
 		conn_sweep(p->now);
-	new.service = service->id;
-	new.real = schedule(p);
+	new->service = service->id;
+	new->real = schedule(p);
 	/* The kernel's choice still counts it: its timer takes it out after the packet. */
 	if (p->reused)
 		conn_remove(p->reused, p->reused_ctl);
-	if (!new.real)
+	if (!new->real)
 		return -KLVS_DROP_NO_REAL_SERVER;
-	real = bpf_map_lookup_elem(&klvs_reals, &new.real);
-	if (!real || (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) != KLVS_REAL_VALID)
+	real = bpf_map_lookup_elem(&klvs_reals, &new->real);
+	ends = real_ends(&new->real, real);
+	if (!real || !ends || (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) != KLVS_REAL_VALID)
 		return -KLVS_DROP_BAD_REAL;
-	if (p->key.src == real->source)
+	if (addr_equal(&p->key.src, &ends->source))
 		return -KLVS_DROP_MARTIAN;
 	nat = real->method == KLVS_METHOD_NAT;
 	if (nat && real->flags & KLVS_REAL_LOCAL)
@@ -178,31 +183,31 @@ __noinline int conn_open(struct packet *p)
 		if (nat)
 			return -KLVS_DROP_BAD_REAL;
 		/* A connection that begins and ends: thresholds see it. */
-		real_conns_open(new.real, real, KLVS_UDP);
-		real_conns_close(new.real, KLVS_UDP);
-		count_connection(service->id, new.real);
-		p->once = new.real;
+		real_conns_open(new->real, real, KLVS_UDP);
+		real_conns_close(new->real, KLVS_UDP);
+		count_connection(service->id, new->real);
+		p->once = new->real;
 		return 1;
 	}
-	new.key = p->key;
-	new.client_ifindex = p->ifindex;
-	mac_copy(new.client_mac, p->src_mac);
+	new->key = p->key;
+	new->client_ifindex = p->ifindex;
+	mac_copy(new->client_mac, p->src_mac);
 	state = KLVS_UDP;
 	if (p->key.protocol == IPPROTO_TCP)
 		state = state_next(KLVS_NONE, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
-	new.ctl = CTL_LIVE | state;
+	new->ctl = CTL_LIVE | state;
 	if (nat)
-		new.ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
+		new->ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
 	if (p->key.protocol != IPPROTO_TCP || !p->opening)
-		new.ctl |= CTL_EMBRYONIC;
+		new->ctl |= CTL_EMBRYONIC;
 	if (nat && service->flags & KLVS_SERVICE_SOURCE_NAT)
-		new.ctl |= (__u64)KLVS_CONN_SNAT << 8;
-	new.expires = p->now + state_timeout(settings, state);
-	handle = conn_insert(&new, p->now);
+		new->ctl |= (__u64)KLVS_CONN_SNAT << 8;
+	new->expires = p->now + state_timeout(settings, state);
+	handle = conn_insert(new, p->now);
 	if (handle == CONN_EXISTS)
 		return -KLVS_DROP_RACE;
 	if (handle <= 0)
 		return -KLVS_DROP_TABLE_FULL;
-	real_conns_open(new.real, real, state);
+	real_conns_open(new->real, real, state);
 	return handle;
 }

@@ -18,10 +18,13 @@ struct packet {
 	__u64 reused_ctl;
 	__u32 ifindex;
 	__u32 vip_id;
+#ifdef KLVS_IPV6
+	__u16 fragment_id; /* offset of a fragment's number in the frame */
+#endif
 	__u16 total_length; /* of the IP packet */
 	__u16 l4;	    /* offset of the TCP, UDP or ICMP header in the frame */
-	__be16 fragment;    /* word of flags and fragment offset */
-	__u8 tos;
+	__be16 fragment;    /* word of flags and fragment offset, as IPv4 has it */
+	__u8 tos;	    /* IPv6: traffic class */
 	__u8 ttl;
 	__u8 event;   /* TCP: EVENT_* */
 	__u8 opening; /* may open a connection: UDP, or TCP with SYN and without RST */
@@ -33,10 +36,51 @@ struct packet {
 	__u32 reused; /* the connection in whose place a new one opens, which was `reused_ctl` */
 };
 
+#ifdef KLVS_IPV6
+/* From no host: unspecified, loopback and what has IPv4 inside, link-local, multicast. */
+static __always_inline int source_is_martian(const struct packet *p)
+{
+	const klvs_addr *src = &p->key.src;
+	__u32 first = bpf_ntohl(src->word[0]);
+
+	if (!(src->word[0] | src->word[1]) &&
+	    (!src->word[2] || src->word[2] == bpf_htonl(0x0000ffff)))
+		return 1;
+	return first >> 22 == 0xfe80 >> 6 || first >> 24 == 0xff;
+}
+#else
 /* From no host: this network, loopback, multicast, reserved, broadcast. */
 static __always_inline int source_is_martian(const struct packet *p)
 {
 	__u32 first = bpf_ntohl(p->key.src) >> 24;
 
 	return first == 0 || first == 127 || first >= 224;
+}
+#endif
+
+static __always_inline int packet_load(klvs_ctx *ctx, __u32 offset, void *to, __u32 length)
+{
+#ifdef KLVS_XDP
+	return bpf_xdp_load_bytes(ctx, offset, to, length);
+#else
+	return bpf_skb_load_bytes(ctx, offset, to, length);
+#endif
+}
+
+static __always_inline int packet_store(klvs_ctx *ctx, __u32 offset, void *from, __u32 length)
+{
+#ifdef KLVS_XDP
+	return bpf_xdp_store_bytes(ctx, offset, from, length);
+#else
+	return bpf_skb_store_bytes(ctx, offset, from, length, BPF_F_RECOMPUTE_CSUM);
+#endif
+}
+
+static __always_inline int packet_resize(klvs_ctx *ctx, __u32 length)
+{
+#ifdef KLVS_XDP
+	return bpf_xdp_adjust_tail(ctx, (long)length - (long)(ctx->data_end - ctx->data));
+#else
+	return bpf_skb_change_tail(ctx, length, 0);
+#endif
 }

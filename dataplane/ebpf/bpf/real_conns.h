@@ -7,6 +7,16 @@
 
 #include "dataplane/ebpf/bpf/state.h"
 
+/* The addresses of the real server `*id`, whose record is `real`; NULL for none. */
+static __always_inline const klvs_ends *real_ends(const __u32 *id, const struct klvs_real *real)
+{
+#ifdef KLVS_IPV6
+	return bpf_map_lookup_elem(&klvs_reals6, id);
+#else
+	return real;
+#endif
+}
+
 static __always_inline __u32 counts_total(__u64 counts)
 {
 	return (__u32)counts + (__u32)(counts >> 32);

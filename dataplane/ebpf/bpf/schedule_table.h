@@ -87,7 +87,8 @@ static __noinline __u32 schedule_table(const struct klvs_service *service,
 
 	if (!walk.size)
 		return 0;
-	walk.hashed = bpf_ntohl(service->scheduler == KLVS_SCHEDULER_DH ? p->key.dst : p->key.src);
+	walk.hashed = bpf_ntohl(addr_fold(service->scheduler == KLVS_SCHEDULER_DH ? &p->key.dst :
+										     &p->key.src));
 	if (service->flags & KLVS_SERVICE_HASH_PORT)
 		walk.hashed += bpf_ntohs(p->key.sport);
 	if (!walk.maglev)

@@ -10,6 +10,7 @@
 #include "dataplane/ebpf/bpf/parse.h"
 
 #define KLVS_AF_INET 2
+#define KLVS_AF_INET6 10
 
 static __always_inline int may_send_to_real(const struct packet *p, const struct klvs_real *real)
 {
@@ -22,9 +23,15 @@ static __always_inline int may_send_to_client(const struct packet *p, const stru
 }
 
 static __always_inline int send_to_real(klvs_ctx *ctx, const struct packet *p,
-					const struct klvs_real *real)
+					const struct klvs_real *real, const klvs_ends *ends)
 {
-	struct bpf_redir_neigh hop = {.nh_family = KLVS_AF_INET, .ipv4_nh = real->next_hop};
+#ifdef KLVS_IPV6
+	struct bpf_redir_neigh hop = {.nh_family = KLVS_AF_INET6};
+
+	*(struct klvs_in6 *)hop.ipv6_nh = ends->next_hop;
+#else
+	struct bpf_redir_neigh hop = {.nh_family = KLVS_AF_INET, .ipv4_nh = ends->next_hop};
+#endif
 
 	return bpf_redirect_neigh(real->ifindex, &hop, sizeof(hop), 0);
 }
@@ -35,6 +42,30 @@ static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
 {
 	return bpf_redirect_neigh(c->client_ifindex, NULL, 0, 0);
 }
+
+#ifdef KLVS_IPV6
+
+/* The addresses, one hop fewer, and what they are in the transport's checksum. */
+static __always_inline int rewrite_ip(klvs_ctx *ctx, const struct packet *p, __u32 check,
+				      __u64 flags, const struct klvs_conn_key *new)
+{
+	const __u32 at = ETH_HEADER + __builtin_offsetof(struct ipv6hdr, saddr);
+	__s64 change;
+
+	change = bpf_csum_diff((__be32 *)&p->key.src, 2 * sizeof(p->key.src), (__be32 *)&new->src,
+			       2 * sizeof(new->src), 0);
+	if (change < 0)
+		return -1;
+	/* The first fragment's checksum is that of the whole. */
+	if (p->kind != PACKET_LATER_FRAGMENT &&
+	    bpf_l4_csum_replace(ctx, check, 0, change, flags | BPF_F_PSEUDO_HDR))
+		return -1;
+	if (bpf_skb_store_bytes(ctx, at, &new->src, 2 * sizeof(new->src), 0))
+		return -1;
+	return age(ctx);
+}
+
+#else
 
 static __always_inline int rewrite_address(klvs_ctx *ctx, const struct packet *p, __u32 check,
 					   __u64 flags, __u32 offset, __be32 from, __be32 to)
@@ -50,6 +81,23 @@ static __always_inline int rewrite_address(klvs_ctx *ctx, const struct packet *p
 		return -1;
 	return 0;
 }
+
+/* The addresses, one hop fewer, and the checksums that have them in them. */
+static __always_inline int rewrite_ip(klvs_ctx *ctx, const struct packet *p, __u32 check,
+				      __u64 flags, const struct klvs_conn_key *new)
+{
+	__u8 ttl = p->ttl - 1;
+
+	if (rewrite_address(ctx, p, check, flags, 12, p->key.src, new->src) ||
+	    rewrite_address(ctx, p, check, flags, 16, p->key.dst, new->dst) ||
+	    bpf_l3_csum_replace(ctx, ETH_HEADER + 10, bpf_htons(p->ttl << 8), bpf_htons(ttl << 8),
+				2) ||
+	    bpf_skb_store_bytes(ctx, ETH_HEADER + 8, &ttl, sizeof(ttl), 0))
+		return -1;
+	return 0;
+}
+
+#endif
 
 static __always_inline int rewrite_port(klvs_ctx *ctx, const struct packet *p, __u32 check,
 					__u64 flags, __u32 offset, __be16 from, __be16 to)
@@ -68,15 +116,10 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 {
 	__u32 check = p->l4 + (p->key.protocol == IPPROTO_TCP ? 16 : 6);
 	__u64 flags = p->key.protocol == IPPROTO_TCP ? 0 : BPF_F_MARK_MANGLED_0;
-	__u8 ttl = p->ttl - 1;
 
-	if (rewrite_address(ctx, p, check, flags, 12, p->key.src, new->src) ||
-	    rewrite_address(ctx, p, check, flags, 16, p->key.dst, new->dst) ||
+	if (rewrite_ip(ctx, p, check, flags, new) ||
 	    rewrite_port(ctx, p, check, flags, 0, p->key.sport, new->sport) ||
-	    rewrite_port(ctx, p, check, flags, 2, p->key.dport, new->dport) ||
-	    bpf_l3_csum_replace(ctx, ETH_HEADER + 10, bpf_htons(p->ttl << 8), bpf_htons(ttl << 8),
-				2) ||
-	    bpf_skb_store_bytes(ctx, ETH_HEADER + 8, &ttl, sizeof(ttl), 0))
+	    rewrite_port(ctx, p, check, flags, 2, p->key.dport, new->dport))
 		return -1;
 	return 0;
 }
@@ -84,9 +127,9 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 /* Tunnel: the outer header in front. TCP segments of a bundle become that much smaller; the
  * datagrams of a UDP bundle keep their size. 0 if done. */
 static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
-				       const struct iphdr *outer)
+				       const klvs_ip *outer)
 {
-	__u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
+	__u64 flags = IP_HEADER == 20 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 
 	if (p->key.protocol == IPPROTO_UDP)
 		flags |= BPF_F_ADJ_ROOM_FIXED_GSO;

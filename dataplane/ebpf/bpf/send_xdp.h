@@ -30,7 +30,7 @@ static __always_inline int send_frame(klvs_ctx *ctx, const void *dst_mac, const 
 }
 
 static __always_inline int send_to_real(klvs_ctx *ctx, const struct packet *p,
-					const struct klvs_real *real)
+					const struct klvs_real *real, const klvs_ends *ends)
 {
 	return send_frame(ctx, real->dst_mac, real->src_mac);
 }
@@ -41,26 +41,44 @@ static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
 	return send_frame(ctx, c->client_mac, p->own_mac);
 }
 
+/* `addresses` is what the new ones add to a sum. */
+static __always_inline void rewrite_ip(klvs_ip *ip, const struct klvs_conn_key *new,
+				       __u32 addresses)
+{
+#ifdef KLVS_IPV6
+	ip->hop_limit--;
+	*(struct klvs_in6 *)&ip->saddr = new->src;
+	*(struct klvs_in6 *)&ip->daddr = new->dst;
+#else
+	__be16 *hop = (__be16 *)&ip->ttl;
+
+	addresses = csum_change16(addresses, *hop, *hop - bpf_htons(0x100));
+	ip->ttl--;
+	ip->saddr = new->src;
+	ip->daddr = new->dst;
+	ip->check = csum_apply(ip->check, addresses);
+#endif
+}
+
 /* NAT: other addresses and ports, one hop fewer, checksums to match. 0 if done. */
 static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 				   const struct klvs_conn_key *new)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct iphdr *ip = data + ETH_HEADER;
+	klvs_ip *ip = data + ETH_HEADER;
 	__u32 addresses, ports;
-	__be16 *hop;
 
 	if ((void *)(ip + 1) > end)
 		return -1;
-	addresses = csum_change32(0, p->key.src, new->src);
-	addresses = csum_change32(addresses, p->key.dst, new->dst);
+	addresses = csum_change_addr(0, &p->key.src, &new->src);
+	addresses = csum_change_addr(addresses, &p->key.dst, &new->dst);
 	ports = csum_change16(addresses, p->key.sport, new->sport);
 	ports = csum_change16(ports, p->key.dport, new->dport);
 
 	if (p->kind == PACKET_LATER_FRAGMENT) {
 		/* The first one's checksum is that of the whole. */
 	} else if (p->key.protocol == IPPROTO_TCP) {
-		struct tcphdr *tcp = data + (p->l4 & 127);
+		struct tcphdr *tcp = data + klvs_mask(p->l4, L4_MASK);
 
 		if ((void *)(tcp + 1) > end)
 			return -1;
@@ -68,7 +86,7 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 		tcp->dest = new->dport;
 		tcp->check = csum_apply(tcp->check, ports);
 	} else {
-		struct udphdr *udp = data + (p->l4 & 127);
+		struct udphdr *udp = data + klvs_mask(p->l4, L4_MASK);
 
 		if ((void *)(udp + 1) > end)
 			return -1;
@@ -81,20 +99,15 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 			udp->check = check ? check : 0xffff;
 		}
 	}
-	hop = (__be16 *)&ip->ttl;
-	addresses = csum_change16(addresses, *hop, *hop - bpf_htons(0x100));
-	ip->ttl--;
-	ip->saddr = new->src;
-	ip->daddr = new->dst;
-	ip->check = csum_apply(ip->check, addresses);
+	rewrite_ip(ip, new, addresses);
 	return 0;
 }
 
 /* Tunnel: the outer header in front. 0 if done. */
 static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
-				       const struct iphdr *outer)
+				       const klvs_ip *outer)
 {
-	struct iphdr *ip;
+	klvs_ip *ip;
 	struct ethhdr *eth;
 
 	if (bpf_xdp_adjust_head(ctx, -IP_HEADER))
@@ -104,7 +117,7 @@ static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
 	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return -1;
 	/* The addresses are set when it is sent. */
-	eth->h_proto = bpf_htons(ETH_P_IP);
+	eth->h_proto = bpf_htons(IP_ETHERTYPE);
 	*ip = *outer;
 	return 0;
 }

@@ -3,6 +3,7 @@
  * what fits, by ICMP "fragmentation needed" (RFC 1191). */
 #pragma once
 
+#include "dataplane/ebpf/bpf/answer_budget.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/icmp.h"
 
@@ -22,37 +23,6 @@ struct too_big_answer {
 } __attribute__((packed, aligned(2)));
 
 _Static_assert(sizeof(struct too_big_answer) == 110, "ICMP fragmentation needed");
-
-/* Takes an answer out of this CPU's budget, if there is one left. */
-static __always_inline int may_answer(__u64 now, const struct klvs_settings *settings)
-{
-	__u32 zero = 0;
-	struct klvs_answer_budget *budget = bpf_map_lookup_elem(&klvs_answer_budget, &zero);
-	__u64 earned;
-
-	if (!budget)
-		return 0;
-	earned = (now - budget->since) * KLVS_ANSWERS_PER_SECOND / settings->hz;
-	if (earned) {
-		budget->since = now;
-		budget->left += earned;
-		if (budget->left > KLVS_ANSWERS_AT_ONCE || earned > KLVS_ANSWERS_AT_ONCE)
-			budget->left = KLVS_ANSWERS_AT_ONCE;
-	}
-	if (!budget->left)
-		return 0;
-	budget->left -= 1;
-	return 1;
-}
-
-static __always_inline int packet_resize(klvs_ctx *ctx, __u32 length)
-{
-#ifdef KLVS_XDP
-	return bpf_xdp_adjust_tail(ctx, (long)length - (long)(ctx->data_end - ctx->data));
-#else
-	return bpf_skb_change_tail(ctx, length, 0);
-#endif
-}
 
 /*
  * Drops `p`, of which `mtu` bytes would fit, or turns it into the answer to its client. With tc, a

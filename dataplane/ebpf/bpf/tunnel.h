@@ -6,7 +6,7 @@
 #include "dataplane/ebpf/bpf/parse.h"
 
 static __always_inline void outer_header(struct iphdr *outer, const struct packet *p,
-					 const struct klvs_real *real)
+					 const klvs_ends *ends)
 {
 	const __u16 *word = (const __u16 *)outer;
 	__u32 sum = 0;
@@ -22,8 +22,8 @@ static __always_inline void outer_header(struct iphdr *outer, const struct packe
 	outer->ttl = 64;
 	outer->protocol = IPPROTO_IPIP;
 	outer->check = 0;
-	outer->saddr = real->source;
-	outer->daddr = real->address;
+	outer->saddr = ends->source;
+	outer->daddr = ends->address;
 #pragma unroll
 	for (i = 0; i < IP_HEADER / 2; i++)
 		sum += word[i];

@@ -16,6 +16,8 @@
 #include <ostream>
 
 #include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/bpf/director6_tc.skel.h"
+#include "dataplane/ebpf/bpf/director6_xdp.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
 #include "dataplane/ebpf/bpf/director_xdp.skel.h"
 #include "dataplane/ebpf/bpf/node_tc.skel.h"
@@ -40,6 +42,22 @@ void ShareMaps(bpf_object* from, bpf_object* to) {
       Check(bpf_map__reuse_fd(map, bpf_map__fd(other)) == 0, bpf_map__name(map));
     }
   }
+}
+
+bool IsIpv6(std::string_view address) { return address.find(':') != std::string_view::npos; }
+
+// Any number that two VIPs do not share.
+uint32_t VipId(std::string_view vip) {
+  if (!IsIpv6(vip)) return Ip(vip);
+  const klvs_in6 address = Ip6(vip);
+  return ntohl(address.word[3]) | 0x80000000;
+}
+
+void Join(const bpf_map* families, const bpf_program* program) {
+  const uint32_t zero = 0;
+  const int fd = bpf_program__fd(program);
+  Check(bpf_map__update_elem(families, &zero, sizeof zero, &fd, sizeof fd, BPF_ANY) == 0,
+        "the program of IPv6");
 }
 
 Verdict FromXdp(uint32_t value) {
@@ -89,6 +107,8 @@ Director::Director(Stage stage, uint32_t sets, uint32_t locks) : stage_(stage) {
   s.hz = kHz;
   s.conn_sets = sets;
   s.conn_locks = locks;
+  s.conn_sets6 = sets;
+  s.conn_locks6 = locks;
   s.snat_port_base = 1024;
   s.snat_port_count = 31744;
   s.seed[0] = 0x0123456789abcdefULL;
@@ -106,12 +126,33 @@ Director::~Director() {
     munmap(memory, bpf_map__max_entries(map) * ((bpf_map__value_size(map) + size_t{7}) / 8 * 8));
   }
   node_tc__destroy(node_);
+  director6_xdp__destroy(xdp6_);
+  director6_tc__destroy(tc6_);
   director_xdp__destroy(xdp_);
   director_tc__destroy(tc_);
 }
 
+void Director::LoadIpv6() {
+  if (tc6_ != nullptr) return;
+  tc6_ = director6_tc__open();
+  Check(tc6_ != nullptr, "open director6_tc");
+  ShareMaps(tc_->obj, tc6_->obj);
+  bpf_map__set_max_entries(tc6_->maps.klvs_conns6, settings().conn_sets6);
+  bpf_map__set_max_entries(tc6_->maps.klvs_locks6, settings().conn_locks6);
+  Check(director6_tc__load(tc6_) == 0, "load director6_tc");
+  Join(tc_->maps.klvs_families_tc, tc6_->progs.tc_director6);
+  if (stage_ != Stage::kXdp) return;
+  xdp6_ = director6_xdp__open();
+  Check(xdp6_ != nullptr, "open director6_xdp");
+  ShareMaps(tc_->obj, xdp6_->obj);
+  ShareMaps(tc6_->obj, xdp6_->obj);
+  Check(director6_xdp__load(xdp6_) == 0, "load director6_xdp");
+  Join(xdp_->maps.klvs_families_xdp, xdp6_->progs.xdp_director6);
+}
+
 bpf_map* Director::Find(const char* name) {
   bpf_map* map = bpf_object__find_map_by_name(tc_->obj, name);
+  if (map == nullptr && tc6_ != nullptr) map = bpf_object__find_map_by_name(tc6_->obj, name);
   Check(map != nullptr, name);
   return map;
 }
@@ -131,6 +172,10 @@ std::span<T> Director::Map(const char* name) {
 
 klvs_settings& Director::settings() { return Map<klvs_settings>("klvs_settings")[0]; }
 klvs_real& Director::real(uint32_t id) { return Map<klvs_real>("klvs_reals")[id]; }
+klvs_real6& Director::real6(uint32_t id) {
+  LoadIpv6();
+  return Map<klvs_real6>("klvs_reals6")[id];
+}
 klvs_service_state& Director::state(uint32_t id) {
   return Map<klvs_service_state>("klvs_service_state")[id];
 }
@@ -149,10 +194,18 @@ std::span<klvs_conn_set> Director::conns() { return Map<klvs_conn_set>("klvs_con
 void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until,
                           uint32_t ifindex) {
   klvs_address value = {};
-  if (flags & KLVS_ADDRESS_VIP) value.vip_id = Ip(address);
+  if (flags & KLVS_ADDRESS_VIP) value.vip_id = VipId(address);
   value.flags = flags;
   value.claim_until = claim_until;
   value.ifindex = ifindex != 0 ? ifindex : ifindex_;
+  if (IsIpv6(address)) {
+    LoadIpv6();
+    const klvs_in6 key = Ip6(address);
+    Check(bpf_map__update_elem(Find("klvs_addresses6"), &key, sizeof key, &value, sizeof value,
+                               BPF_ANY) == 0,
+          "klvs_addresses6");
+    return;
+  }
   const __be32 key = htonl(Ip(address));
   Check(bpf_map__update_elem(Find("klvs_addresses"), &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
@@ -181,14 +234,19 @@ void Director::Replace(const Service& service, const Start& start) {
     const uint32_t id = service.first_real + i;
     klvs_real& record = real(id);
     record = {};
-    record.address = htonl(Ip(r.address));
+    record.flags = r.flags;
+    if (IsIpv6(r.address)) {
+      record.flags |= KLVS_REAL_IPV6;
+      real6(id) = {Ip6(r.address), Ip6(r.address), Ip6("2001:db8:1::254"), {}};
+    } else {
+      record.address = htonl(Ip(r.address));
+      record.next_hop = record.address;
+      record.source = htonl(Ip("10.1.0.254"));
+    }
     record.port = htons(r.port);
     record.method = service.method;
-    record.flags = r.flags;
     record.weight = r.weight;
     record.ifindex = ifindex_;
-    record.next_hop = record.address;
-    record.source = htonl(Ip("10.1.0.254"));
     record.mtu = 1500;
     std::copy(kRealMac.begin(), kRealMac.end(), record.dst_mac);
     std::copy(kOwnMac.begin(), kOwnMac.end(), record.src_mac);
@@ -208,7 +266,7 @@ void Director::Replace(const Service& service, const Start& start) {
   }
 
   klvs_service_key key = {};
-  key.vip_id = Ip(service.vip);
+  key.vip_id = VipId(service.vip);
   key.port = htons(service.port);
   key.protocol = service.protocol;
   Check(bpf_map__update_elem(Find("klvs_services"), &key, sizeof key, &value, sizeof value,
@@ -280,8 +338,27 @@ klvs_conn& Director::Connection() {
   return *all[0];
 }
 
+std::vector<klvs_conn6*> Director::Entries6(bool reply) {
+  std::vector<klvs_conn6*> out;
+  for (klvs_conn_set6& set : Map<klvs_conn_set6>("klvs_conns6")) {
+    for (klvs_conn6& c : set.ways) {
+      const uint32_t flags = KLVS_CTL_FLAGS(c.ctl);
+      if (flags & KLVS_CONN_LIVE && ((flags & KLVS_CONN_REPLY) != 0) == reply) out.push_back(&c);
+    }
+  }
+  return out;
+}
+
+klvs_conn6& Director::Connection6() {
+  const std::vector<klvs_conn6*> all = Entries6();
+  Check(all.size() == 1, "exactly one connection, found " + std::to_string(all.size()));
+  return *all[0];
+}
+
 void Director::ExpireAll() {
   for (klvs_conn* c : Entries()) c->expires = 0;
+  if (tc6_ == nullptr) return;
+  for (klvs_conn6* c : Entries6()) c->expires = 0;
 }
 
 klvs_counters Director::Sum(const char* name, uint32_t id) {
@@ -338,7 +415,11 @@ uint32_t Director::Sweep() {
   opts.ctx_in = &skb;
   opts.ctx_size_in = sizeof skb;
   Check(bpf_prog_test_run_opts(bpf_program__fd(tc_->progs.klvs_sweep), &opts) == 0, "klvs_sweep");
-  return opts.retval;
+  const uint32_t swept = opts.retval;
+  if (tc6_ == nullptr) return swept;
+  Check(bpf_prog_test_run_opts(bpf_program__fd(tc6_->progs.klvs_sweep6), &opts) == 0,
+        "klvs_sweep6");
+  return swept + opts.retval;
 }
 
 void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
@@ -346,8 +427,15 @@ void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
     node_ = node_tc__open_and_load();
     Check(node_ != nullptr, "load node_tc");
   }
-  const klvs_tunnel_peer key = {htonl(Ip(director)), htonl(Ip(vip))};
   const uint32_t value = 1;
+  if (IsIpv6(vip)) {
+    const klvs_tunnel_peer6 key = {Ip6(director), Ip6(vip)};
+    Check(bpf_map__update_elem(node_->maps.klvs_tunnel_peers6, &key, sizeof key, &value,
+                               sizeof value, BPF_ANY) == 0,
+          "klvs_tunnel_peers6");
+    return;
+  }
+  const klvs_tunnel_peer key = {htonl(Ip(director)), htonl(Ip(vip))};
   Check(bpf_map__update_elem(node_->maps.klvs_tunnel_peers, &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
         "klvs_tunnel_peers");
@@ -357,6 +445,13 @@ void Director::AddMssClamp(std::string_view vip, uint32_t mss) {
   if (node_ == nullptr) {
     node_ = node_tc__open_and_load();
     Check(node_ != nullptr, "load node_tc");
+  }
+  if (IsIpv6(vip)) {
+    const klvs_in6 key = Ip6(vip);
+    Check(bpf_map__update_elem(node_->maps.klvs_mss_clamps6, &key, sizeof key, &mss, sizeof mss,
+                               BPF_ANY) == 0,
+          "klvs_mss_clamps6");
+    return;
   }
   const __be32 key = htonl(Ip(vip));
   Check(bpf_map__update_elem(node_->maps.klvs_mss_clamps, &key, sizeof key, &mss, sizeof mss,
@@ -370,6 +465,17 @@ Frame ClientFrame(std::string_view client, uint16_t sport, std::string_view vip,
   frame.src_mac = kClientMac;
   frame.src = Ip(client);
   frame.dst = Ip(vip);
+  frame.sport = sport;
+  frame.dport = dport;
+  return frame;
+}
+
+Frame6 ClientFrame6(std::string_view client, uint16_t sport, std::string_view vip, uint16_t dport) {
+  Frame6 frame;
+  frame.dst_mac = kOwnMac;
+  frame.src_mac = kClientMac;
+  frame.src = client;
+  frame.dst = vip;
   frame.sport = sport;
   frame.dport = dport;
   return frame;

@@ -13,10 +13,14 @@
 
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/packet_tests/frame.h"
+#include "dataplane/ebpf/packet_tests/frame6.h"
 #include "dataplane/ebpf/testing/namespaces.h"
 
 struct bpf_map;
+struct bpf_object;
 struct bpf_program;
+struct director6_tc;
+struct director6_xdp;
 struct director_tc;
 struct director_xdp;
 struct node_tc;
@@ -50,7 +54,7 @@ struct Real {
 
 struct Service {
   uint32_t id = 1;
-  std::string vip = "10.9.0.1";
+  std::string vip = "10.9.0.1";  // of either family, as its real servers
   uint16_t port = 80;
   uint8_t protocol = 6;
   uint8_t scheduler = KLVS_SCHEDULER_RR;
@@ -90,6 +94,7 @@ class Director {
 
   Outcome Run(const Bytes& frame);
   Outcome Run(const Frame& frame) { return Run(frame.Build()); }
+  Outcome Run(const Frame6& frame) { return Run(frame.Build()); }
   // As Run, with tc whatever the stage.
   Outcome RunTc(const Bytes& frame);
   // On a real server.
@@ -98,6 +103,7 @@ class Director {
 
   klvs_settings& settings();
   klvs_real& real(uint32_t id);
+  klvs_real6& real6(uint32_t id);
   klvs_service_state& state(uint32_t id);
   klvs_locality& locality(uint32_t id);
   klvs_real_conns real_conns(uint32_t id);
@@ -111,6 +117,9 @@ class Director {
   std::vector<klvs_conn*> Entries(bool reply = false);
   // The only connection. Aborts when there are none or several.
   klvs_conn& Connection();
+  // The same of IPv6.
+  std::vector<klvs_conn6*> Entries6(bool reply = false);
+  klvs_conn6& Connection6();
   // Makes every connection expired.
   void ExpireAll();
 
@@ -129,6 +138,8 @@ class Director {
   const Namespace& network() const { return network_; }
 
  private:
+  // Has the programs that are there jump to those of IPv6. Only tests of IPv6 pay for it.
+  void LoadIpv6();
   template <typename T>
   std::span<T> Map(const char* name);
   bpf_map* Find(const char* name);
@@ -140,6 +151,8 @@ class Director {
   uint32_t ifindex_ = 0;
   director_tc* tc_ = nullptr;
   director_xdp* xdp_ = nullptr;
+  director6_tc* tc6_ = nullptr;
+  director6_xdp* xdp6_ = nullptr;
   node_tc* node_ = nullptr;
   std::map<std::string, void*> mapped_;
   std::map<uint32_t, uint16_t> generations_;  // by service id
@@ -149,5 +162,7 @@ class Director {
 // A client's packet to a VIP, as it reaches the director.
 Frame ClientFrame(std::string_view client = "10.1.0.1", uint16_t sport = 40000,
                   std::string_view vip = "10.9.0.1", uint16_t dport = 80);
+Frame6 ClientFrame6(std::string_view client = "2001:db8:1::1", uint16_t sport = 40000,
+                    std::string_view vip = "2001:db8:9::1", uint16_t dport = 80);
 
 }  // namespace kube_lvs::ebpf

@@ -34,6 +34,12 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   store.Make(std::string(kDropsMap), Kind::kPerCpuArray, 4, 8, KLVS_DROP_SLOTS);
   hash(kTunnelPeersMap, sizeof(klvs_tunnel_peer), 4, 64);
   hash(kMssClampsMap, 4, 4, 64);
+  hash(kAddresses6Map, 16, sizeof(klvs_address), sizes.addresses);
+  array(kServiceVips6Map, sizeof(klvs_in6), sizes.services);
+  array(kReals6Map, sizeof(klvs_real6), sizes.reals);
+  array(kConns6Map, sizeof(klvs_conn_set6), 16);
+  hash(kTunnelPeers6Map, sizeof(klvs_tunnel_peer6), 4, 64);
+  hash(kMssClamps6Map, 16, 4, 64);
   GetArray<klvs_settings>(store, kSettingsMap).value()[0].layout = KLVS_LAYOUT;
 }
 

@@ -18,7 +18,8 @@ class FakeNetwork final : public Network {
   std::map<IpAddress, NextHop> routes;  // an address that is not in it has no route
   std::vector<Link> links;
   std::vector<std::pair<IpAddress, std::string>> announced;
-  int kept = 0;  // calls of KeepResolved
+  std::set<std::pair<IpAddress, std::string>> heard;  // IPv6 VIPs, and where
+  int kept = 0;                                       // calls of KeepResolved
   bool changed = false;
 
   // An interface with a MAC made of its index.
@@ -62,6 +63,14 @@ class FakeNetwork final : public Network {
     announced.emplace_back(vip, link.name);
     return absl::OkStatus();
   }
+  absl::Status HearQuestions(const IpAddress& vip, const Link& link) override {
+    if (!vip.IsV4()) heard.insert({vip, link.name});
+    return absl::OkStatus();
+  }
+  absl::Status StopHearing(const IpAddress& vip, const Link& link) override {
+    heard.erase({vip, link.name});
+    return absl::OkStatus();
+  }
   int fd() const override { return -1; }
   bool TakeChanges() override { return std::exchange(changed, false); }
 };
@@ -85,7 +94,7 @@ class FakePrograms final : public Programs {
     if (!attached.contains(link.index)) return std::optional<AttachReport>();
     return std::optional<AttachReport>(Report(link));
   }
-  absl::Status SweepConnections(uint32_t sets) override {
+  absl::Status SweepConnections(uint32_t sets, uint32_t) override {
     swept_sets += sets;
     return absl::OkStatus();
   }

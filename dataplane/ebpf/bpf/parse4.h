@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Headers of IPv4 packets; included by parse.h. */
+#pragma once
+
+/* One hop fewer, checksum to match. 0 if done. */
+static __always_inline int age(klvs_ctx *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + ETH_HEADER;
+	__be16 *hop;
+
+	if ((void *)(ip + 1) > end)
+		return -1;
+	hop = (__be16 *)&ip->ttl;
+	ip->check = csum_apply(ip->check, csum_change16(0, *hop, *hop - bpf_htons(0x100)));
+	ip->ttl--;
+	return 0;
+}
+
+/*
+ * Fills `p` from an IPv4 packet whose first ETH_HEADER + IP_HEADER bytes are readable. Returns 0,
+ * or the reason for which nothing can be done with it by itself. KLVS_DROP_FRAGMENT is a later
+ * fragment, or any of ICMP.
+ */
+static __always_inline __u32 parse_ip(klvs_ctx *ctx, struct packet *p)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + ETH_HEADER;
+	__u32 header, length, reason;
+
+	if ((void *)(ip + 1) > end)
+		return KLVS_DROP_SHORT;
+	header = ip->ihl * 4;
+	length = bpf_ntohs(ip->tot_len);
+	if (ip->version != 4 || header < IP_HEADER || length < header)
+		return KLVS_DROP_BAD_HEADER;
+#ifdef KLVS_XDP
+	if (length > (long)end - (long)(data + ETH_HEADER))
+		return KLVS_DROP_SHORT;
+#else
+	if (length + ETH_HEADER > ctx->len)
+		return KLVS_DROP_SHORT;
+#endif
+	p->key.src = ip->saddr;
+	p->key.dst = ip->daddr;
+	p->key.protocol = ip->protocol;
+	p->total_length = length;
+	p->fragment = ip->frag_off;
+	p->tos = ip->tos;
+	p->ttl = ip->ttl;
+	p->l4 = ETH_HEADER + header;
+
+	if (p->fragment & IP_FRAGMENT_OFFSET)
+		return KLVS_DROP_FRAGMENT;
+	reason = parse_transport(ctx, p, length - header);
+	if (reason != KLVS_DROP_ICMP)
+		return reason;
+	if (p->key.protocol != IPPROTO_ICMP)
+		return KLVS_DROP_PROTOCOL;
+	return p->fragment & IP_MORE_FRAGMENTS ? KLVS_DROP_FRAGMENT : KLVS_DROP_ICMP;
+}
