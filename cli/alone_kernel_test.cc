@@ -61,16 +61,39 @@ Ran Lvsadm(const Namespace& where, const std::string& options) {
   return Shell(where, "cli/lvsadm " + options + " --dataplane ebpf");
 }
 
-sockaddr_in SocketAddress(const std::string& ip, uint16_t port) {
-  sockaddr_in out{};
-  out.sin_family = AF_INET;
-  out.sin_port = htons(port);
-  inet_pton(AF_INET, ip.c_str(), &out.sin_addr);
-  return out;
-}
+struct SocketAddress {
+  SocketAddress() = default;
+  SocketAddress(const std::string& ip, uint16_t port) {
+    if (ip.find(':') == std::string::npos) {
+      any.v4.sin_family = AF_INET;
+      any.v4.sin_port = htons(port);
+      inet_pton(AF_INET, ip.c_str(), &any.v4.sin_addr);
+    } else {
+      any.v6.sin6_family = AF_INET6;
+      any.v6.sin6_port = htons(port);
+      inet_pton(AF_INET6, ip.c_str(), &any.v6.sin6_addr);
+    }
+  }
+  std::string Ip() const {
+    std::array<char, INET6_ADDRSTRLEN> text{};
+    const bool v4 = any.v4.sin_family == AF_INET;
+    const void* at = v4 ? static_cast<const void*>(&any.v4.sin_addr) : &any.v6.sin6_addr;
+    return inet_ntop(any.v4.sin_family, at, text.data(), text.size());
+  }
+  sockaddr* get() { return &any.base; }
+  const sockaddr* get() const { return &any.base; }
 
-UniqueFd Socket(const Namespace& where, int type) {
-  UniqueFd out = where.In([type] { return UniqueFd(socket(AF_INET, type | SOCK_CLOEXEC, 0)); });
+  union {
+    sockaddr base;
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+  } any = {.v6 = {}};
+  socklen_t size = sizeof any;
+};
+
+UniqueFd Socket(const Namespace& where, int family, int type) {
+  UniqueFd out =
+      where.In([family, type] { return UniqueFd(socket(family, type | SOCK_CLOEXEC, 0)); });
   setsockopt(out.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   setsockopt(out.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
   return out;
@@ -81,11 +104,12 @@ class Server {
  public:
   Server(const Namespace& where, std::string name, int type, uint16_t port,
          const std::string& ip = "0.0.0.0")
-      : name_(std::move(name)), type_(type), socket_(Socket(where, type)) {
+      : name_(std::move(name)), type_(type) {
+    const SocketAddress at(ip, port);
+    socket_ = Socket(where, at.get()->sa_family, type);
     const int yes = 1;
     setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    const sockaddr_in at = SocketAddress(ip, port);
-    if (bind(socket_.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+    if (bind(socket_.get(), at.get(), at.size) != 0 ||
         (type == SOCK_STREAM && listen(socket_.get(), 16) != 0)) {
       std::perror("server");
       std::abort();
@@ -98,26 +122,19 @@ class Server {
     while (!stop.stop_requested()) {
       pollfd wait{.fd = socket_.get(), .events = POLLIN, .revents = 0};
       if (poll(&wait, 1, 50) <= 0) continue;
-      sockaddr_in from{};
-      socklen_t size = sizeof from;
+      SocketAddress from;
       std::array<char, 64> buffer;
-      const auto answer = [&] {
-        std::array<char, INET_ADDRSTRLEN> text{};
-        inet_ntop(AF_INET, &from.sin_addr, text.data(), text.size());
-        return name_ + " sees " + text.data();
-      };
+      const auto answer = [&] { return name_ + " sees " + from.Ip(); };
       if (type_ == SOCK_STREAM) {
-        const UniqueFd client(
-            accept4(socket_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
+        const UniqueFd client(accept4(socket_.get(), from.get(), &from.size, SOCK_CLOEXEC));
         send(client.get(), answer().data(), answer().size(), MSG_NOSIGNAL);
         shutdown(client.get(), SHUT_WR);
         setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
         while (recv(client.get(), buffer.data(), buffer.size(), 0) > 0) {
         }
-      } else if (recvfrom(socket_.get(), buffer.data(), buffer.size(), 0,
-                          reinterpret_cast<sockaddr*>(&from), &size) >= 0) {
-        sendto(socket_.get(), answer().data(), answer().size(), 0,
-               reinterpret_cast<const sockaddr*>(&from), size);
+      } else if (recvfrom(socket_.get(), buffer.data(), buffer.size(), 0, from.get(), &from.size) >=
+                 0) {
+        sendto(socket_.get(), answer().data(), answer().size(), 0, from.get(), from.size);
       }
     }
   }
@@ -129,10 +146,11 @@ class Server {
 };
 
 // What a server says to a client of the VIP; "refused" or "silence".
-std::string Ask(const Namespace& client, int type, uint16_t port = 80) {
-  const UniqueFd socket = Socket(client, type);
-  const sockaddr_in to = SocketAddress(kVip, port);
-  if (connect(socket.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0) {
+std::string Ask(const Namespace& client, int type, uint16_t port = 80,
+                const std::string& vip = kVip) {
+  const SocketAddress to(vip, port);
+  const UniqueFd socket = Socket(client, to.get()->sa_family, type);
+  if (connect(socket.get(), to.get(), to.size) != 0) {
     return errno == ECONNREFUSED ? "refused" : "silence";
   }
   if (type == SOCK_DGRAM) send(socket.get(), "?", 1, 0);
@@ -148,9 +166,8 @@ bool Ping(const Namespace& client) {
       client.In([] { return UniqueFd(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)); });
   setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
   const std::array<uint8_t, 8> request = {8, 0, 0xf7, 0xff, 0, 0, 0, 0};
-  const sockaddr_in to = SocketAddress(kVip, 0);
-  if (sendto(socket.get(), request.data(), request.size(), 0,
-             reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) {
+  const SocketAddress to(kVip, 0);
+  if (sendto(socket.get(), request.data(), request.size(), 0, to.get(), to.size) < 0) {
     return false;
   }
   std::array<uint8_t, 128> buffer;
@@ -215,9 +232,9 @@ class AloneTest : public testing::Test {
   }
 
   // Ten connections; how many got which answer.
-  std::map<std::string, int> AskTenTimes(int type) {
+  std::map<std::string, int> AskTenTimes(int type, const std::string& vip = kVip) {
     std::map<std::string, int> out;
-    for (int i = 0; i < 10; ++i) ++out[Ask(client_, type)];
+    for (int i = 0; i < 10; ++i) ++out[Ask(client_, type, 80, vip)];
     return out;
   }
 
@@ -279,6 +296,44 @@ TEST_F(AloneTest, BalancesByNatWithoutForwarding) {
   // A real server that is quiesced gets no more.
   ASSERT_EQ(Lvsadm(*director_, "-e -t 192.0.2.1:80 -r 10.0.0.11:8080 -m -w 0").status, 0);
   EXPECT_EQ(AskTenTimes(SOCK_STREAM), (Answers{{"real2 sees 172.16.0.2", 10}}));
+}
+
+TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
+  const char* vip = "2001:db8::1";
+  for (Namespace* host : {&client_, director_.get(), &real1_, &real2_}) {
+    host->Sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0");
+  }
+  client_.Sh(
+      "ip addr add fd00:c::2/64 dev eth0 nodad; ip route add 2001:db8::/64 via fd00:c::1 dev eth0");
+  director_->Sh(
+      "ip addr add fd00:c::1/64 dev eth0 nodad; ip addr add fd00:a::1/64 dev eth0 nodad; "
+      "ip addr add 2001:db8::1/128 dev lo nodad");
+  for (int n = 1; n <= 2; ++n) {
+    (n == 1 ? real1_ : real2_)
+        .Sh("ip addr add fd00:a::1" + std::to_string(n) +
+            "/64 dev eth0 nodad; ip addr add 2001:db8::1/128 dev lo nodad; "
+            "ip route add fd00:c::/64 dev eth0");
+  }
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  const Server three(real1_, "real1", SOCK_STREAM, 80, vip);
+  const Server four(real2_, "real2", SOCK_STREAM, 80, vip);
+  Balance("-t 192.0.2.1:80", "-g");
+  ASSERT_EQ(Lvsadm(*director_, "-A -t [2001:db8::1]:80 -s rr").status, 0);
+  for (const char* real : {"fd00:a::11", "fd00:a::12"}) {
+    const Ran ran =
+        Lvsadm(*director_, std::string("-a -t [2001:db8::1]:80 -r [") + real + "]:80 -g");
+    ASSERT_EQ(ran.status, 0) << ran.output;
+  }
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM, vip),
+            (Answers{{"real1 sees fd00:c::2", 5}, {"real2 sees fd00:c::2", 5}}));
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
+            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
+  const Ran counted = Lvsadm(*director_, "-Ln --stats");
+  EXPECT_NE(counted.output.find("TCP  [2001:db8::1]:80                   10 "), std::string::npos)
+      << counted.output;
+  EXPECT_EQ(Lvsadm(*director_, "-C").status, 0);
+  EXPECT_EQ(Program(), 0u);
 }
 
 TEST_F(AloneTest, ClearTakesEverythingOff) {

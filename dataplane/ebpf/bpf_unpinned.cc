@@ -141,8 +141,7 @@ absl::Status CheckLayout(const klvs_settings& settings) {
 }
 
 // Loads what is not attached yet, and the programs that are never attached.
-absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access access,
-                                Network& network) {
+absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access access) {
   std::string log(1 << 18, '\0');
   KUBE_LVS_ASSIGN_OR_RETURN(const Directors directors, OpenDirectors(log));
   auto maps = std::make_unique<BpfMaps>();
@@ -196,14 +195,14 @@ absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network,
   }
   // Without it a command was cut short: it is made anew.
   KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, FindProgram(network, Family::kIpv6));
-  return Make(std::move(set), sizes, access, network);
+  return Make(std::move(set), sizes, access);
 }
 
 absl::StatusOr<BpfObjects> LoadUnpinned(const MapSizes& sizes, Network& network) {
   Silence();
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
   KUBE_LVS_RETURN_IF_ERROR(CheckNoneOf(Owner::kAgent, links));
-  return Make(ProgramSet{}, sizes, Access::kWrite, network);
+  return Make(ProgramSet{}, sizes, Access::kWrite);
 }
 
 absl::Status RemoveUnpinned(Network& network) {
