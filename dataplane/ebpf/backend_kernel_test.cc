@@ -265,7 +265,10 @@ TEST_F(EbpfKernelTest, AnInterfaceThatReturnsIsAttachedAgain) {
 TEST_F(EbpfKernelTest, CleanUpTakesAwayOursAndOnlyOurs) {
   options_.xdp_interfaces = {"up0"};
   Open();
-  ASSERT_TRUE(Reach(SomeState()).ok());
+  State state = SomeState();
+  state.items.insert(AnsweredVip{Dataplane::kEbpf, *IpAddress::Parse("2001:db8::1"), "up0"});
+  ASSERT_TRUE(Reach(state).ok());
+  node_.Sh("ip -6 neigh show proxy dev up0 | grep -q 2001:db8::1");
   dataplane_ = EbpfDataplane();
   EXPECT_NE(node_.In([] { return XdpProgramId("up0"); }), 0U);  // it goes on without us
   const auto clean = [&] { return CleanUpEbpfDataplane(options_.dir); };
@@ -273,6 +276,7 @@ TEST_F(EbpfKernelTest, CleanUpTakesAwayOursAndOnlyOurs) {
   EXPECT_TRUE(cleaned.ok()) << cleaned;
   EXPECT_EQ(node_.In([] { return XdpProgramId("up0"); }), 0U);
   node_.Sh("! tc filter show dev up0 ingress | grep -q .");
+  node_.Sh("! ip -6 neigh show proxy | grep -q .");
   EXPECT_FALSE(std::filesystem::exists(options_.dir));
   EXPECT_TRUE(node_.In(clean).ok());
 }

@@ -32,6 +32,7 @@
 #include "dataplane/ebpf/bpf_hooks.h"
 #include "dataplane/ebpf/bpf_load.h"
 #include "dataplane/ebpf/bpf_maps.h"
+#include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
 
 namespace kube_lvs::ebpf {
@@ -250,6 +251,25 @@ absl::Status InitialiseSettings6(BpfMaps& maps, klvs_settings& settings) {
   return absl::OkStatus();
 }
 
+// Takes back what Network::HearQuestions did for the IPv6 VIPs that are answered.
+absl::Status StopHearing(const std::string& dir, std::span<const Link> links, Network& network) {
+  BpfMaps maps;
+  const absl::Status found =
+      maps.AddPinned(std::string(kAddresses6Map), dir + "/" + std::string(kAddresses6Map));
+  if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
+  KUBE_LVS_RETURN_IF_ERROR(found);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses,
+                            (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
+  for (const auto& [wire, record] : addresses) {
+    if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
+    const auto link = std::ranges::find(links, record.ifindex, &Link::index);
+    if (link != links.end()) {
+      KUBE_LVS_RETURN_IF_ERROR(network.StopHearing(FromWire(wire), *link));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status InitialiseSettings(BpfMaps& maps) {
@@ -386,6 +406,7 @@ absl::Status CleanUpBpfObjects(const std::string& dir, Network& network) {
   }
   BpfHooks hooks(Owner::kAgent, ProgramSet{}, std::move(sets), {});
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
+  KUBE_LVS_RETURN_IF_ERROR(StopHearing(dir, links, network));
   for (const Link& link : links) KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
   for (const std::string& name : NamesIn(dir)) {
     if (!name.starts_with(kProgramsPrefix) && !name.starts_with(kMapPrefix)) continue;

@@ -140,5 +140,41 @@ TEST_F(KernelNetworkTest, AnnouncesInBothForms) {
   EXPECT_EQ(replies, 3);
 }
 
+TEST_F(KernelNetworkTest, QuestionsForAnIpv6VipAreHeardUntilNoMore) {
+  const Link link = *network_->LinkByName("up0");
+  const IpAddress vip = Ip("2001:db8::1");
+  const std::string group = "ip -6 maddr show dev up0 | grep -q ff02::1:ff00:1$";
+  node_.Sh("! " + group);
+  ASSERT_TRUE(network_->HearQuestions(vip, link).ok());
+  ASSERT_TRUE(network_->HearQuestions(vip, link).ok());
+  node_.Sh(group);
+  node_.Sh("ip -6 neigh show proxy dev up0 | grep -q 2001:db8::1");
+  ASSERT_TRUE(network_->StopHearing(vip, link).ok());
+  ASSERT_TRUE(network_->StopHearing(vip, link).ok());
+  node_.Sh("! " + group);
+  EXPECT_TRUE(network_->HearQuestions(Ip("192.0.2.1"), link).ok());
+  node_.Sh("test -z \"$(ip neigh show proxy)\"");
+}
+
+TEST_F(KernelNetworkTest, AnIpv6VipIsAnnouncedToAllNodes) {
+  const UniqueFd listener = peer_.In(
+      [] { return UniqueFd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_IPV6))); });
+  ASSERT_TRUE(listener.ok());
+  const Link link = *network_->LinkByName("up0");
+  ASSERT_TRUE(network_->Announce(Ip("2001:db8::1"), link).ok());
+  int heard = 0;
+  std::array<uint8_t, 2048> frame;
+  while (heard < 3) {
+    pollfd wait{.fd = listener.get(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(poll(&wait, 1, 5000), 1);
+    const ssize_t size = recv(listener.get(), frame.data(), frame.size(), 0);
+    if (size != 86 || frame[54] != 136) continue;  // the kernel's own
+    ++heard;
+    const IpAddress vip = Ip("2001:db8::1");
+    EXPECT_TRUE(std::equal(vip.bytes.begin(), vip.bytes.end(), frame.begin() + 62));
+    EXPECT_TRUE(std::equal(link.mac.bytes.begin(), link.mac.bytes.end(), frame.begin() + 80));
+  }
+}
+
 }  // namespace
 }  // namespace kube_lvs::ebpf

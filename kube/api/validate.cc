@@ -274,15 +274,6 @@ void CheckRest(const LvsServiceSpec& spec, Problems& out) {
   if (!spec.topology_prefer.empty()) out.Unsupported("spec.topology");
 }
 
-bool AnyIpv6(const LvsService& service) {
-  return std::ranges::any_of(
-             service.spec.addresses,
-             [](const AddressRequest& request) { return FamilyOf(request) == Family::kIpv6; }) ||
-         std::ranges::any_of(service.status.addresses, [](const AssignedAddress& address) {
-           return address.ip_family == Family::kIpv6;
-         });
-}
-
 void CheckEbpf(const LvsService& service, Problems& out) {
   const LvsServiceSpec& spec = service.spec;
   const std::string mend = " needs dataplane IPVS; dataplane eBPF does not support it yet";
@@ -293,7 +284,6 @@ void CheckEbpf(const LvsService& service, Problems& out) {
   if (spec.tunnel_type != "IPIP") {
     out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
   }
-  if (AnyIpv6(service)) out.NotHere("an IPv6 address" + mend);
   if (spec.all_ports) out.NotHere("spec.allPorts: Enabled" + mend);
   for (size_t i = 0; i < spec.ports.size(); ++i) {
     if (spec.ports[i].protocol == Protocol::kSctp) {

@@ -45,6 +45,8 @@ TEST(ValidateTest, GoodOnesHaveNoProblem) {
     EXPECT_EQ(ProblemsOf("", dataplane), "");
     EXPECT_EQ(ProblemsOf("scheduler: {name: mh}", dataplane), "");
     EXPECT_EQ(ProblemsOf("addresses: [{type: IP, value: 192.0.2.10}]", dataplane), "");
+    EXPECT_EQ(ProblemsOf("addresses: [{type: IP, value: '2001:db8::1'}]", dataplane), "");
+    EXPECT_EQ(ProblemsOf("addresses: [{type: Pool, ipFamily: IPv6}]", dataplane), "");
     EXPECT_EQ(
         ProblemsOf("{ports: [{name: a, port: 53, protocol: UDP}, {name: b, port: 53}]}", dataplane),
         "");
@@ -176,8 +178,6 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       "static: [{address: 10.0.0.1}]}]}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "ports: [{name: a, port: 80, protocol: SCTP}]",
-      "addresses: [{type: IP, value: '2001:db8::1'}]",
-      "addresses: [{type: Pool, ipFamily: IPv6}]",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
       "{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, backends: [{name: a, "
       "static: [{address: 10.0.0.1}]}]}",

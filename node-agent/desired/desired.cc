@@ -1,6 +1,7 @@
 #include "node-agent/desired/desired.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "kube/api/pools.h"
@@ -111,6 +112,8 @@ class Computation {
   }
   void AddAsDirector(const api::LvsService& service, const api::LvsDirectorGroup& group,
                      Dataplane dataplane, const IpAddress& vip, const api::Resolution& resolution);
+  // The addresses of the other members, of that family: who may tunnel to this node.
+  std::vector<IpAddress> DirectorsOf(const api::LvsDirectorGroup& group, Family family) const;
   void AddAsRealServer(const api::LvsService& service, const api::LvsDirectorGroup& group,
                        const IpAddress& vip, const api::Resolution& resolution);
   void Answer();
@@ -262,15 +265,31 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
   answerable.uplinks = uplinks;
 }
 
-void Computation::AddAsRealServer(const api::LvsService& service,
-                                  const api::LvsDirectorGroup& group, const IpAddress& vip,
-                                  const api::Resolution& resolution) {
+std::vector<IpAddress> Computation::DirectorsOf(const api::LvsDirectorGroup& group,
+                                                Family family) const {
   std::vector<IpAddress> directors;
   for (const api::GroupMember& member : group.status.members) {
     // A director that is its own real server delivers to itself without a tunnel.
     if (member.node == in_.facts.node_name) continue;
-    if (const auto ip = IpAddress::Parse(member.address); ip.ok()) directors.push_back(*ip);
+    std::set<IpAddress> addresses;
+    if (const auto ip = IpAddress::Parse(member.address); ip.ok()) addresses.insert(*ip);
+    // status.members has one address, and that is IPv4's where there is one.
+    if (const auto node = in_.snapshot.nodes->find(member.node);
+        family == Family::kIpv6 && node != in_.snapshot.nodes->end()) {
+      for (const std::string& text : node->second->internal_addresses) {
+        if (const auto ip = IpAddress::Parse(text); ip.ok()) addresses.insert(*ip);
+      }
+    }
+    std::ranges::copy_if(addresses, std::back_inserter(directors),
+                         [family](const IpAddress& ip) { return ip.family == family; });
   }
+  return directors;
+}
+
+void Computation::AddAsRealServer(const api::LvsService& service,
+                                  const api::LvsDirectorGroup& group, const IpAddress& vip,
+                                  const api::Resolution& resolution) {
+  const std::vector<IpAddress> directors = DirectorsOf(group, vip.family);
   std::set<IpAddress> done;
   for (const api::ResolvedPort& resolved : resolution.ports) {
     for (const RealServer& real : resolved.reals) {
@@ -285,8 +304,9 @@ void Computation::AddAsRealServer(const api::LvsService& service,
       if (method == ForwardingMethod::kTunnel && directors.empty()) {
         Report(service, kPrerequisiteMissing,
                "LVSDirectorGroup " + group.meta.name +
-                   " has no member with an address in status.members, so this real server may "
-                   "take tunnelled packets from nobody");
+                   (vip.IsV4() ? " has no member with an IPv4 address in status.members"
+                               : " has no member whose Node has an IPv6 InternalIP") +
+                   ", so this real server may take tunnelled packets from nobody");
       }
       out_.state.items.merge(
           RealServerItems(method, vip, real.at.ip, directors, service.spec.mss_clamp, in_.facts));

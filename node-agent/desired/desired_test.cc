@@ -84,6 +84,10 @@ class DesiredTest : public testing::Test {
     for (const api::LvsService& service : services_) put(service);
     if (with_group_) put(group_);
     if (with_pool_) put(pool_);
+    for (auto& [name, node] : nodes_) {
+      node.meta.name = name;
+      put(node);
+    }
     Snapshot snapshot = SnapshotOf(objects);
     snapshot.kubernetes = kubernetes_;
     snapshot.complete = complete_;
@@ -95,6 +99,7 @@ class DesiredTest : public testing::Test {
   std::vector<api::LvsService> services_;
   api::LvsDirectorGroup group_;
   api::LvsAddressPool pool_;
+  std::map<std::string, api::KubeNode> nodes_;
   bool kubernetes_ = true, complete_ = true, with_group_ = true, with_pool_ = true;
   Role role_;
 };
@@ -321,6 +326,30 @@ TEST_F(DesiredTest, ATunnelRealServerTakesPacketsFromDirectorsOnly) {
   EXPECT_TRUE(Has(desired, MssClamp{Ip("192.0.2.200"), 1440}));
   EXPECT_TRUE(Has(desired, Attachment{"eth1"}));
   EXPECT_TRUE(Has(desired, SilentVip{Ip("192.0.2.200")}));
+}
+
+TEST_F(DesiredTest, ATunnelOfIpv6IsFromTheDirectorsIpv6Addresses) {
+  services_ = {Service("web", "2001:db8:9::1", ForwardingMethod::kTunnel, {"2001:db8::11"})};
+  services_[0].status.addresses[0].ip_family = Family::kIpv6;
+  group_.spec.static_allowed_ranges = {"2001:db8::/64"};
+  pool_.status.cidrs = {"2001:db8:9::/64"};
+  NodeFacts facts = Node("r1", 11);
+  facts.interfaces["eth1"].addresses.push_back({Ip("2001:db8::11"), 64});
+  facts.routes.push_back({*Cidr::Parse("::/0"), 0, "eth1", Ip("2001:db8::fe")});
+  const Desired without = Compute(facts);
+  ASSERT_EQ(without.problems.size(), 1u);
+  EXPECT_NE(without.problems[0].message.find("whose Node has an IPv6 InternalIP"),
+            std::string::npos);
+
+  nodes_["d1"].internal_addresses = {"192.0.2.1", "2001:db8::1"};
+  group_.status.members[1].address = "2001:db8::2";
+  const Desired desired = Compute(facts);
+  EXPECT_TRUE(desired.problems.empty());
+  EXPECT_TRUE(Has(desired, TunnelPeer{Ip("2001:db8::1"), Ip("2001:db8:9::1")}));
+  EXPECT_TRUE(Has(desired, TunnelPeer{Ip("2001:db8::2"), Ip("2001:db8:9::1")}));
+  EXPECT_FALSE(Has(desired, TunnelPeer{Ip("192.0.2.1"), Ip("2001:db8:9::1")}));
+  EXPECT_TRUE(Has(desired, MssClamp{Ip("2001:db8:9::1"), 1400}));
+  EXPECT_TRUE(Has(desired, SilentVip{Ip("2001:db8:9::1")}));
 }
 
 TEST_F(DesiredTest, ARealServerOfAnotherTunnelDecapsulatesByItself) {

@@ -23,16 +23,16 @@ HeldSetups HeldSetupsOf(const NeededSetups& needed, const std::set<NodeItem>& th
   for (const auto& [setup, items] : needed) {
     HeldSetup& is = held[setup];
     is.state.ready = true;
-    // There is no decapsulation of ours for IPv6: whoever wants it sets it up himself.
+    // Directors ask from the one address of theirs that status.members has, and which need not be
+    // of IPv6: a tunnel of IPv6 is ready for all of them or for none.
     if (setup.method == ForwardingMethod::kTunnel && setup.vip.IsV4()) is.directors.emplace();
     for (const NodeItem& item : items) {
       const auto* silent = std::get_if<SilentVip>(&item);
       const bool is_there =
           there.contains(item) || (silent != nullptr && OnLoopback(facts, silent->vip));
-      if (const auto* peer = std::get_if<TunnelPeer>(&item)) {
-        if (is.directors.has_value()) {
-          (*is.directors)[peer->director] = {is_there, is_there ? "" : why_missing(item)};
-        }
+      const auto* peer = std::get_if<TunnelPeer>(&item);
+      if (peer != nullptr && is.directors.has_value()) {
+        (*is.directors)[peer->director] = {is_there, is_there ? "" : why_missing(item)};
         continue;
       }
       if (is_there) continue;

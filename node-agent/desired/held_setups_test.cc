@@ -53,11 +53,14 @@ TEST(HeldSetups, OfATunnelEachDirectorHasItsOwn) {
           .state.ready);
 }
 
-TEST(HeldSetups, DecapsulationOfIpv6IsTheUsersOwn) {
+TEST(HeldSetups, ATunnelOfIpv6IsReadyForAllDirectorsOrNone) {
   const IpAddress vip = Ip("2001:db8::1");
   const VipSetup setup = {vip, ForwardingMethod::kTunnel};
   const NeededSetups needed = {{setup, {SilentVip{vip}, TunnelPeer{Ip("2001:db8::2"), vip}}}};
-  EXPECT_EQ(Held(needed, {SilentVip{vip}}), (HeldSetups{{setup, {{true, ""}}}}));
+  const NodeItem peer = TunnelPeer{Ip("2001:db8::2"), vip};
+  EXPECT_EQ(Held(needed, {SilentVip{vip}, peer}), (HeldSetups{{setup, {{true, ""}}}}));
+  EXPECT_EQ(Held(needed, {SilentVip{vip}}),
+            (HeldSetups{{setup, {{false, "cannot " + ToString(peer)}}}}));
 }
 
 TEST(HeldSetups, AVipThatSomebodyElsePutOnLoCounts) {

@@ -7,9 +7,9 @@
 namespace kube_lvs {
 namespace {
 
-// The IPIP header, and the IP and TCP headers without options, which the MSS leaves out.
-constexpr uint32_t kTunnelOverhead = 20;
-constexpr uint32_t kIpAndTcpHeaders = 40;
+// The tunnel's IP header, and the IP and TCP headers without options, which the MSS leaves out.
+uint32_t TunnelOverhead(const IpAddress& vip) { return vip.IsV4() ? 20 : 40; }
+uint32_t IpAndTcpHeaders(const IpAddress& vip) { return vip.IsV4() ? 40 : 60; }
 
 std::string Conf(const std::string& interface, const char* name) {
   return "net/ipv4/conf/" + interface + "/" + name;
@@ -140,9 +140,8 @@ std::set<NodeItem> RealServerItems(ForwardingMethod method, const IpAddress& vip
     const InterfaceFacts* out = DefaultRouteInterface(facts, vip.family);
     if (out != nullptr) items.insert(Attachment{out->name});
     const uint32_t mtu = std::min(arrival->mtu, 65535u);
-    if (mtu > kTunnelOverhead + kIpAndTcpHeaders) {
-      items.insert(MssClamp{vip, static_cast<uint16_t>(mtu - kTunnelOverhead - kIpAndTcpHeaders)});
-    }
+    const uint32_t headers = TunnelOverhead(vip) + IpAndTcpHeaders(vip);
+    if (mtu > headers) items.insert(MssClamp{vip, static_cast<uint16_t>(mtu - headers)});
   }
   return items;
 }
