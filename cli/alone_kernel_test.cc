@@ -272,6 +272,10 @@ TEST_F(AloneTest, BalancesByDirectRoutingAndLeavesTheRestToTheHost) {
   EXPECT_EQ(Ask(client_, SOCK_DGRAM, 80), "refused");
   EXPECT_TRUE(Ping(client_));
 
+  const Ran connections = Lvsadm(*director_, "-Lnc");
+  EXPECT_NE(connections.output.find("172.16.0.2:"), std::string::npos) << connections.output;
+  EXPECT_NE(connections.output.find("192.0.2.1:80       10.0.0.12:80\n"), std::string::npos)
+      << connections.output;
   const Ran counted = Lvsadm(*director_, "-Ln --stats");
   EXPECT_NE(counted.output.find("TCP  192.0.2.1:80                       10 "), std::string::npos)
       << counted.output;

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <vector>
 
@@ -84,6 +85,17 @@ std::optional<Connection> ParseConnection(std::string_view line) {
   if (words.size() > 10) {
     out.engine = words[9];
     out.engine_data = words[10];
+  }
+  return out;
+}
+
+std::vector<Connection> ParseConnections(std::string_view text) {
+  std::vector<Connection> out;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const auto connection = ParseConnection(text.substr(begin, end - begin));
+    if (connection) out.push_back(*connection);
+    begin = end + 1;
   }
   return out;
 }

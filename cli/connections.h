@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/ip.h"
 #include "cli/names.h"
@@ -23,6 +24,9 @@ struct Connection {
 
 // One line of the file. Nothing: it is the heading, or none that we know.
 std::optional<Connection> ParseConnection(std::string_view line);
+
+// All lines of the file that we know.
+std::vector<Connection> ParseConnections(std::string_view text);
 
 // `engines`: with the columns of --persistent-conn.
 std::string ConnectionTitle(bool engines);

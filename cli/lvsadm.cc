@@ -48,6 +48,25 @@ absl::StatusOr<EbpfListing> ReadEbpf(const std::string& dir, bool rates) {
   return now;
 }
 
+absl::StatusOr<EbpfConnections> ReadEbpfConnections(const std::string& dir) {
+  auto read = ebpf::ReadAloneConnections();
+  const bool own = !absl::IsNotFound(read.status());
+  if (!own) read = ebpf::ReadPinnedConnections(dir);
+  KUBE_LVS_RETURN_IF_ERROR(read.status());
+  EbpfConnections out{.connections = {}, .of = own ? "lvsadm" : dir};
+  for (const ebpf::Connection& connection : *read) {
+    out.connections.push_back({.protocol = connection.protocol == Protocol::kTcp ? "TCP" : "UDP",
+                               .client = connection.client,
+                               .vip = connection.vip,
+                               .real = connection.real,
+                               .state = connection.state,
+                               .expires_seconds = connection.expires_seconds,
+                               .engine = "",
+                               .engine_data = ""});
+  }
+  return out;
+}
+
 // lvsadm's own eBPF dataplane, opened when it is first written.
 class OwnEbpf {
  public:
@@ -152,6 +171,7 @@ int Main(const std::string& path, const std::vector<std::string>& words) {
               .remove_alone = [&] { return own_ebpf.Remove(); },
               .read_alone_timeouts = ebpf::ReadAloneTimeouts,
               .read_connections = [] { return ReadFile("/proc/net/ip_vs_conn", SIZE_MAX); },
+              .read_ebpf_connections = ReadEbpfConnections,
               .read_owned = ReadOwned,
               .check_scheduler = ipvs::CheckSchedulerOfThisNode,
               .watch =

@@ -626,11 +626,11 @@ class Parser {
       return Refusal("options conflicts in the list command");
     }
     Extensions& extensions = request_.extensions;
-    const bool ipvs_only = request_.Has(Option::kDaemon) || request_.Has(Option::kConnection);
+    const bool ipvs_only = request_.Has(Option::kDaemon);
     if (ipvs_only && extensions.dataplane_given && extensions.ebpf) {
-      return Refusal("--dataplane ebpf: connections and daemons are of IPVS");
+      return Refusal("--dataplane ebpf: sync daemons are of IPVS");
     }
-    if ((ipvs_only || special) && extensions.watch_seconds > 0) {
+    if ((special || request_.Has(Option::kConnection)) && extensions.watch_seconds > 0) {
       return Refusal("--watch shows services and real servers only");
     }
     if (extensions.watch_seconds > 0 && extensions.json) {

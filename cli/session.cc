@@ -49,9 +49,7 @@ bool NamesService(const Request& request, const ServiceKey& key) {
   return wanted == key;
 }
 
-std::string EbpfHeading(const EbpfListing& listing) {
-  return "kube-lvs eBPF dataplane (" + listing.of + ")";
-}
+std::string EbpfHeading(const std::string& of) { return "kube-lvs eBPF dataplane (" + of + ")"; }
 
 std::string Joined(const std::vector<std::string>& words) {
   std::string out;
@@ -412,7 +410,7 @@ Session::Done Session::List(const Request& request) {
     if (extensions.json) {
       json.push_back({"ebpf", in_ebpf->table});
     } else {
-      if (format.columns != Columns::kRules) world_.out << EbpfHeading(*in_ebpf) << "\n";
+      if (format.columns != Columns::kRules) world_.out << EbpfHeading(in_ebpf->of) << "\n";
       world_.out << Title(format) << Services(in_ebpf->table, format, names);
     }
   }
@@ -427,30 +425,45 @@ Session::Done Session::List(const Request& request) {
 }
 
 Session::Done Session::ListConnections(const Request& request) {
-  if (const auto failed = Open()) return *failed;
-  const auto text = world_.read_connections();
-  if (!text.ok()) {
-    world_.err << "cannot open file /proc/net/ip_vs_conn\n";
-    return {.status = kListFailed, .ends = true};
+  const Extensions& extensions = request.extensions;
+  absl::StatusOr<EbpfConnections> of_ebpf = absl::NotFoundError("not asked for");
+  const bool ebpf = dialect_.extensions && extensions.ebpf;
+  if (ebpf) of_ebpf = world_.read_ebpf_connections(extensions.bpf_dir);
+  std::optional<std::vector<Connection>> of_ipvs;
+  if (extensions.ipvs && !(of_ebpf.ok() && IsForEbpf(request))) {
+    if (const auto failed = Open()) return *failed;
+    const auto text = world_.read_connections();
+    if (!text.ok()) {
+      world_.err << "cannot open file /proc/net/ip_vs_conn\n";
+      return {.status = kListFailed, .ends = true};
+    }
+    of_ipvs = ParseConnections(*text);
   }
+  if (extensions.json) {
+    std::vector<Connection> all = of_ipvs.value_or(std::vector<Connection>{});
+    if (of_ebpf.ok()) {
+      all.insert(all.end(), of_ebpf->connections.begin(), of_ebpf->connections.end());
+    }
+    world_.out << ConnectionsJson(all);
+  } else {
+    if (of_ipvs) PrintConnections(request, *of_ipvs);
+    if (of_ebpf.ok()) {
+      world_.out << EbpfHeading(of_ebpf->of) << "\n";
+      PrintConnections(request, of_ebpf->connections);
+    }
+  }
+  if (!ebpf || of_ebpf.ok() || (of_ipvs && IsAbsent(of_ebpf.status()))) return {};
+  world_.out.flush();
+  world_.err << "lvsadm: " << Message(of_ebpf.status()) << "\n";
+  return {.status = kListFailed, .ends = true};
+}
+
+void Session::PrintConnections(const Request& request, const std::vector<Connection>& connections) {
   const bool engines = request.Has(Option::kPersistentConn);
-  const Names& names = NamesFor(request);
-  std::vector<Connection> connections;
-  for (size_t begin = 0; begin < text->size();) {
-    const size_t end = std::min(text->find('\n', begin), text->size());
-    const auto connection = ParseConnection(std::string_view(*text).substr(begin, end - begin));
-    if (connection) connections.push_back(*connection);
-    begin = end + 1;
-  }
-  if (request.extensions.json) {
-    world_.out << ConnectionsJson(connections);
-    return {};
-  }
   world_.out << ConnectionTitle(engines);
   for (const Connection& connection : connections) {
-    world_.out << ConnectionLine(connection, engines, names);
+    world_.out << ConnectionLine(connection, engines, NamesFor(request));
   }
-  return {};
 }
 
 Session::Done Session::Watch(const Request& request) {
@@ -482,7 +495,7 @@ Session::Done Session::Watch(const Request& request) {
                          !(IsAbsent(read.status()) || absl::IsAborted(read.status()));
       if (shown) {
         const EbpfListing listing = read.ok() ? *read : EbpfListing{{}, extensions.bpf_dir};
-        out.push_back({.heading = EbpfHeading(listing),
+        out.push_back({.heading = EbpfHeading(listing.of),
                        .table = listing.table,
                        .trouble = read.ok() ? "" : Message(read.status())});
       }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cli/connections.h"
 #include "cli/frame.h"
 #include "cli/names.h"
 #include "cli/options.h"
@@ -29,6 +30,11 @@ struct EbpfListing {
   std::string of;  // whose it is: "lvsadm", or the agent's folder
 };
 
+struct EbpfConnections {
+  std::vector<Connection> connections;
+  std::string of;
+};
+
 // All that is outside. Functions may be asked more than once.
 struct World {
   ipvs::Channel& channel;
@@ -45,6 +51,8 @@ struct World {
   std::function<absl::Status()> remove_alone;  // what it is in the kernel, with its connections
   std::function<absl::StatusOr<IpvsTimeouts>()> read_alone_timeouts;
   std::function<absl::StatusOr<std::string>()> read_connections;  // /proc/net/ip_vs_conn
+  // Of what read_ebpf reads.
+  std::function<absl::StatusOr<EbpfConnections>(const std::string& dir)> read_ebpf_connections;
   // What an agent that keeps its state there owns; nothing if there is none.
   std::function<absl::StatusOr<Owned>(const std::string& state_dir)> read_owned;
   ipvs::SchedulerCheck check_scheduler;
@@ -93,6 +101,7 @@ class Session {
   Done ListTimeouts(const Request& request);
   Done ListConnections(const Request& request);
   Done Watch(const Request& request);
+  void PrintConnections(const Request& request, const std::vector<Connection>& connections);
   absl::StatusOr<Table> ReadIpvs(const Request& request);
   absl::StatusOr<EbpfListing> ReadEbpf(const Request& request, bool rates);
   std::string Heading() const;

@@ -89,6 +89,7 @@ class SessionTest : public testing::Test {
   Dialect dialect_;
   ipvs::FakeKernel kernel_;
   absl::StatusOr<Table> agents_ = absl::NotFoundError("no maps in /sys/fs/bpf/kube-lvs");
+  absl::StatusOr<EbpfConnections> connections_ = absl::NotFoundError("no maps");
   FakeEbpf own_;
   absl::StatusOr<Owned> owned_ = Owned{};
   std::map<std::string, absl::Status> schedulers_;  // that must not be asked for
@@ -109,6 +110,7 @@ class SessionTest : public testing::Test {
         .remove_alone = [&] { return own_.Remove(); },
         .read_alone_timeouts = [&] { return own_.Timeouts(); },
         .read_connections = [] { return absl::StatusOr<std::string>("Pro FromIP\n"); },
+        .read_ebpf_connections = [&](const std::string&) { return connections_; },
         .read_owned = [&](const std::string&) { return owned_; },
         .check_scheduler = [&](const std::string& name) { return schedulers_[name]; },
         .watch = [](const auto& read, double, bool) { return static_cast<int>(read().size()); }};
@@ -238,6 +240,33 @@ TEST_F(SessionTest, TimeoutsOfTheEbpfDataplane) {
   EXPECT_EQ(Run("-L --timeout").out, "Timeout (tcp tcpfin udp): 100 0 30\n");
   EXPECT_EQ(Run("--set 0 7 0").status, 0);
   EXPECT_EQ(Run("-L --timeout").out, "Timeout (tcp tcpfin udp): 100 7 30\n");
+}
+
+TEST_F(SessionTest, ListsConnectionsOfBothDataplanes) {
+  const std::string title =
+      "IPVS connection entries\n"
+      "pro expire state       source             virtual            destination\n";
+  EXPECT_EQ(Run("-Lnc").out, title);
+  EXPECT_EQ(Run("-Lnc --dataplane ebpf").err, "lvsadm: no maps\n");
+  const Connection one{.protocol = "TCP",
+                       .client = *Endpoint::Parse("10.1.0.1:40000"),
+                       .vip = *Endpoint::Parse("192.0.2.1:80"),
+                       .real = *Endpoint::Parse("10.0.0.1:80"),
+                       .state = "ESTABLISHED",
+                       .expires_seconds = 899,
+                       .engine = "",
+                       .engine_data = ""};
+  connections_ = EbpfConnections{{one}, "lvsadm"};
+  const std::string of_ebpf =
+      "kube-lvs eBPF dataplane (lvsadm)\n" + title +
+      "TCP 14:59  ESTABLISHED 10.1.0.1:40000     192.0.2.1:80       10.0.0.1:80\n";
+  EXPECT_EQ(Run("-Lnc").out, title + of_ebpf);
+  EXPECT_EQ(Run("-Lnc --dataplane ipvs").out, title);
+  EXPECT_NE(Run("-Lnc -o json").out.find("\"expiresSeconds\": 899"), std::string::npos);
+  kernel_.has_ipvs = false;
+  EXPECT_EQ(Run("-Lnc").out, of_ebpf);
+  connections_ = absl::NotFoundError("no maps");
+  EXPECT_EQ(Run("-Lnc").status, 2);
 }
 
 TEST_F(SessionTest, WithIpvsOnlyWhoAsksForEbpfGetsIt) {

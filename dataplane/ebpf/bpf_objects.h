@@ -51,6 +51,9 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
 // The maps that are pinned in `dir`, for a reader. kNotFound: none are there.
 absl::StatusOr<std::unique_ptr<MapStore>> OpenPinnedMaps(const std::string& dir);
 
+// The clock that `expires` of connections is in. Needs CAP_BPF and CAP_PERFMON.
+absl::StatusOr<uint64_t> ProgramsJiffies();
+
 // Takes our programs off every interface and removes our pins from `dir`, and `dir` itself if it is
 // empty then; connections are lost. OK when there is nothing.
 absl::Status CleanUpBpfObjects(const std::string& dir, Network& network);

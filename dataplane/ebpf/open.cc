@@ -67,6 +67,19 @@ absl::StatusOr<Rules> ReadAloneRules() {
   return ReadSwept(*objects.maps, *objects.programs);
 }
 
+absl::StatusOr<std::vector<Connection>> ReadPinnedConnections(const std::string& dir) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<MapStore> maps, OpenPinnedMaps(dir));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t now, ProgramsJiffies());
+  return ReadConnections(*maps, now);
+}
+
+absl::StatusOr<std::vector<Connection>> ReadAloneConnections() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
+  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects, OpenUnpinned(*network, Access::kRead));
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t now, ProgramsJiffies());
+  return ReadConnections(*objects.maps, now);
+}
+
 absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts() {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
   KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,

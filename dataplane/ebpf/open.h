@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -9,6 +11,7 @@
 #include "dataplane/ebpf/alone.h"
 #include "dataplane/ebpf/backend.h"
 #include "dataplane/ebpf/bpf_objects.h"
+#include "dataplane/ebpf/connections.h"
 #include "dataplane/ebpf/network.h"
 #include "dataplane/ebpf/rules.h"
 
@@ -27,6 +30,7 @@ absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const
 
 // What is in the maps pinned in `dir`, for a reader that takes over nothing. kNotFound: no maps.
 absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir);
+absl::StatusOr<std::vector<Connection>> ReadPinnedConnections(const std::string& dir);
 
 // Takes our programs off every interface of this namespace and removes our pins: `--cleanup`.
 absl::Status CleanUpEbpfDataplane(const std::string& dir);
@@ -40,6 +44,7 @@ struct AloneDataplane {
 // For the one writer. `make`: where there is none, a new one, which stays if it serves.
 absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock);
 absl::StatusOr<Rules> ReadAloneRules();
+absl::StatusOr<std::vector<Connection>> ReadAloneConnections();
 absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts();
 absl::Status RemoveAlone();
 

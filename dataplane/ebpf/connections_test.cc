@@ -1,0 +1,60 @@
+#include "dataplane/ebpf/connections.h"
+
+#include <vector>
+
+#include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/testing/fake_maps.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+constexpr uint64_t kNow = 1000000;
+
+uint64_t Ctl(uint32_t flags, uint32_t state) {
+  return uint64_t{1} << 32 | uint64_t{flags} << 8 | state;
+}
+
+klvs_conn Entry(uint8_t protocol, uint64_t ctl, uint64_t expires) {
+  klvs_conn out{};
+  out.key = {.src = ToWire(*IpAddress::Parse("10.1.0.1")),
+             .dst = ToWire(*IpAddress::Parse("192.0.2.1")),
+             .sport = ToWirePort(40000),
+             .dport = ToWirePort(80),
+             .protocol = protocol,
+             .reserved = {}};
+  out.ctl = ctl;
+  out.expires = expires;
+  out.real = 3;
+  return out;
+}
+
+TEST(Connections, OfTheTableWhatIsThere) {
+  FakeMapStore maps;
+  MakeMaps(maps);
+  GetArray<klvs_settings>(maps, kSettingsMap).value()[0].hz = 100;
+  klvs_real& real = GetArray<klvs_real>(maps, kRealsMap).value()[3];
+  real.address = ToWire(*IpAddress::Parse("10.0.0.1"));
+  real.port = ToWirePort(8080);
+  const auto sets = GetArray<klvs_conn_set>(maps, kConnsMap).value();
+  const auto put = [&](size_t set, int way, const klvs_conn& entry) {
+    sets[set].tags[way] = 7;
+    sets[set].ways[way] = entry;
+  };
+  put(0, 2, Entry(6, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED), kNow + 899 * 100 + 50));
+  put(0, 3, Entry(6, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED), kNow - 1));  // expired
+  put(0, 4, Entry(6, Ctl(KLVS_CONN_LIVE | KLVS_CONN_REPLY, 0), kNow + 100));
+  put(0, 5, Entry(6, Ctl(KLVS_CONN_LIVE | KLVS_CONN_PENDING, KLVS_SYN_RECV), kNow + 100));
+  put(0, 6, Entry(6, Ctl(0, KLVS_ESTABLISHED), kNow + 100));  // removed
+  put(9, 0, Entry(17, Ctl(KLVS_CONN_LIVE | KLVS_CONN_NAT, KLVS_UDP), kNow));
+  const Endpoint client = *Endpoint::Parse("10.1.0.1:40000");
+  const Endpoint vip = *Endpoint::Parse("192.0.2.1:80");
+  const Endpoint at = *Endpoint::Parse("10.0.0.1:8080");
+  EXPECT_EQ(ReadConnections(maps, kNow).value(),
+            (std::vector<Connection>{{Protocol::kTcp, client, vip, at, "ESTABLISHED", 899},
+                                     {Protocol::kUdp, client, vip, at, "UDP", 0}}));
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf
