@@ -90,8 +90,8 @@ Bytes UnsolicitedAdvertisement(const IpAddress& address, const MacAddress& mac) 
 
 }  // namespace
 
-absl::Status Announce(const IpAddress& address, const std::string& interface) {
-  const std::string what = "announce " + address.ToString() + " on";
+absl::Status Announce(const Cidr& vips, const std::string& interface) {
+  const std::string what = "announce " + vips.ToString() + " on";
   const UniqueFd fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
   if (!fd.ok()) return FileError(errno, what, interface);
   ifreq request{};
@@ -104,15 +104,19 @@ absl::Status Announce(const IpAddress& address, const std::string& interface) {
   to.sll_family = AF_PACKET;
   to.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
   to.sll_halen = 6;
-  std::vector<Bytes> frames;
-  if (address.IsV4()) {
-    frames = {GratuitousArp(address, mac, 1), GratuitousArp(address, mac, 2)};
-  } else {
-    frames = {UnsolicitedAdvertisement(address, mac)};
+  const auto send = [&](const Bytes& frame) {
+    return sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                  sizeof(to)) >= 0;
+  };
+  if (!vips.address.IsV4()) {
+    if (!vips.IsHost()) return absl::InvalidArgumentError(what + " " + interface + ": not IPv4");
+    if (send(UnsolicitedAdvertisement(vips.address, mac))) return absl::OkStatus();
+    return FileError(errno, what, interface);
   }
-  for (const Bytes& frame : frames) {
-    if (sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
-               sizeof(to)) < 0) {
+  const uint32_t first = vips.address.V4();
+  for (uint32_t i = 0; i <= vips.Last().V4() - first; ++i) {
+    const IpAddress address = IpAddress::FromV4(first + i);
+    if (!send(GratuitousArp(address, mac, 1)) || !send(GratuitousArp(address, mac, 2))) {
       return FileError(errno, what, interface);
     }
   }
