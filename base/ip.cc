@@ -107,6 +107,20 @@ bool Cidr::Contains(const IpAddress& other) const {
   return other.family == address.family && Masked(other, length) == address;
 }
 
+bool Cidr::Contains(const Cidr& other) const {
+  return length <= other.length && Contains(other.address);
+}
+
+IpAddress Cidr::Last() const {
+  IpAddress out = address;
+  for (int bit = length; bit < address.Bits(); ++bit) {
+    out.bytes[static_cast<size_t>(bit / 8)] |= static_cast<uint8_t>(0x80 >> (bit % 8));
+  }
+  return out;
+}
+
+std::string Cidr::ShortText() const { return IsHost() ? address.ToString() : ToString(); }
+
 std::string Cidr::ToString() const { return address.ToString() + "/" + std::to_string(length); }
 
 absl::StatusOr<Endpoint> Endpoint::Parse(std::string_view text) {

@@ -46,6 +46,11 @@ struct Cidr {
   static absl::StatusOr<Cidr> Parse(std::string_view text);  // "10.0.0.0/8", or an address alone
   static Cidr Host(const IpAddress& address) { return {address, address.Bits()}; }
   bool Contains(const IpAddress& other) const;
+  bool Contains(const Cidr& other) const;
+  bool Overlaps(const Cidr& other) const { return Contains(other) || other.Contains(*this); }
+  bool IsHost() const { return length == address.Bits(); }
+  IpAddress Last() const;         // the highest address of it
+  std::string ShortText() const;  // of one address without its length
   std::string ToString() const;
 };
 

@@ -37,6 +37,20 @@ TEST(Cidr, ContainsTheAddressesOfItsPrefix) {
   EXPECT_EQ(Cidr::Parse("2001:db8::/33")->ToString(), "2001:db8::/33");
 }
 
+TEST(Cidr, KnowsItsLastAddressAndWhatItSharesWithOthers) {
+  EXPECT_EQ(Cidr::Parse("198.51.100.64/27")->Last().ToString(), "198.51.100.95");
+  EXPECT_EQ(Cidr::Parse("192.0.2.1/32")->Last().ToString(), "192.0.2.1");
+  EXPECT_EQ(Cidr::Parse("0.0.0.0/0")->Last().ToString(), "255.255.255.255");
+  EXPECT_EQ(Cidr::Parse("2001:db8::/63")->Last().ToString(), "2001:db8:0:1:ffff:ffff:ffff:ffff");
+  const Cidr wide = *Cidr::Parse("192.0.2.0/24"), narrow = *Cidr::Parse("192.0.2.128/25");
+  EXPECT_TRUE(wide.Contains(narrow));
+  EXPECT_FALSE(narrow.Contains(wide));
+  EXPECT_TRUE(wide.Contains(wide));
+  EXPECT_TRUE(wide.Overlaps(narrow) && narrow.Overlaps(wide));
+  EXPECT_FALSE(narrow.Overlaps(*Cidr::Parse("192.0.2.0/25")));
+  EXPECT_FALSE(Cidr::Parse("0.0.0.0/0")->Overlaps(*Cidr::Parse("::/0")));
+}
+
 TEST(Cidr, RefusesHostBitsAndBadLengths) {
   for (const char* text : {"192.0.2.1/24", "192.0.2.0/33", "192.0.2.0/", "192.0.2.0/-1", "/8"}) {
     EXPECT_FALSE(Cidr::Parse(text).ok()) << text;

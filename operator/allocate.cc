@@ -12,18 +12,24 @@ using api::AssignedAddress;
 
 constexpr char kMend[] = ": ask its owner for a namespaceSelector that matches";
 
-std::string Text(const ClusterNetwork& network) {
-  return network.cidr.ToString() + ", " + network.what;
+// "192.0.2.1 is the address of Node a", "192.0.2.0/24 lies in 192.0.0.0/8, the pods' network".
+std::string Clash(const std::string& subject, const Cidr& vips, const ClusterNetwork& network) {
+  if (network.cidr.Contains(vips)) {
+    return subject + (network.node_address
+                          ? " is " + network.what
+                          : " lies in " + network.cidr.ToString() + ", " + network.what);
+  }
+  return subject + " has " + network.cidr.ShortText() + ", " + network.what;
 }
 
 std::string NamespaceText(const AllocationRequest& request) {
   return "namespace " + request.claim.name_space;
 }
 
-// The pool that may grant `ip`, or would if it were open.
-const PoolView* PoolWith(const std::vector<PoolView>& pools, const IpAddress& ip) {
+// The pool that may grant all of `vips`, or would if it were open.
+const PoolView* PoolWith(const std::vector<PoolView>& pools, const Cidr& vips) {
   const auto it = std::ranges::find_if(
-      pools, [&](const PoolView& pool) { return api::Contains(pool.cidrs, ip); });
+      pools, [&](const PoolView& pool) { return api::Contains(pool.cidrs, vips); });
   return it == pools.end() ? nullptr : &*it;
 }
 
@@ -32,8 +38,8 @@ const PoolView* PoolNamed(const std::vector<PoolView>& pools, const std::string&
   return it == pools.end() ? nullptr : &*it;
 }
 
-AssignedAddress Assigned(const IpAddress& ip, const PoolView& pool) {
-  return {.value = ip.ToString(), .pool_name = pool.name, .ip_family = ip.family};
+AssignedAddress Assigned(const Cidr& vips, const PoolView& pool) {
+  return {.value = vips.ShortText(), .pool_name = pool.name, .ip_family = vips.address.family};
 }
 
 class Allocator {
@@ -48,8 +54,8 @@ class Allocator {
         has_(book.Of(request.key)) {
     // Two services with one address and one port: the later one goes.
     std::erase_if(has_, [&](const AssignedAddress& address) {
-      const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
-      return !ip.ok() || !book.Conflict(request.key, *ip, request.claim).empty();
+      const absl::StatusOr<Cidr> vips = Cidr::Parse(address.value);
+      return !vips.ok() || !book.Conflict(request.key, *vips, request.claim).empty();
     });
   }
 
@@ -57,7 +63,7 @@ class Allocator {
     // Without a request: any address of a pool that is open.
     const AddressRequest wanted =
         request_.requests.empty() ? AddressRequest{} : request_.requests.front();
-    return wanted.type == AddressRequest::Type::kIp ? Exactly(wanted) : FromPool(wanted);
+    return wanted.type == AddressRequest::Type::kPool ? FromPool(wanted) : Exactly(wanted);
   }
 
  private:
@@ -66,34 +72,34 @@ class Allocator {
     return {.addresses = has_, .satisfied = false, .reason = reason, .message = std::move(message)};
   }
 
-  Allocation Granted(const IpAddress& ip, const PoolView& pool) const {
-    return {.addresses = {Assigned(ip, pool)},
+  Allocation Granted(const Cidr& vips, const PoolView& pool) const {
+    return {.addresses = {Assigned(vips, pool)},
             .satisfied = true,
             .reason = kAssigned,
-            .message = ip.ToString() + " of LVSAddressPool " + pool.name};
+            .message = vips.ShortText() + " of LVSAddressPool " + pool.name};
   }
 
   // It has what it asks for; does it still have the right to it?
-  Allocation Kept(const AssignedAddress& address, const IpAddress& ip) const {
+  Allocation Kept(const AssignedAddress& address, const Cidr& vips) const {
     Allocation out{.addresses = {address}, .satisfied = true};
-    const ClusterNetwork* network = NetworkWith(cluster_, ip);
+    const ClusterNetwork* network = NetworkWith(cluster_, vips);
     if (network != nullptr && network->node_address) {
       out.satisfied = false;
       out.reason = kAddressConflict;
-      out.message = address.value + " is " + network->what +
+      out.message = Clash(address.value, vips, *network) +
                     " now, and is not served: ask for another address, or give the Node another";
       return out;
     }
-    const PoolView* pool = PoolWith(pools_, ip);
+    const PoolView* pool = PoolWith(pools_, vips);
     if (network == nullptr && pool != nullptr && pool->OpenTo(request_.namespace_labels)) {
       // Pools may have been renamed around it.
-      out.addresses = {Assigned(ip, *pool)};
+      out.addresses = {Assigned(vips, *pool)};
       out.message = address.value + " of LVSAddressPool " + pool->name;
       return out;
     }
     out.reason = kNotPermitted;
     out.message = address.value + " stays, but it would not be granted again: " +
-                  (network != nullptr ? "it lies in " + Text(*network)
+                  (network != nullptr ? Clash("it", vips, *network)
                    : pool == nullptr  ? "no LVSAddressPool grants it any more"
                                       : "LVSAddressPool " + pool->name + " is not open to " +
                                            NamespaceText(request_));
@@ -101,47 +107,49 @@ class Allocator {
   }
 
   Allocation Exactly(const AddressRequest& wanted) const {
-    const absl::StatusOr<IpAddress> ip = IpAddress::Parse(wanted.value);
-    if (!ip.ok()) return Denied(kPoolNotFound, wanted.value + " is not an address");
-    const std::string conflict = book_.Conflict(request_.key, *ip, request_.claim);
+    const absl::StatusOr<Cidr> vips = Cidr::Parse(wanted.value);
+    if (!vips.ok()) return Denied(kPoolNotFound, wanted.value + " is not an address");
+    const std::string conflict = book_.Conflict(request_.key, *vips, request_.claim);
     if (!conflict.empty()) {
       return Denied(kAddressConflict,
                     wanted.value + " is held by LVSService " + conflict +
-                        "; services of one namespace may share an address if their ports differ");
+                        "; services of one namespace may share an address if their ports differ" +
+                        (vips->IsHost() ? "" : ", and a CIDR as a whole"));
     }
     for (const AssignedAddress& address : has_) {
-      if (address.value == ip->ToString()) return Kept(address, *ip);
+      if (address.value == vips->ShortText()) return Kept(address, *vips);
     }
-    if (const ClusterNetwork* network = NetworkWith(cluster_, *ip)) {
-      return Denied(kAddressConflict, wanted.value +
-                                          (network->node_address ? " is " + network->what
-                                                                 : " lies in " + Text(*network)) +
-                                          ": ask for another address");
+    if (const ClusterNetwork* network = NetworkWith(cluster_, *vips)) {
+      return Denied(kAddressConflict,
+                    Clash(wanted.value, *vips, *network) + ": ask for another address");
     }
-    const PoolView* pool = PoolWith(pools_, *ip);
-    if (pool == nullptr) return Denied(kPoolNotFound, "no LVSAddressPool grants " + wanted.value);
+    const PoolView* pool = PoolWith(pools_, *vips);
+    if (pool == nullptr)
+      return Denied(kPoolNotFound, "no LVSAddressPool grants " +
+                                       (vips->IsHost() ? "" : std::string("all of ")) +
+                                       wanted.value);
     if (!pool->OpenTo(request_.namespace_labels)) {
       return Denied(kNotPermitted, "LVSAddressPool " + pool->name + ", which holds " +
                                        wanted.value + ", is not open to " +
                                        NamespaceText(request_) + kMend);
     }
-    if (const auto until = book_.RestsUntil(*ip, request_.key, now_)) {
+    if (const auto until = book_.RestsUntil(*vips, request_.key, now_)) {
       Allocation out =
           Denied(kAddressConflict,
                  wanted.value + " was given back a moment ago and is free again within a minute");
       out.retry_at = until;
       return out;
     }
-    return Granted(*ip, *pool);
+    return Granted(*vips, *pool);
   }
 
   Allocation FromPool(const AddressRequest& wanted) const {
     const Family family = wanted.ip_family.value_or(request_.family);
     for (const AssignedAddress& address : has_) {
-      const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
-      if (!ip.ok() || ip->family != family) continue;
+      const absl::StatusOr<Cidr> vip = Cidr::Parse(address.value);
+      if (!vip.ok() || !vip->IsHost() || vip->address.family != family) continue;
       if (!wanted.pool_name.empty() && address.pool_name != wanted.pool_name) continue;
-      return Kept(address, *ip);
+      return Kept(address, *vip);
     }
     std::vector<const PoolView*> open;
     if (wanted.pool_name.empty()) {
@@ -170,18 +178,18 @@ class Allocator {
     // What it gave back itself is not anybody else's yet.
     if (const auto own = book_.RestingOf(request_.key, now_); own && own->family == family) {
       for (const PoolView* pool : open) {
-        if (api::Contains(pool->cidrs, *own)) return Granted(*own, *pool);
+        if (api::Contains(pool->cidrs, *own)) return Granted(Cidr::Host(*own), *pool);
       }
     }
     std::optional<TimePoint> soonest;
     for (const PoolView* pool : open) {
       const auto ip = api::FirstFree(pool->cidrs, family, [&](const IpAddress& candidate) {
-        if (book_.Held(candidate)) return true;
-        const auto until = book_.RestsUntil(candidate, request_.key, now_);
+        if (book_.Held(Cidr::Host(candidate))) return true;
+        const auto until = book_.RestsUntil(Cidr::Host(candidate), request_.key, now_);
         if (until && (!soonest || *until < *soonest)) soonest = until;
         return until.has_value();
       });
-      if (ip) return Granted(*ip, *pool);
+      if (ip) return Granted(Cidr::Host(*ip), *pool);
     }
     std::string names;
     for (const PoolView* pool : open) names += (names.empty() ? "" : ", ") + pool->name;
@@ -219,36 +227,42 @@ Claim ClaimOf(const api::LvsService& service) {
 
 void AddressBook::Set(const std::string& key, const std::vector<AssignedAddress>& addresses,
                       const Claim& claim, TimePoint now) {
-  std::set<IpAddress> keeps;
+  std::set<Cidr> keeps;
   for (const AssignedAddress& address : addresses) {
-    if (const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value); ip.ok()) {
-      keeps.insert(*ip);
+    if (const absl::StatusOr<Cidr> vips = Cidr::Parse(address.value); vips.ok()) {
+      keeps.insert(*vips);
     }
   }
   for (const AssignedAddress& address : Of(key)) {
-    const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
-    if (!ip.ok()) continue;
+    const absl::StatusOr<Cidr> vips = Cidr::Parse(address.value);
+    if (!vips.ok()) continue;
     auto& pool = by_pool_[address.pool_name];
-    if (--pool[*ip] <= 0) pool.erase(*ip);
+    if (--pool[*vips] <= 0) pool.erase(*vips);
     if (pool.empty()) by_pool_.erase(address.pool_name);
-    auto& holders = holders_[*ip];
+    auto& holders = holders_[*vips];
     holders.erase(key);
     if (!holders.empty()) continue;
-    holders_.erase(*ip);
-    vips_.erase(*ip);
-    if (!keeps.contains(*ip)) resting_[*ip] = {.key = key, .until = now + kRest};
+    holders_.Erase(*vips);
+    if (vips->IsHost()) vips_.erase(vips->address);
+    std::erase(prefixes_, *vips);
+    if (!keeps.contains(*vips)) resting_[*vips] = {.key = key, .until = now + kRest};
   }
   by_key_.erase(key);
   for (const AssignedAddress& address : addresses) {
-    const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
-    if (!ip.ok()) continue;
+    const absl::StatusOr<Cidr> vips = Cidr::Parse(address.value);
+    if (!vips.ok()) continue;
     by_key_[key].push_back(address);
-    ++by_pool_[address.pool_name][*ip];
-    holders_[*ip][key] = claim;
-    vips_.insert(*ip);
-    resting_.erase(*ip);
+    ++by_pool_[address.pool_name][*vips];
+    const bool fresh = holders_.Find(*vips) == nullptr;
+    holders_[*vips][key] = claim;
+    if (vips->IsHost()) {
+      vips_.insert(vips->address);
+    } else if (fresh) {
+      prefixes_.push_back(*vips);
+    }
+    resting_.Erase(*vips);
   }
-  std::erase_if(resting_, [&](const auto& entry) { return entry.second.until <= now; });
+  resting_.EraseIf([now](const Resting& resting) { return resting.until <= now; });
 }
 
 std::vector<AssignedAddress> AddressBook::Of(const std::string& key) const {
@@ -256,54 +270,68 @@ std::vector<AssignedAddress> AddressBook::Of(const std::string& key) const {
   return it == by_key_.end() ? std::vector<AssignedAddress>{} : it->second;
 }
 
-std::string AddressBook::Conflict(const std::string& key, const IpAddress& ip,
+std::string AddressBook::Conflict(const std::string& key, const Cidr& vips,
                                   const Claim& claim) const {
-  const auto it = holders_.find(ip);
-  if (it == holders_.end()) return "";
-  // Who holds it with these very ports was there first.
-  const bool holds = it->second.contains(key) && it->second.at(key) == claim;
-  for (const auto& [other, theirs] : it->second) {
-    if (other == key || holds) continue;
-    if (theirs.name_space != claim.name_space) return other;
-    for (const ClaimedPorts& port : claim.ports) {
-      const auto overlaps = [&port](const ClaimedPorts& their) {
-        return port.protocol == their.protocol && port.first <= their.last &&
-               their.first <= port.last;
-      };
-      if (std::ranges::any_of(theirs.ports, overlaps)) return other;
+  std::string conflict;
+  holders_.ForEachOverlapping(vips, [&](const Cidr& held, const auto& holders) {
+    // Who holds it with these very ports was there first.
+    const auto own = holders.find(key);
+    const bool holds = held == vips && own != holders.end() && own->second == claim;
+    for (const auto& [other, theirs] : holders) {
+      if (other == key || holds) continue;
+      bool clash = held != vips || theirs.name_space != claim.name_space;
+      for (const ClaimedPorts& port : claim.ports) {
+        clash = clash || std::ranges::any_of(theirs.ports, [&port](const ClaimedPorts& their) {
+                  return port.protocol == their.protocol && port.first <= their.last &&
+                         their.first <= port.last;
+                });
+      }
+      if (!clash) continue;
+      conflict = other;
+      return false;
     }
-  }
-  return "";
+    return true;
+  });
+  return conflict;
 }
 
-std::optional<TimePoint> AddressBook::RestsUntil(const IpAddress& ip, const std::string& key,
+std::optional<TimePoint> AddressBook::RestsUntil(const Cidr& vips, const std::string& key,
                                                  TimePoint now) const {
-  const auto it = resting_.find(ip);
-  if (it == resting_.end() || it->second.until <= now || it->second.key == key) {
-    return std::nullopt;
-  }
-  return it->second.until;
+  std::optional<TimePoint> last;
+  resting_.ForEachOverlapping(vips, [&](const Cidr&, const Resting& resting) {
+    if (resting.until > now && resting.key != key && (!last || *last < resting.until)) {
+      last = resting.until;
+    }
+    return true;
+  });
+  return last;
 }
 
 std::optional<IpAddress> AddressBook::RestingOf(const std::string& key, TimePoint now) const {
-  for (const auto& [ip, resting] : resting_) {
-    if (resting.key == key && resting.until > now) return ip;
+  for (const auto& [vip, resting] : resting_.hosts()) {
+    if (resting.key == key && resting.until > now) return vip.address;
   }
   return std::nullopt;
 }
 
-std::vector<std::string> AddressBook::HoldersOf(const IpAddress& ip) const {
+std::vector<std::string> AddressBook::Holders() const {
   std::vector<std::string> out;
-  if (const auto it = holders_.find(ip); it != holders_.end()) {
-    for (const auto& [key, claim] : it->second) out.push_back(key);
+  for (const auto& [key, addresses] : by_key_) out.push_back(key);
+  return out;
+}
+
+std::vector<std::string> AddressBook::HoldersOf(const Cidr& vips) const {
+  std::vector<std::string> out;
+  if (const auto* holders = holders_.Find(vips)) {
+    for (const auto& [key, claim] : *holders) out.push_back(key);
   }
   return out;
 }
 
-std::vector<IpAddress> AddressBook::HeldOf(const std::string& pool) const {
-  std::vector<IpAddress> out;
+std::vector<Cidr> AddressBook::HeldOf(const std::string& pool) const {
+  std::vector<Cidr> out;
   if (const auto it = by_pool_.find(pool); it != by_pool_.end()) {
-    for (const auto& [ip, count] : it->second) out.push_back(ip);
+    for (const auto& [vips, count] : it->second) out.push_back(vips);
   }
   return out;
 }

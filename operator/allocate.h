@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/ip.h"
 #include "kube/api/types.h"
+#include "operator/by_vips.h"
 #include "operator/networks.h"
 #include "operator/pools.h"
 
@@ -37,6 +38,7 @@ struct ClaimedPorts {
 
 // What a service takes of a VIP. Services of one namespace may share one, if they ask for the very
 // address and their ports differ. One with allPorts shares its VIP with nobody: every port is its.
+// The same holds of a CIDR; of two that are not the same, none may overlap.
 struct Claim {
   std::string name_space = {};
   std::vector<ClaimedPorts> ports = {};
@@ -44,7 +46,7 @@ struct Claim {
 };
 Claim ClaimOf(const api::LvsService& service);
 
-// Who has what. Keys are "namespace/name".
+// Who has what. Keys are "namespace/name"; VIPs are single addresses and, of type CIDR, prefixes.
 class AddressBook {
  public:
   // From now on `key` has exactly these. What it had before and has no more begins its rest.
@@ -53,24 +55,25 @@ class AddressBook {
   void Remove(const std::string& key, TimePoint now) { Set(key, {}, {}, now); }
 
   // Somebody who is not known any more had it until `now`.
-  void Rest(const IpAddress& ip, TimePoint now) {
-    resting_[ip] = {.key = "", .until = now + kRest};
-  }
+  void Rest(const Cidr& vips, TimePoint now) { resting_[vips] = {.key = "", .until = now + kRest}; }
 
   std::vector<api::AssignedAddress> Of(const std::string& key) const;
-  // Another one that holds `ip`, and with which `claim` cannot share it; "" if there is none.
-  std::string Conflict(const std::string& key, const IpAddress& ip, const Claim& claim) const;
-  bool Held(const IpAddress& ip) const { return holders_.contains(ip); }
-  // When others than the one that had it last may have it; nullopt: now.
-  std::optional<TimePoint> RestsUntil(const IpAddress& ip, const std::string& key,
+  // Another one that holds `vips`, and with which `claim` cannot share them, or that holds others
+  // which overlap them; "" if there is none.
+  std::string Conflict(const std::string& key, const Cidr& vips, const Claim& claim) const;
+  bool Held(const Cidr& vips) const { return holders_.AnyOverlaps(vips); }
+  // When others than the one that had them last may have them; nullopt: now.
+  std::optional<TimePoint> RestsUntil(const Cidr& vips, const std::string& key,
                                       TimePoint now) const;
-  // An address that rests and was `key`'s.
+  // A single address that rests and was `key`'s.
   std::optional<IpAddress> RestingOf(const std::string& key, TimePoint now) const;
 
-  const std::set<IpAddress>& Vips() const { return vips_; }
-  std::vector<std::string> HoldersOf(const IpAddress& ip) const;
-  // The addresses of a pool that are held, in order.
-  std::vector<IpAddress> HeldOf(const std::string& pool) const;
+  const std::set<IpAddress>& Vips() const { return vips_; }        // single ones
+  const std::vector<Cidr>& Prefixes() const { return prefixes_; }  // of type CIDR
+  std::vector<std::string> Holders() const;                        // of anything
+  std::vector<std::string> HoldersOf(const Cidr& vips) const;      // of these very ones
+  // What is held of a pool, in order.
+  std::vector<Cidr> HeldOf(const std::string& pool) const;
 
  private:
   struct Resting {
@@ -78,10 +81,11 @@ class AddressBook {
     TimePoint until{};
   };
   std::map<std::string, std::vector<api::AssignedAddress>> by_key_;
-  std::map<IpAddress, std::map<std::string, Claim>> holders_;
-  std::map<std::string, std::map<IpAddress, int>> by_pool_;  // -> how many hold it
-  std::set<IpAddress> vips_;                                 // holders_' keys
-  std::map<IpAddress, Resting> resting_;
+  ByVips<std::map<std::string, Claim>> holders_;
+  std::map<std::string, std::map<Cidr, int>> by_pool_;  // -> how many hold it
+  std::set<IpAddress> vips_;                            // holders_' keys
+  std::vector<Cidr> prefixes_;                          // the others of them
+  ByVips<Resting> resting_;
 };
 
 struct AllocationRequest {

@@ -26,6 +26,11 @@ class AllocateTest : public testing::Test {
     out.value = ip;
     return out;
   }
+  static api::AddressRequest All(const std::string& cidr) {
+    api::AddressRequest out = Exactly(cidr);
+    out.type = api::AddressRequest::Type::kCidr;
+    return out;
+  }
   static Claim Port(uint16_t port, const std::string& name_space = "shop") {
     return {.name_space = name_space, .ports = {{Protocol::kTcp, port, port}}};
   }
@@ -123,7 +128,7 @@ TEST_F(AllocateTest, AnExhaustedPoolSaysWhenOneIsFreeAgain) {
 }
 
 TEST_F(AllocateTest, WhatADirectorStillAnswersForRestsToo) {
-  book_.Rest(*IpAddress::Parse("192.0.2.0"), now_);
+  book_.Rest(*Cidr::Parse("192.0.2.0"), now_);
   EXPECT_EQ(Get("shop/a"), "192.0.2.1 Assigned");
 }
 
@@ -157,14 +162,14 @@ TEST_F(AllocateTest, AVipIsSharedInANamespaceWithOtherPortsOnly) {
   EXPECT_EQ(Get("bank/d", {Exactly("192.0.2.1")}, Port(82, "bank")), "- not AddressConflict");
   // Nobody is given a used one unasked.
   EXPECT_EQ(Get("shop/e", {}, Port(83)), "192.0.2.0 Assigned");
-  EXPECT_EQ(book_.HoldersOf(*IpAddress::Parse("192.0.2.1")),
+  EXPECT_EQ(book_.HoldersOf(*Cidr::Parse("192.0.2.1")),
             std::vector<std::string>({"shop/a", "shop/b"}));
   // It is given back when the last one goes.
   book_.Remove("shop/a", now_);
-  EXPECT_TRUE(book_.Held(*IpAddress::Parse("192.0.2.1")));
+  EXPECT_TRUE(book_.Held(*Cidr::Parse("192.0.2.1")));
   book_.Remove("shop/b", now_);
-  EXPECT_FALSE(book_.Held(*IpAddress::Parse("192.0.2.1")));
-  EXPECT_TRUE(book_.RestsUntil(*IpAddress::Parse("192.0.2.1"), "shop/c", now_).has_value());
+  EXPECT_FALSE(book_.Held(*Cidr::Parse("192.0.2.1")));
+  EXPECT_TRUE(book_.RestsUntil(*Cidr::Parse("192.0.2.1"), "shop/c", now_).has_value());
 }
 
 TEST_F(AllocateTest, WhoChangesItsPortsIntoAnothersLosesTheAddress) {
@@ -194,7 +199,67 @@ TEST_F(AllocateTest, AnotherWishMovesItOnceItCanBeHad) {
   EXPECT_EQ(Get("shop/a", {FromPool("nowhere")}), "192.0.2.0 not PoolNotFound");
   EXPECT_EQ(Get("shop/a", {FromPool("other")}), "198.51.100.0 Assigned");
   EXPECT_EQ(Get("shop/c", {FromPool("other")}), "- not PoolExhausted");
-  EXPECT_TRUE(book_.RestsUntil(*IpAddress::Parse("192.0.2.0"), "shop/c", now_).has_value());
+  EXPECT_TRUE(book_.RestsUntil(*Cidr::Parse("192.0.2.0"), "shop/c", now_).has_value());
+}
+
+TEST_F(AllocateTest, ACidrIsGrantedWholeFromOnePool) {
+  pools_ = {Pool("edge", "198.51.100.0/24"), Pool("other", "203.0.113.0/25")};
+  EXPECT_EQ(Get("shop/a", {All("198.51.100.0/25")}), "198.51.100.0/25 Assigned");
+  EXPECT_EQ(Get("shop/a", {All("198.51.100.0/25")}), "198.51.100.0/25 Assigned");
+  EXPECT_EQ(book_.Of("shop/a")[0].pool_name, "edge");
+  EXPECT_EQ(book_.Prefixes(), std::vector<Cidr>{*Cidr::Parse("198.51.100.0/25")});
+  EXPECT_TRUE(book_.Vips().empty());
+  const Allocation part = Ask("shop/b", {All("203.0.113.0/24")});
+  EXPECT_EQ(part.reason, kPoolNotFound);
+  EXPECT_EQ(part.message, "no LVSAddressPool grants all of 203.0.113.0/24");
+  pools_[1].namespace_selector = {.match_labels = {{"tier", "bank"}}, .match_expressions = {}};
+  EXPECT_EQ(Get("shop/b", {All("203.0.113.0/26")}), "- not NotPermitted");
+}
+
+TEST_F(AllocateTest, WhatOverlapsACidrIsNobodyElses) {
+  pools_ = {Pool("edge", "198.51.100.0/28")};
+  EXPECT_EQ(Get("shop/a", {All("198.51.100.0/29")}), "198.51.100.0/29 Assigned");
+  EXPECT_EQ(Get("shop/b", {Exactly("198.51.100.3")}, Port(81)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/b", {All("198.51.100.4/30")}, Port(81)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/b", {All("198.51.100.0/28")}, Port(81)), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/c"), "198.51.100.8 Assigned");
+  EXPECT_EQ(Get("shop/d", {All("198.51.100.8/31")}, Port(81)), "- not AddressConflict");
+  // The same, by ports.
+  EXPECT_EQ(Get("shop/e", {All("198.51.100.0/29")}, Port(81)), "198.51.100.0/29 Assigned");
+  EXPECT_EQ(Get("shop/f", {All("198.51.100.0/29")}, Port(81)), "- not AddressConflict");
+  EXPECT_EQ(Get("bank/g", {All("198.51.100.0/29")}, Port(82, "bank")), "- not AddressConflict");
+  EXPECT_EQ(book_.HeldOf("edge").size(), 2u);
+  EXPECT_EQ(book_.HoldersOf(*Cidr::Parse("198.51.100.0/29")),
+            (std::vector<std::string>{"shop/a", "shop/e"}));
+  // It may become a part of itself, and all of it rests.
+  book_.Remove("shop/e", now_);
+  EXPECT_EQ(Get("shop/a", {All("198.51.100.0/30")}), "198.51.100.0/30 Assigned");
+  EXPECT_EQ(book_.Prefixes(), std::vector<Cidr>{*Cidr::Parse("198.51.100.0/30")});
+  EXPECT_EQ(Get("shop/h", {Exactly("198.51.100.5")}), "- not AddressConflict");
+  EXPECT_EQ(Get("shop/i", {All("198.51.100.4/30")}), "- not AddressConflict");
+  now_ += kRest;
+  EXPECT_EQ(Get("shop/i", {All("198.51.100.4/30")}), "198.51.100.4/30 Assigned");
+  // Now a single one, that is not taken out of its own.
+  EXPECT_EQ(Get("shop/i"), "198.51.100.9 Assigned");
+}
+
+TEST_F(AllocateTest, ACidrWithANodesAddressIsNotGrantedAndNotServed) {
+  pools_ = {Pool("edge", "198.51.100.0/24")};
+  EXPECT_EQ(Get("shop/a", {All("198.51.100.0/25")}), "198.51.100.0/25 Assigned");
+  cluster_ = {{Cidr::Host(*IpAddress::Parse("198.51.100.9")), "the address of Node n", true}};
+  const Allocation kept = Ask("shop/a", {All("198.51.100.0/25")});
+  EXPECT_FALSE(kept.satisfied);
+  EXPECT_EQ(kept.addresses.size(), 1u);
+  EXPECT_EQ(kept.message,
+            "198.51.100.0/25 has 198.51.100.9, the address of Node n now, and is not served: ask "
+            "for another address, or give the Node another");
+  EXPECT_EQ(Ask("shop/b", {All("198.51.100.8/30")}).message,
+            "198.51.100.8/30 is held by LVSService shop/a; services of one namespace may share an "
+            "address if their ports differ, and a CIDR as a whole");
+  book_.Remove("shop/a", now_);
+  now_ += kRest;
+  EXPECT_EQ(Ask("shop/b", {All("198.51.100.8/30")}).message,
+            "198.51.100.8/30 has 198.51.100.9, the address of Node n: ask for another address");
 }
 
 TEST_F(AllocateTest, PoolsKnowWhatIsHeldOfThem) {
@@ -232,14 +297,16 @@ TEST_F(AllocateTest, NoAddressIsEverGrantedTwice) {
       std::vector<api::AddressRequest> wish;
       if (pick(2) == 0) wish = {Exactly("192.0.2." + std::to_string(pick(4)))};
       if (pick(4) == 0) wish = {FromPool("b")};
+      if (pick(4) == 0) wish = {All(pick(2) == 0 ? "192.0.2.0/31" : "192.0.2.0/30")};
       const std::string got = Get(key, wish, claim);
       const std::string address = got.substr(0, got.find(' '));
       if (address == "-") {
         held.erase(key);
       } else {
-        if (address != before && released.contains(address)) {
-          const auto& [whose, when] = released[address];
-          ASSERT_TRUE(whose == key || now_ - when >= kRest) << got;
+        for (const auto& [gone, by] : released) {
+          if (address == before || !Cidr::Parse(gone)->Overlaps(*Cidr::Parse(address))) continue;
+          const auto& [whose, when] = by;
+          ASSERT_TRUE(whose == key || now_ - when >= kRest) << got << " after " << gone;
         }
         held[key] = {address, claim};
         released.erase(address);
@@ -247,7 +314,8 @@ TEST_F(AllocateTest, NoAddressIsEverGrantedTwice) {
     }
     for (const auto& [a, one] : held) {
       for (const auto& [b, two] : held) {
-        if (a >= b || one.first != two.first) continue;
+        if (a >= b || !Cidr::Parse(one.first)->Overlaps(*Cidr::Parse(two.first))) continue;
+        ASSERT_EQ(one.first, two.first) << a << " " << b;
         ASSERT_EQ(one.second.name_space, two.second.name_space);
         ASSERT_NE(one.second.ports, two.second.ports) << a << " " << b << " " << one.first;
       }

@@ -42,8 +42,8 @@ void Memory::Inherit(std::vector<api::LvsService> services, const LvsNodeMap& re
     const Claim claim = ClaimOf(service);
     std::vector<api::AssignedAddress> addresses;
     for (const api::AssignedAddress& address : service.status.addresses) {
-      const absl::StatusOr<IpAddress> ip = IpAddress::Parse(address.value);
-      if (ip.ok() && book_.Conflict(key, *ip, claim).empty()) addresses.push_back(address);
+      const absl::StatusOr<Cidr> vips = Cidr::Parse(address.value);
+      if (vips.ok() && book_.Conflict(key, *vips, claim).empty()) addresses.push_back(address);
     }
     book_.Set(key, addresses, claim, now);
     Now(Kind::kService, key);
@@ -51,8 +51,8 @@ void Memory::Inherit(std::vector<api::LvsService> services, const LvsNodeMap& re
   for (const auto& [name, node] : reports) {
     reports_[name] = node;
     for (const std::string& vip : node->status.answers_for) {
-      const absl::StatusOr<IpAddress> ip = IpAddress::Parse(vip);
-      if (ip.ok() && !book_.Held(*ip)) book_.Rest(*ip, now);
+      const absl::StatusOr<Cidr> vips = Cidr::Parse(vip);
+      if (vips.ok() && !book_.Held(*vips)) book_.Rest(*vips, now);
     }
   }
 }
@@ -91,9 +91,9 @@ void Memory::ReportChanged(const std::string& node, std::shared_ptr<const api::L
   if (report == nullptr) reports_.erase(node);
   for (const std::string& service : change.services) Now(Kind::kService, service);
   for (const std::string& vip : change.vips) {
-    const absl::StatusOr<IpAddress> ip = IpAddress::Parse(vip);
-    if (!ip.ok()) continue;
-    for (const std::string& service : book_.HoldersOf(*ip)) Now(Kind::kService, service);
+    const absl::StatusOr<Cidr> vips = Cidr::Parse(vip);
+    if (!vips.ok()) continue;
+    for (const std::string& service : book_.HoldersOf(*vips)) Now(Kind::kService, service);
   }
   if (change.version) {
     for (const std::string& service : unprogrammed_) Now(Kind::kService, service);
@@ -177,14 +177,6 @@ void Memory::Tick(const Texts& unreadable) {
   // No store tells that a group which cannot be read is gone.
   Now(kDefaultGroupKey);
   due_.push_back({.key = kTickKey, .after = kTick});
-}
-
-std::vector<std::string> Memory::Holders() const {
-  std::vector<std::string> out;
-  for (const IpAddress& vip : book_.Vips()) {
-    for (const std::string& key : book_.HoldersOf(vip)) out.push_back(key);
-  }
-  return out;
 }
 
 void Memory::ServiceUses(const std::string& key, const std::string& group,

@@ -57,7 +57,7 @@ class Memory {
   // What no watch tells: every kTick. `unreadable`: services, and why.
   void Tick(const Texts& unreadable);
   // Services that have something. Of those that cannot be read no store tells that they are gone.
-  std::vector<std::string> Holders() const;
+  std::vector<std::string> Holders() const { return book_.Holders(); }
 
   // ---- What reconciling a service finds out
 

@@ -85,7 +85,7 @@ TEST_F(MemoryTest, OfTwoThatHaveTheSameVipTheOlderKeepsIt) {
   memory_.Inherit({Service("shop/young", "192.0.2.1", "2026-02-01"),
                    Service("shop/old", "192.0.2.1", "2026-01-01")},
                   {}, kNow);
-  EXPECT_EQ(memory_.book().HoldersOf(*IpAddress::Parse("192.0.2.1")), Keys{"shop/old"});
+  EXPECT_EQ(memory_.book().HoldersOf(*Cidr::Parse("192.0.2.1")), Keys{"shop/old"});
   EXPECT_EQ(TakeDue(), (Keys{"service/shop/old", "service/shop/young"}));
   EXPECT_EQ(TakeDue(), Keys());
 }
@@ -93,9 +93,8 @@ TEST_F(MemoryTest, OfTwoThatHaveTheSameVipTheOlderKeepsIt) {
 TEST_F(MemoryTest, AVipThatADirectorStillAnswersForRests) {
   memory_.Inherit({Service("shop/web", "192.0.2.1")}, {{"a", Report({"192.0.2.1", "192.0.2.2"})}},
                   kNow);
-  EXPECT_EQ(memory_.book().RestsUntil(*IpAddress::Parse("192.0.2.2"), "shop/x", kNow),
-            kNow + kRest);
-  EXPECT_TRUE(memory_.book().Held(*IpAddress::Parse("192.0.2.1")));
+  EXPECT_EQ(memory_.book().RestsUntil(*Cidr::Parse("192.0.2.2"), "shop/x", kNow), kNow + kRest);
+  EXPECT_TRUE(memory_.book().Held(*Cidr::Parse("192.0.2.1")));
 }
 
 TEST_F(MemoryTest, ASliceMakesTheUsersOfItsServicesDue) {

@@ -6,10 +6,9 @@
 
 namespace kube_lvs::controller {
 
-const ClusterNetwork* NetworkWith(const std::vector<ClusterNetwork>& networks,
-                                  const IpAddress& ip) {
+const ClusterNetwork* NetworkWith(const std::vector<ClusterNetwork>& networks, const Cidr& vips) {
   const auto it = std::ranges::find_if(
-      networks, [&](const ClusterNetwork& network) { return network.cidr.Contains(ip); });
+      networks, [&](const ClusterNetwork& network) { return network.cidr.Overlaps(vips); });
   return it == networks.end() ? nullptr : &*it;
 }
 

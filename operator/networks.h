@@ -33,8 +33,8 @@ using NodeMap = std::map<std::string, std::shared_ptr<const api::KubeNode>, std:
 using ServiceCidrs =
     std::map<std::string, std::shared_ptr<const api::KubeServiceCidr>, std::less<>>;
 
-// The first that holds `ip`; nullptr if none does.
-const ClusterNetwork* NetworkWith(const std::vector<ClusterNetwork>& networks, const IpAddress& ip);
+// The first that overlaps `vips`; nullptr if none does.
+const ClusterNetwork* NetworkWith(const std::vector<ClusterNetwork>& networks, const Cidr& vips);
 
 Networks NetworksOf(const NodeMap& nodes, const ServiceCidrs& service_cidrs);
 

@@ -28,9 +28,12 @@ TEST(NetworksTest, NodesPodsAndServicesOfTheCluster) {
 TEST(NetworksTest, TheNetworkOfAnAddress) {
   const std::vector<ClusterNetwork> networks = {{*Cidr::Parse("10.96.0.0/16"), "Services"},
                                                 {*Cidr::Parse("172.30.0.1/32"), "Node", true}};
-  EXPECT_EQ(NetworkWith(networks, *IpAddress::Parse("172.30.0.1"))->what, "Node");
-  EXPECT_EQ(NetworkWith(networks, *IpAddress::Parse("10.96.3.1"))->what, "Services");
-  EXPECT_EQ(NetworkWith(networks, *IpAddress::Parse("172.30.0.2")), nullptr);
+  EXPECT_EQ(NetworkWith(networks, *Cidr::Parse("172.30.0.1"))->what, "Node");
+  EXPECT_EQ(NetworkWith(networks, *Cidr::Parse("10.96.3.1"))->what, "Services");
+  EXPECT_EQ(NetworkWith(networks, *Cidr::Parse("172.30.0.2")), nullptr);
+  EXPECT_EQ(NetworkWith(networks, *Cidr::Parse("172.30.0.0/31"))->what, "Node");
+  EXPECT_EQ(NetworkWith(networks, *Cidr::Parse("10.96.8.0/24"))->what, "Services");
+  EXPECT_EQ(NetworkWith(networks, *Cidr::Parse("172.30.0.2/31")), nullptr);
 }
 
 TEST(NetworksTest, WithoutServiceCidrsServicesAreIpv4) {

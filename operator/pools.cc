@@ -1,6 +1,7 @@
 #include "operator/pools.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 #include "base/status.h"
@@ -99,18 +100,24 @@ std::vector<PoolView> ViewPools(const PoolMap& pools, const std::vector<ClusterN
 }
 
 api::LvsAddressPool::Status ComputePoolStatus(const api::LvsAddressPool& pool, const PoolView& view,
-                                              const std::vector<IpAddress>& held,
+                                              const std::vector<Cidr>& held,
                                               const std::string& now) {
   api::LvsAddressPool::Status out;
   out.observed_generation = pool.meta.generation;
   std::vector<Cidr> cidrs = view.cidrs;
   int64_t left_over_ipv4 = 0, left_over_ipv6 = 0;
-  for (const IpAddress& ip : held) {
-    (ip.IsV4() ? out.allocated_ipv4 : out.allocated_ipv6) += 1;
-    if (api::Contains(view.cidrs, ip)) continue;
-    (ip.IsV4() ? left_over_ipv4 : left_over_ipv6) += 1;
+  for (const Cidr& vips : held) {
+    const bool v4 = vips.address.IsV4();
+    const int64_t count = api::CountAddresses({vips}, vips.address.family);
+    (v4 ? out.allocated_ipv4 : out.allocated_ipv6) += count;
+    if (api::Contains(view.cidrs, vips)) continue;
+    std::vector<Cidr> granted;
+    std::ranges::copy_if(view.cidrs, std::back_inserter(granted),
+                         [&](const Cidr& cidr) { return vips.Contains(cidr); });
+    (v4 ? left_over_ipv4 : left_over_ipv6) +=
+        count - api::CountAddresses(granted, vips.address.family);
     // The schema's limit; a pool that has lost thousands of VIPs at once lists what fits.
-    if (cidrs.size() < 4096) cidrs.push_back(Cidr::Host(ip));
+    if (cidrs.size() < 4096) cidrs.push_back(vips);
   }
   std::ranges::sort(cidrs);
   for (const Cidr& cidr : cidrs) out.cidrs.push_back(cidr.ToString());

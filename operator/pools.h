@@ -37,10 +37,10 @@ using PoolMap = std::map<std::string, std::shared_ptr<const api::LvsAddressPool>
 // others are granted, since any Node that joins may bring one.
 std::vector<PoolView> ViewPools(const PoolMap& pools, const std::vector<ClusterNetwork>& cluster);
 
-// `held`: the addresses of this pool that services have. They stay in status.cidrs even when the
+// `held`: what services have of this pool. It stays in status.cidrs even when the
 // pool does not grant them (any more), because agents serve no VIP that is in no pool.
 api::LvsAddressPool::Status ComputePoolStatus(const api::LvsAddressPool& pool, const PoolView& view,
-                                              const std::vector<IpAddress>& held,
+                                              const std::vector<Cidr>& held,
                                               const std::string& now);
 
 }  // namespace kube_lvs::controller

@@ -37,9 +37,9 @@ Texts Shown(const std::vector<PoolView>& views) {
   return out;
 }
 
-std::vector<IpAddress> Ips(const Texts& texts) {
-  std::vector<IpAddress> out;
-  for (const std::string& text : texts) out.push_back(*IpAddress::Parse(text));
+std::vector<Cidr> Ips(const Texts& texts) {
+  std::vector<Cidr> out;
+  for (const std::string& text : texts) out.push_back(*Cidr::Parse(text));
   return out;
 }
 
@@ -134,6 +134,16 @@ TEST(PoolsTest, StatusCountsAndKeepsWhatIsHeld) {
   EXPECT_EQ(status.cidrs, Texts({"192.0.2.0/31", "192.0.2.5/32"}));
   EXPECT_EQ(std::tuple(status.total_ipv4, status.allocated_ipv4, status.available_ipv4),
             std::tuple(2, 2, 1));
+
+  // All of a CIDR is held, and what the pool does not grant any more stays in the status.
+  status = ComputePoolStatus(*pool, views[0], Ips({"192.0.2.1", "192.0.2.4/30"}), "later");
+  EXPECT_EQ(status.cidrs, Texts({"192.0.2.0/29", "2001:db8::/126"}));
+  EXPECT_EQ(std::tuple(status.total_ipv4, status.allocated_ipv4, status.available_ipv4),
+            std::tuple(8, 5, 3));
+  status = ComputePoolStatus(*less, ViewPools(Map({less}), {})[0], Ips({"192.0.2.0/29"}), "later");
+  EXPECT_EQ(status.cidrs, Texts({"192.0.2.0/29", "192.0.2.0/31"}));
+  EXPECT_EQ(std::tuple(status.total_ipv4, status.allocated_ipv4, status.available_ipv4),
+            std::tuple(2, 8, 0));
 
   views[0].cidrs.clear();
   views[0].reason = "OverlapsPool";

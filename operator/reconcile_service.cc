@@ -84,7 +84,8 @@ std::optional<Leader::Write> Leader::PlanService(const std::string& key) {
                     .node_addresses = memory_.networks().node_addresses,
                     .vips = memory_.book().Vips(),
                     .service_cidrs = memory_.networks().service_cidrs,
-                    .family = family});
+                    .family = family,
+                    .vip_prefixes = memory_.book().Prefixes()});
   Write write{.base = stored == nullptr ? "" : stored->meta.resource_version,
               .service = *service,
               .status = {}};

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -95,8 +96,8 @@ std::vector<Bytes> Announcements(const IpAddress& address, const MacAddress& mac
   return {GratuitousArp(address, mac, 1), GratuitousArp(address, mac, 2)};
 }
 
-absl::Status Announce(const IpAddress& address, const std::string& interface) {
-  const std::string what = "announce " + address.ToString() + " on";
+absl::Status Announce(const Cidr& vips, const std::string& interface) {
+  const std::string what = "announce " + vips.ToString() + " on";
   const UniqueFd fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
   if (!fd.ok()) return FileError(errno, what, interface);
   ifreq request{};
@@ -109,11 +110,21 @@ absl::Status Announce(const IpAddress& address, const std::string& interface) {
   to.sll_family = AF_PACKET;
   to.sll_ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
   to.sll_halen = 6;
-  for (const Bytes& frame : Announcements(address, mac)) {
-    if (sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
-               sizeof(to)) < 0) {
-      return FileError(errno, what, interface);
-    }
+  if (!vips.IsHost() && !vips.address.IsV4()) {
+    return absl::InvalidArgumentError(what + " " + interface + ": not IPv4");
+  }
+  const auto send = [&](const IpAddress& address) {
+    return std::ranges::all_of(Announcements(address, mac), [&](const Bytes& frame) {
+      return sendto(fd.get(), frame.data(), frame.size(), 0,
+                    reinterpret_cast<const sockaddr*>(&to), sizeof(to)) >= 0;
+    });
+  };
+  if (vips.IsHost()) {
+    return send(vips.address) ? absl::OkStatus() : FileError(errno, what, interface);
+  }
+  const uint32_t first = vips.address.V4();
+  for (uint32_t i = 0; i <= vips.Last().V4() - first; ++i) {
+    if (!send(IpAddress::FromV4(first + i))) return FileError(errno, what, interface);
   }
   return absl::OkStatus();
 }

@@ -15,7 +15,8 @@ namespace kube_lvs::host {
 // heed), or an unsolicited neighbour advertisement (RFC 4861, 7.2.6) with the override flag. Pure.
 std::vector<std::vector<uint8_t>> Announcements(const IpAddress& address, const MacAddress& mac);
 
-// Sends these. Needs NET_RAW. One of each: call again later to be heard by those that were busy.
-absl::Status Announce(const IpAddress& address, const std::string& interface);
+// Sends these, of a prefix for each of its addresses; that is IPv4 only (kInvalidArgument). Needs
+// NET_RAW. One of each: call again later to be heard by those that were busy.
+absl::Status Announce(const Cidr& vips, const std::string& interface);
 
 }  // namespace kube_lvs::host

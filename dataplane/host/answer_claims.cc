@@ -23,17 +23,38 @@ const Table kTables[] = {
     {Family::kIpv4, "arp", "ipv4_addr",
      "add rule arp kube-lvs input arp operation request arp daddr ip @vips arp daddr ip != @claims "
      "drop\n"
-     "add rule arp kube-lvs output arp saddr ip @vips arp saddr ip != @claims drop\n"},
+     "add rule arp kube-lvs output arp saddr ip @vips arp saddr ip != @claims drop\n"
+     "add chain arp kube-lvs prefix_requests\nadd chain arp kube-lvs prefix_senders\n"
+     "add rule arp kube-lvs input arp operation request jump prefix_requests\n"
+     "add rule arp kube-lvs output jump prefix_senders\n"},
     {Family::kIpv6, "ip6", "ipv6_addr",
      "add rule ip6 kube-lvs output icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } "
      "ip6 saddr @vips ip6 saddr != @claims drop\n"}};
 
 std::string NameOf(const Table& table) { return table.nft_family + " " + kName; }
 
-std::string Elements(const std::set<IpAddress>& vips, const std::string& suffix) {
+// Of a prefix the first address stands in the sets.
+std::string Elements(const std::set<Cidr>& vips, const std::string& suffix) {
   std::string out;
-  for (const IpAddress& vip : vips) out += (out.empty() ? "" : ", ") + vip.ToString() + suffix;
+  for (const Cidr& cidr : vips) {
+    out += (out.empty() ? "" : ", ") + cidr.address.ToString() + suffix;
+  }
   return "{ " + out + " }";
+}
+
+// What the chains for prefixes hold of each: the claim is looked for by the first address.
+std::string PrefixRules(const Table& table, const std::set<Cidr>& vips) {
+  std::string out;
+  for (const Cidr& cidr : vips) {
+    if (cidr.IsHost() || table.family != Family::kIpv4) continue;
+    const std::string mask = IpAddress::FromV4(~uint32_t{0} << (32 - cidr.length)).ToString();
+    for (const auto& [chain, field] : {std::pair("prefix_requests", "arp daddr ip"),
+                                       std::pair("prefix_senders", "arp saddr ip")}) {
+      out += "add rule " + NameOf(table) + " " + chain + " " + field + " " + cidr.ToString() + " " +
+             field + " & " + mask + " != @claims drop\n";
+    }
+  }
+  return out;
 }
 
 // Adds nothing that is there already.
@@ -49,7 +70,12 @@ std::string Frame(const Table& table) {
   return out + table.rules;
 }
 
-std::string AddVips(const Table& table, const std::set<IpAddress>& vips,
+std::string FlushPrefixes(const Table& table) {
+  if (table.family != Family::kIpv4) return "";
+  return "flush chain arp kube-lvs prefix_requests\nflush chain arp kube-lvs prefix_senders\n";
+}
+
+std::string AddVips(const Table& table, const std::set<Cidr>& vips,
                     std::optional<Duration> lifetime) {
   std::string timeout;
   if (lifetime.has_value()) {
@@ -58,7 +84,7 @@ std::string AddVips(const Table& table, const std::set<IpAddress>& vips,
   }
   const std::string add = "add element " + NameOf(table);
   return add + " vips " + Elements(vips, "") + "\n" + add + " claims " + Elements(vips, timeout) +
-         "\n";
+         "\n" + PrefixRules(table, vips);
 }
 
 class NftAnswerClaims final : public AnswerClaims {
@@ -79,17 +105,18 @@ class NftAnswerClaims final : public AnswerClaims {
     return run_out;
   }
 
-  absl::Status Write(const std::set<IpAddress>& vips, std::optional<Duration> lifetime) override {
+  absl::Status Write(const std::set<Cidr>& vips, std::optional<Duration> lifetime) override {
     std::string commands;
     for (const Table& table : kTables) {
-      std::set<IpAddress> of_family;
-      for (const IpAddress& vip : vips) {
-        if (vip.family == table.family) of_family.insert(vip);
+      std::set<Cidr> of_family;
+      for (const Cidr& cidr : vips) {
+        if (cidr.address.family == table.family) of_family.insert(cidr);
       }
       if (!of_family.empty()) {
         // An element's time is not set anew by adding it again, so all go and come in one step.
         commands += Frame(table) + "flush set " + NameOf(table) + " vips\nflush set " +
-                    NameOf(table) + " claims\n" + AddVips(table, of_family, lifetime);
+                    NameOf(table) + " claims\n" + FlushPrefixes(table) +
+                    AddVips(table, of_family, lifetime);
         continue;
       }
       KUBE_LVS_ASSIGN_OR_RETURN(const bool there, nft_.HasTable(table.nft_family, kName));
@@ -98,9 +125,9 @@ class NftAnswerClaims final : public AnswerClaims {
     return commands.empty() ? absl::OkStatus() : nft_.Run(commands);
   }
 
-  absl::Status Add(const IpAddress& vip, std::optional<Duration> lifetime) override {
-    const Table& table = kTables[vip.IsV4() ? 0 : 1];
-    return nft_.Run(Frame(table) + AddVips(table, {vip}, lifetime));
+  absl::Status Add(const Cidr& vips, std::optional<Duration> lifetime) override {
+    const Table& table = kTables[vips.address.IsV4() ? 0 : 1];
+    return nft_.Run(Frame(table) + AddVips(table, {vips}, lifetime));
   }
 
  private:

@@ -19,10 +19,11 @@ const NodeItem* ItemOf(const Step& step) {
 
 }  // namespace
 
-HostBackend::HostBackend(std::unique_ptr<Addresses> addresses,
+HostBackend::HostBackend(std::unique_ptr<Addresses> addresses, std::unique_ptr<LocalRoutes> routes,
                          std::unique_ptr<MasqueradeTable> masquerades,
                          std::unique_ptr<AnswerClaims> claims, Sysctls sysctls)
     : addresses_(std::move(addresses)),
+      routes_(std::move(routes)),
       masquerades_(std::move(masquerades)),
       claims_(std::move(claims)),
       sysctls_(std::move(sysctls)) {}
@@ -43,8 +44,17 @@ absl::StatusOr<State> HostBackend::Read() {
     if (address.device == "lo") {
       state.items.insert(SilentVip{address.address});
     } else {
-      answered_.emplace(address.address, address.device);
+      answered_.emplace(Cidr::Host(address.address), address.device);
       state.items.insert(AnsweredVip{Dataplane::kIpvs, address.address, address.device});
+    }
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto routes, routes_->Read());
+  for (const auto& [device, vips] : routes) {
+    if (device == "lo") {
+      state.items.insert(SilentVip{vips.address, vips.length});
+    } else {
+      answered_.emplace(vips, device);
+      state.items.insert(AnsweredVip{Dataplane::kIpvs, vips.address, device, vips.length});
     }
   }
   KUBE_LVS_ASSIGN_OR_RETURN(const auto sysctls, sysctls_.Read());
@@ -60,15 +70,15 @@ std::vector<absl::Status> HostBackend::Apply(std::span<const Step> steps) {
   return out;
 }
 
-std::set<IpAddress> HostBackend::Answered() const {
-  std::set<IpAddress> vips;
-  for (const auto& [vip, interface] : answered_) vips.insert(vip);
-  return vips;
+std::set<Cidr> HostBackend::Answered() const {
+  std::set<Cidr> out;
+  for (const auto& [vips, interface] : answered_) out.insert(vips);
+  return out;
 }
 
 absl::Status HostBackend::RenewClaims(std::optional<Duration> lifetime, TimePoint now) {
   const Duration interval = lifetime.has_value() ? *lifetime / 10 : kRenewalWithoutEnd;
-  const std::set<IpAddress> vips = Answered();
+  const std::set<Cidr> vips = Answered();
   const bool due = !vips.empty() && now - renewed_at_ >= interval;
   if (claimed_ == vips && lifetime == lifetime_ && !due) return absl::OkStatus();
   renewed_at_ = now;
@@ -83,8 +93,8 @@ absl::Status HostBackend::RenewClaims(std::optional<Duration> lifetime, TimePoin
 
 absl::Status HostBackend::AnnounceAgain(const std::set<IpAddress>& vips) {
   absl::Status status;
-  for (const auto& [vip, interface] : answered_) {
-    if (vips.contains(vip)) status.Update(Announce(vip, interface));
+  for (const auto& [answered, interface] : answered_) {
+    if (vips.contains(answered.address)) status.Update(Announce(answered, interface));
   }
   return status;
 }
@@ -92,6 +102,52 @@ absl::Status HostBackend::AnnounceAgain(const std::set<IpAddress>& vips) {
 absl::StatusOr<std::set<IpAddress>> HostBackend::RunOut() {
   if (answered_.empty()) return std::set<IpAddress>();
   return claims_->RunOut();
+}
+
+absl::Status HostBackend::Place(const Cidr& vips, const std::string& device, bool add) {
+  if (vips.IsHost()) {
+    const OwnedAddress address{device, vips.address};
+    return add ? addresses_->Add(address) : addresses_->Remove(address);
+  }
+  const LocalRoute route{device, vips};
+  return add ? routes_->Add(route) : routes_->Remove(route);
+}
+
+absl::Status HostBackend::CheckAnswersForRoutes(const std::string& interface) const {
+  for (const std::string& conf : {std::string("all"), interface}) {
+    const std::string name = "net/ipv4/conf/" + conf + "/arp_ignore";
+    const auto value = sysctls_.Get(name);
+    if (absl::IsNotFound(value.status())) return absl::NotFoundError("no interface " + interface);
+    KUBE_LVS_RETURN_IF_ERROR(value.status());
+    if (*value == "0") continue;
+    return absl::FailedPreconditionError(
+        "sysctl " + name + " is " + *value +
+        ", so that the kernel answers ARP for its interfaces' addresses alone: set it to 0 "
+        "(kube-proxy: strictARP: false), or give the service single addresses");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status HostBackend::Answer(const AnsweredVip& item) {
+  const Cidr vips = item.Vips();
+  if (!vips.IsHost() && !vips.address.IsV4()) {
+    return absl::FailedPreconditionError(vips.ToString() +
+                                         ": the kernel answers NDP for single addresses only; "
+                                         "give the service single IPv6 addresses");
+  }
+  if (!vips.IsHost()) KUBE_LVS_RETURN_IF_ERROR(CheckAnswersForRoutes(item.interface));
+  // First the claim: VIPs without one would be answered for without end.
+  KUBE_LVS_RETURN_IF_ERROR(claims_->Add(vips, lifetime_));
+  if (claimed_.has_value()) claimed_->insert(vips);
+  KUBE_LVS_RETURN_IF_ERROR(Place(vips, item.interface, true));
+  answered_.emplace(vips, item.interface);
+  return Announce(vips, item.interface);
+}
+
+absl::Status HostBackend::Silence(const AnsweredVip& item) {
+  KUBE_LVS_RETURN_IF_ERROR(Place(item.Vips(), item.interface, false));
+  answered_.erase(item.Vips());
+  return absl::OkStatus();  // its claim goes with the next renewal
 }
 
 absl::Status HostBackend::ApplyOne(const Step& step) {
@@ -104,21 +160,9 @@ absl::Status HostBackend::ApplyOne(const Step& step) {
         } else if constexpr (std::is_same_v<T, Masquerade>) {
           return add ? masquerades_->Add(item) : masquerades_->Remove(item);
         } else if constexpr (std::is_same_v<T, SilentVip>) {
-          const OwnedAddress address{"lo", item.vip};
-          return add ? addresses_->Add(address) : addresses_->Remove(address);
+          return Place(item.Vips(), "lo", add);
         } else if constexpr (std::is_same_v<T, AnsweredVip>) {
-          const OwnedAddress address{item.interface, item.vip};
-          if (!add) {
-            KUBE_LVS_RETURN_IF_ERROR(addresses_->Remove(address));
-            answered_.erase(item.vip);
-            return absl::OkStatus();  // its claim goes with the next renewal
-          }
-          // First the claim: an address without one would be answered for without end.
-          KUBE_LVS_RETURN_IF_ERROR(claims_->Add(item.vip, lifetime_));
-          if (claimed_.has_value()) claimed_->insert(item.vip);
-          KUBE_LVS_RETURN_IF_ERROR(addresses_->Add(address));
-          answered_.emplace(item.vip, item.interface);
-          return Announce(item.vip, item.interface);
+          return add ? Answer(item) : Silence(item);
         } else {
           return absl::InternalError("the host does not apply \"" + ToString(step) + "\"");
         }

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "dataplane/host/addresses.h"
 #include "dataplane/host/answer_claims.h"
+#include "dataplane/host/local_routes.h"
 #include "dataplane/host/masquerade.h"
 #include "dataplane/host/sysctls.h"
 #include "dataplane/model/backend.h"
@@ -17,12 +18,15 @@
 namespace kube_lvs::host {
 
 // Takes Sysctl, SilentVip, Masquerade and AnsweredVip of IPVS. A SilentVip is an address of ours on
-// lo, an AnsweredVip one on any other interface; adding the latter claims and announces it. Claims
-// are no part of the state: whoever plans renews them.
+// lo, an AnsweredVip one on any other interface, and of a prefix a local route there; adding an
+// AnsweredVip claims and announces it. Claims are no part of the state: whoever plans renews them.
+// A prefix of IPv6 addresses is not answered for (kFailedPrecondition), nor is one of IPv4 where
+// arp_ignore, whoever set it, makes the kernel silent for routes.
 class HostBackend final : public Backend {
  public:
-  HostBackend(std::unique_ptr<Addresses> addresses, std::unique_ptr<MasqueradeTable> masquerades,
-              std::unique_ptr<AnswerClaims> claims, Sysctls sysctls);
+  HostBackend(std::unique_ptr<Addresses> addresses, std::unique_ptr<LocalRoutes> routes,
+              std::unique_ptr<MasqueradeTable> masquerades, std::unique_ptr<AnswerClaims> claims,
+              Sysctls sysctls);
 
   std::string Name() const override { return "host"; }
   bool Takes(const Step& step) const override;
@@ -47,20 +51,26 @@ class HostBackend final : public Backend {
   absl::Status AnnounceAgain(const std::set<IpAddress>& vips);
 
   // VIPs whose address is here although the right to answer for them has run out: another director
-  // has them.
+  // has them. Of prefixes, the first address.
   absl::StatusOr<std::set<IpAddress>> RunOut();
 
  private:
   absl::Status ApplyOne(const Step& step);
-  std::set<IpAddress> Answered() const;
+  absl::Status Answer(const AnsweredVip& item);
+  absl::Status Silence(const AnsweredVip& item);
+  absl::Status CheckAnswersForRoutes(const std::string& interface) const;
+  // The VIPs as an address of the device, or as a local route.
+  absl::Status Place(const Cidr& vips, const std::string& device, bool add);
+  std::set<Cidr> Answered() const;
 
   std::unique_ptr<Addresses> addresses_;
+  std::unique_ptr<LocalRoutes> routes_;
   std::unique_ptr<MasqueradeTable> masquerades_;
   std::unique_ptr<AnswerClaims> claims_;
   Sysctls sysctls_;
-  std::map<IpAddress, std::string> answered_;   // VIP -> interface, as last read or applied
-  std::optional<std::set<IpAddress>> claimed_;  // as last written; nullopt: not by this process
-  std::optional<Duration> lifetime_;            // of the claims written next
+  std::map<Cidr, std::string> answered_;   // VIPs -> interface, as last read or applied
+  std::optional<std::set<Cidr>> claimed_;  // as last written; nullopt: not by this process
+  std::optional<Duration> lifetime_;       // of the claims written next
   TimePoint renewed_at_{};
 };
 

@@ -15,6 +15,7 @@ namespace {
 
 const IpAddress kVip4 = *IpAddress::Parse("192.0.2.7");
 const IpAddress kVip6 = *IpAddress::Parse("2001:db8::7");
+const Cidr kPrefix = *Cidr::Parse("192.0.2.64/26");
 
 class HostKernelTest : public testing::Test {
  protected:
@@ -27,8 +28,9 @@ class HostKernelTest : public testing::Test {
   }
 
   std::unique_ptr<HostBackend> Open() {
-    return std::make_unique<HostBackend>(*OpenAddresses(), *OpenMasqueradeTable(),
-                                         *OpenAnswerClaims(), Sysctls("/proc/sys", journal_));
+    return std::make_unique<HostBackend>(*OpenAddresses(), *OpenLocalRoutes(),
+                                         *OpenMasqueradeTable(), *OpenAnswerClaims(),
+                                         Sysctls("/proc/sys", journal_));
   }
 
   void Reach(const State& desired) {
@@ -54,11 +56,18 @@ TEST_F(HostKernelTest, EveryItemIsReadBackByANewBackendAndGoesAgain) {
                    Masquerade{{*IpAddress::Parse("192.0.2.9"), 0}, Protocol::kTcp},
                    Masquerade{{*IpAddress::Parse("2001:db8::9"), 0}, Protocol::kTcp},
                    AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("192.0.2.8"), "kl0"},
-                   AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("2001:db8::8"), "kl0"}};
+                   AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("2001:db8::8"), "kl0"},
+                   SilentVip{kPrefix.address, kPrefix.length},
+                   SilentVip{*IpAddress::Parse("2001:db8:1::"), 48},
+                   Masquerade{{kPrefix.address, 80}, Protocol::kTcp, 0, kPrefix.length},
+                   Masquerade{{kPrefix.address, 90}, Protocol::kUdp, 99, kPrefix.length},
+                   Masquerade{{*IpAddress::Parse("2001:db8:2::"), 0}, Protocol::kTcp, 0, 64}};
   Reach(desired);
   EXPECT_EQ(Diff(desired, *Open()->Read()), Plan{});
   desired.items.erase(Masquerade{{kVip4, 80}, Protocol::kTcp});
   desired.items.erase(SilentVip{kVip6});
+  desired.items.erase(SilentVip{kPrefix.address, kPrefix.length});
+  desired.items.erase(Masquerade{{kPrefix.address, 80}, Protocol::kTcp, 0, kPrefix.length});
   Reach(desired);
   Reach(State{});
   EXPECT_NE(std::system("nft list table inet kube-lvs 2>/dev/null"), 0);
@@ -90,6 +99,22 @@ class Neighbour {
                         " dev kl1); case $state in *lladdr*) exit 0;; *FAILED*) exit 1;; esac; "
                         "sleep 0.01; done; exit 1")
                            .c_str()) == 0;
+  }
+
+  // From now on it has each of these in its table, with another's link address.
+  void Knows(const std::vector<std::string>& vips) const {
+    for (const std::string& vip : vips) {
+      EXPECT_EQ(std::system(("ip -n " + name_ + " neigh replace " + vip +
+                             " lladdr 02:00:00:00:00:99 nud reachable dev kl1")
+                                .c_str()),
+                0);
+    }
+  }
+  // Whether it has another link address for it now.
+  bool WasTold(const std::string& vip) const {
+    return std::system(
+               ("ip -n " + name_ + " neigh show " + vip + " dev kl1 | grep -q 02:00:00:00:00:99")
+                   .c_str()) != 0;
   }
 
  private:
@@ -143,6 +168,71 @@ TEST_F(HostKernelTest, AClaimThatIsNotRenewedSilencesTheVipUntilTheNextRenewal) 
   }
 }
 
+TEST_F(HostKernelTest, EachAddressOfAPrefixIsAnsweredForWhileItsOneClaimLasts) {
+  const Neighbour neighbour;
+  std::vector<IpAddress> inside;
+  for (const char* text : {"192.0.2.64", "192.0.2.100", "192.0.2.127"}) {
+    inside.push_back(*IpAddress::Parse(text));
+  }
+  State desired;
+  desired.items = {AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("192.0.2.8"), "kl0"},
+                   AnsweredVip{Dataplane::kIpvs, kPrefix.address, "kl0", kPrefix.length}};
+  const auto backend = Open();
+  TimePoint now{std::chrono::hours(1)};
+  for (const absl::Status& status : backend->Apply(Diff(desired, *backend->Read()).steps)) {
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  EXPECT_TRUE(neighbour.Finds(inside[1]));
+  ASSERT_TRUE(backend->RenewClaims(std::nullopt, now).ok());
+  for (const IpAddress& vip : inside) EXPECT_TRUE(neighbour.Finds(vip)) << vip.ToString();
+  EXPECT_FALSE(neighbour.Finds(*IpAddress::Parse("192.0.2.128")));
+
+  ASSERT_TRUE(backend->RenewClaims(std::chrono::milliseconds(100), now).ok());
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (backend->RunOut()->size() < 2 && std::chrono::steady_clock::now() < give_up) {
+  }
+  EXPECT_EQ(*backend->RunOut(),
+            (std::set<IpAddress>{*IpAddress::Parse("192.0.2.8"), kPrefix.address}));
+  for (const IpAddress& vip : inside) EXPECT_FALSE(neighbour.Finds(vip)) << vip.ToString();
+  EXPECT_TRUE(neighbour.Finds(*IpAddress::Parse("192.0.2.2")));
+
+  now += std::chrono::seconds(5);
+  ASSERT_TRUE(backend->RenewClaims(std::chrono::hours(1), now).ok());
+  for (const IpAddress& vip : inside) EXPECT_TRUE(neighbour.Finds(vip)) << vip.ToString();
+
+  // A second VIP does not take the prefix's rules along.
+  const AddItem more{AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("192.0.2.9"), "kl0"}};
+  ASSERT_TRUE(backend->Apply(std::vector<Step>{more})[0].ok());
+  EXPECT_EQ(std::system("nft list chain arp kube-lvs prefix_requests | grep -q 192.0.2.64/26"), 0);
+
+  // As a real server's, it is silent.
+  State silent;
+  silent.items = {Sysctl{"net/ipv4/conf/all/arp_ignore", "1"},
+                  SilentVip{kPrefix.address, kPrefix.length}};
+  Reach(silent);
+  ASSERT_TRUE(Open()->RenewClaims(std::nullopt, now).ok());
+  EXPECT_NE(std::system("nft list table arp kube-lvs 2>/dev/null"), 0);
+  for (const IpAddress& vip : inside) EXPECT_FALSE(neighbour.Finds(vip)) << vip.ToString();
+  const AddItem answer{AnsweredVip{Dataplane::kIpvs, kPrefix.address, "kl0", kPrefix.length}};
+  EXPECT_TRUE(absl::IsFailedPrecondition(Open()->Apply(std::vector<Step>{answer})[0]));
+  Reach(State{});
+  EXPECT_NE(std::system("ip route show table local | grep 'proto 142'"), 0);
+}
+
+TEST_F(HostKernelTest, APrefixIsAnnouncedAddressByAddress) {
+  const Neighbour neighbour;
+  ASSERT_EQ(std::system("ip neigh flush all"), 0);
+  const AddItem answer{AnsweredVip{Dataplane::kIpvs, kPrefix.address, "kl0", kPrefix.length}};
+  neighbour.Knows({"192.0.2.65", "192.0.2.127", "192.0.2.128"});
+  ASSERT_TRUE(Open()->Apply(std::vector<Step>{answer})[0].ok());
+  EXPECT_TRUE(neighbour.WasTold("192.0.2.65"));
+  EXPECT_TRUE(neighbour.WasTold("192.0.2.127"));
+  EXPECT_FALSE(neighbour.WasTold("192.0.2.128"));
+  const AddItem six{AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("2001:db8:1::"), "kl0", 64}};
+  EXPECT_TRUE(absl::IsFailedPrecondition(Open()->Apply(std::vector<Step>{six})[0]));
+  EXPECT_NE(std::system("ip -6 route show table local | grep 'proto 142'"), 0);
+}
+
 TEST_F(HostKernelTest, WhatOthersSetIsNotOursAndIsNeverTouched) {
   ASSERT_EQ(std::system("ip addr add 192.0.2.7/32 dev lo && ip addr add 2001:db8::7/128 dev lo && "
                         "nft 'add table inet other; add table ip kube-lvs'"),
@@ -153,6 +243,12 @@ TEST_F(HostKernelTest, WhatOthersSetIsNotOursAndIsNeverTouched) {
     EXPECT_TRUE(absl::IsAlreadyExists(status)) << status;
   }
   EXPECT_EQ(std::system("ip -o addr show dev lo | grep -q 2001:db8::7"), 0);
+  ASSERT_EQ(std::system("ip route add local 192.0.2.64/26 dev lo table local"), 0);
+  EXPECT_EQ(*Open()->Read(), State{});
+  const std::vector<Step> prefix = {AddItem{SilentVip{kPrefix.address, kPrefix.length}},
+                                    RemoveItem{SilentVip{kPrefix.address, kPrefix.length}}};
+  EXPECT_TRUE(absl::IsAlreadyExists(Open()->Apply(prefix)[0]));
+  EXPECT_EQ(std::system("ip route show table local | grep -q 192.0.2.64/26"), 0);
 }
 
 TEST_F(HostKernelTest, AnInterfaceThatIsNotThereIsNotFound) {

@@ -13,18 +13,20 @@ namespace kube_lvs::host {
 namespace {
 
 constexpr std::string_view kTable = "inet kube-lvs";
+constexpr std::string_view kOf = " prefix ";  // in a comment, before the length
 
 // A rule is found again by its comment, which is the entry as text. (One rule an entry: nftables
 // 1.0.6 takes no `ct original proto-dst` into a concatenation, so no set can hold them.)
 std::string CommentOf(const Masquerade& entry) {
   return entry.vip.ToString() +
          (entry.last_port != 0 ? "-" + std::to_string(entry.last_port) : "") + "/" +
-         ToString(entry.protocol);
+         ToString(entry.protocol) +
+         (entry.prefix_length != 0 ? std::string(kOf) + std::to_string(entry.prefix_length) : "");
 }
 
 std::string RuleOf(const Masquerade& entry) {
   const std::string address = std::string("ct original ") + (entry.vip.ip.IsV4() ? "ip" : "ip6") +
-                              " daddr " + entry.vip.ip.ToString();
+                              " daddr " + VipsFrom(entry.vip.ip, entry.prefix_length).ShortText();
   const std::string end = " masquerade comment \"" + CommentOf(entry) + "\"";
   if (entry.vip.port == 0) return "meta l4proto { 6, 17, 132 } " + address + end;
   return "meta l4proto " + std::to_string(static_cast<int>(entry.protocol)) + " " + address +
@@ -32,7 +34,14 @@ std::string RuleOf(const Masquerade& entry) {
          (entry.last_port != 0 ? "-" + std::to_string(entry.last_port) : "") + end;
 }
 
-std::optional<Masquerade> ParseComment(const std::string& comment) {
+std::optional<Masquerade> ParseComment(std::string comment) {
+  int prefix_length = 0;
+  if (const size_t of = comment.find(kOf); of != std::string::npos) {
+    const auto length = ParseNumber(std::string_view(comment).substr(of + kOf.size()), 128);
+    if (!length.ok() || *length == 0) return std::nullopt;
+    prefix_length = static_cast<int>(*length);
+    comment.resize(of);
+  }
   const size_t slash = comment.rfind('/');
   if (slash == std::string::npos) return std::nullopt;
   std::string listener = comment.substr(0, slash);
@@ -46,7 +55,9 @@ std::optional<Masquerade> ParseComment(const std::string& comment) {
   const auto vip = Endpoint::Parse(listener);
   if (!vip.ok()) return std::nullopt;
   for (const Protocol known : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
-    if (ToString(known) == comment.substr(slash + 1)) return Masquerade{*vip, known, last_port};
+    if (ToString(known) == comment.substr(slash + 1)) {
+      return Masquerade{*vip, known, last_port, prefix_length};
+    }
   }
   return std::nullopt;
 }

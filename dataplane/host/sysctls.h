@@ -27,10 +27,12 @@ class Sysctls {
   // Puts back the value from before us. OK if we do not hold it.
   absl::Status Release(const std::string& name);
 
+  // Its value now, whoever set it. kNotFound: this kernel has no such sysctl.
+  absl::StatusOr<std::string> Get(const std::string& name) const;
+
  private:
   absl::StatusOr<std::vector<Sysctl>> Originals() const;
   absl::Status Save(const std::vector<Sysctl>& originals) const;
-  absl::StatusOr<std::string> Get(const std::string& name) const;
   absl::Status Set(const Sysctl& sysctl) const;
 
   const std::string root_;

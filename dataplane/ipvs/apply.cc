@@ -107,7 +107,7 @@ class IpvsBackend::Batch {
       if (const auto* set = std::get_if<SetService>(&steps_[index])) {
         request.command = Command::kSetService;
         request.config = set->config;
-        request.ends_step = !IsOfManyPorts(key);
+        request.ends_step = !NeedsMark(key);
       } else if (const auto* add = std::get_if<AddReal>(&steps_[index])) {
         request.command = Command::kNewReal;
         request.real = add->real;
@@ -118,7 +118,7 @@ class IpvsBackend::Batch {
         request.command = Command::kRemoveReal;
         request.real = RealServer{.at = remove->at};
       } else {
-        if (IsOfManyPorts(key)) {
+        if (NeedsMark(key)) {
           chain.push_back({.step = index,
                            .kind = Kind::kUnmark,
                            .command = Command::kRemoveService,
@@ -139,7 +139,7 @@ class IpvsBackend::Batch {
   void UnfoldNewService(const AddService& add, size_t index, std::span<const size_t> reals,
                         Chain& chain) {
     const bool fill_first = add.config.scheduler == "mh" && reals.size() >= kFillBeforeHashing;
-    const bool mark = IsOfManyPorts(add.key);
+    const bool mark = NeedsMark(add.key);
     ServiceConfig first = add.config;
     if (fill_first) {
       first.scheduler = "rr";
@@ -186,7 +186,7 @@ class IpvsBackend::Batch {
     for (auto& [key, chain] : chains_) {
       if (backend_.journal_.Owns(key)) continue;
       const auto shadowed =
-          IsOfManyPorts(key)
+          NeedsMark(key)
               ? std::ranges::find_if(there,
                                      [&, &k = key](const ServiceKey& other) {
                                        return Overlap(k, other) && !backend_.journal_.Owns(other);
@@ -212,7 +212,7 @@ class IpvsBackend::Batch {
       const Request& head = chain.front();
       if (head.kind != Kind::kIpvs || head.command != Command::kNewService) continue;
       if (backend_.journal_.Owns(key)) continue;
-      if (IsOfManyPorts(key) && !new_marks_.contains(key)) {
+      if (NeedsMark(key) && !new_marks_.contains(key)) {
         new_marks_[key] = ChooseMark(key, taken_marks_);
         taken_marks_.insert(new_marks_[key]);
       }

@@ -9,7 +9,7 @@
 namespace kube_lvs::ipvs {
 
 ServiceKey IpvsBackend::InKernel(const ServiceKey& key) const {
-  if (!IsOfManyPorts(key)) return key;
+  if (!NeedsMark(key)) return key;
   const auto claim = journal_.claims().find(key);
   // Without a claim it is not there, and mark 0 finds nothing.
   const uint32_t mark = claim == journal_.claims().end() ? 0 : claim->second.mark;
@@ -31,18 +31,18 @@ absl::StatusOr<std::vector<RealEntry>> IpvsBackend::RealsOf(const ServiceKey& ke
 std::map<ServiceKey, ServiceKey> IpvsBackend::OursByMark() const {
   std::map<ServiceKey, ServiceKey> out;
   for (const auto& [key, kept] : journal_.claims()) {
-    if (IsOfManyPorts(key)) out.emplace(InKernel(key), key);
+    if (NeedsMark(key)) out.emplace(InKernel(key), key);
   }
   return out;
 }
 
 void IpvsBackend::ReadMarks(ServiceTable& services, Stats* stats) {
-  if (std::ranges::none_of(services, [](const auto& s) { return IsOfManyPorts(s.first); })) return;
+  if (std::ranges::none_of(services, [](const auto& s) { return NeedsMark(s.first); })) return;
   // Why it cannot be read is said when it is to be written.
   const MarkReading there = marks_.Read().value_or(MarkReading{});
   if (stats != nullptr) stats->replaced_marks = there.replaced;
   for (auto& [key, service] : services) {
-    if (!IsOfManyPorts(key)) continue;
+    if (!NeedsMark(key)) continue;
     const auto mark = there.marks.find(key);
     service.config.unreached =
         mark == there.marks.end() || mark->second != journal_.claims().at(key).mark;

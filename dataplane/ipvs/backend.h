@@ -37,10 +37,11 @@ absl::StatusOr<std::string> RulesOfThisThread();
 // Steps of one service are applied one after another; of different services, side by side in
 // batches. Of the real servers that come with their service, each is tried, all in one batch.
 //
-// A service of many ports is in the kernel by a mark of its own, which the journal keeps. Its
-// packets are marked after its first real servers are there, and until it goes; where that is not
-// so it reads as unreached. Within one Apply all that is to be marked, or is no more, goes in one
-// step. One that would take packets from another owner's service is refused (kAlreadyExists).
+// A service of many ports, or of a prefix of VIPs, is in the kernel by a mark of its own, which the
+// journal keeps. Its packets are marked after its first real servers are there, and until it goes;
+// where that is not so it reads as unreached. Within one Apply all that is to be marked, or is no
+// more, goes in one step. One that would take packets from another owner's service is refused
+// (kAlreadyExists).
 //
 // A kernel that knows no tunnel but IPIP takes a real server with another for one with IPIP, and
 // says nothing: the first such one is read back. Where the kernel is like that, it is removed again
@@ -86,7 +87,7 @@ class IpvsBackend final : public Backend {
                                            bool source_nat, Stats* stats);
   // Whether the packets of the services read are marked. Asks nothing if none of them needs that.
   void ReadMarks(ServiceTable& services, Stats* stats);
-  // Our services of many ports, by the marks that the kernel knows them by.
+  // Our services that need them, by the marks that the kernel knows them by.
   std::map<ServiceKey, ServiceKey> OursByMark() const;
   // As the kernel has a service of ours, or one that is being added.
   ServiceKey InKernel(const ServiceKey& key) const;

@@ -778,9 +778,16 @@ TEST_F(BackendContractTest, ServicesOfManyPortsComeAndGoAndAreAdopted) {
   desired.services[all] = {Config("rr"), {Real("10.0.0.1:0")}};
   desired.services[all].config.persistence = Persistence{};
   desired.services[all].config.source_nat = true;
+  const auto prefix = [](const std::string& vips, uint16_t first, uint16_t last) {
+    return ServiceKey{.dataplane = Dataplane::kIpvs,
+                      .match = Prefix{*Cidr::Parse(vips), first, last},
+                      .protocol = Protocol::kTcp};
+  };
+  desired.services[prefix("198.51.100.0/24", 443, 443)] = {Config("lblc"), {Real("10.0.0.1:8443")}};
+  desired.services[prefix("2001:db8:1::/48", 0, 65535)] = {Config("dh"), {Real("[2001:db8::9]:0")}};
   ApplyAll(Diff(desired, Read()));
   EXPECT_EQ(Read(), desired);
-  EXPECT_EQ(kernel_->marks().Read()->marks.size(), 3u);
+  EXPECT_EQ(kernel_->marks().Read()->marks.size(), 5u);
   const uint64_t before = changes();
   Restart();
   EXPECT_EQ(Read(), desired);
@@ -793,6 +800,8 @@ TEST_F(BackendContractTest, ServicesOfManyPortsComeAndGoAndAreAdopted) {
   desired.services.erase(all);
   desired.services.erase(range("192.0.2.1", 10000, 10100));
   desired.services[range("192.0.2.1", 10000, 10200)] = {Config("rr"), {Real("10.0.0.1:0")}};
+  desired.services.erase(prefix("198.51.100.0/24", 443, 443));
+  desired.services[prefix("198.51.100.0/25", 443, 443)] = {Config("lblc"), {Real("10.0.0.1:8443")}};
   ApplyAll(Diff(desired, Read()));
   EXPECT_EQ(Read(), desired);
   ApplyAll(Diff(Desired(), Read()));

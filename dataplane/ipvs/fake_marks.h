@@ -18,7 +18,7 @@ class FakeMarks final : public MarkTable {
   absl::Status Write(const Marks& wanted) override {
     if (!failure.ok()) return failure;
     for (const auto& [key, mark] : wanted) {
-      if (!IsOfManyPorts(key) || mark == 0) return absl::InternalError("no such mark");
+      if (!NeedsMark(key) || mark == 0) return absl::InternalError("no such mark");
       for (const auto& [other, its_mark] : wanted) {
         if (key == other) continue;
         if (Overlap(key, other) || mark == its_mark) return absl::InternalError("File exists");

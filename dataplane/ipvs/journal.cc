@@ -40,6 +40,12 @@ std::string KeyText(const ServiceKey& key) {
            (mark->family == Family::kIpv4 ? "/IPv4" : "/IPv6");
   }
   if (const auto* all = std::get_if<AllPorts>(&key.match)) return "all " + all->vip.ToString();
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) {
+    const std::string vips = prefix->vips.ToString();
+    if (prefix->HasAllPorts()) return "all " + vips;
+    return ToString(key.protocol) + " " + vips + "," + std::to_string(prefix->first) + "-" +
+           std::to_string(prefix->last);
+  }
   if (const auto* range = std::get_if<PortRange>(&key.match)) {
     return ToString(key.protocol) + " " + Endpoint{range->vip, range->first}.ToString() + "-" +
            std::to_string(range->last);
@@ -64,6 +70,19 @@ std::vector<std::string_view> Words(std::string_view line) {
   return out;
 }
 
+// "198.51.100.0/24,80-90"
+std::optional<Prefix> ParsePrefix(std::string_view text) {
+  const size_t comma = text.find(','), dash = text.rfind('-');
+  if (comma == std::string_view::npos || dash == std::string_view::npos || dash < comma) {
+    return std::nullopt;
+  }
+  const auto vips = Cidr::Parse(text.substr(0, comma));
+  const auto first = ParseNumber(text.substr(comma + 1, dash - comma - 1), UINT16_MAX);
+  const auto last = ParseNumber(text.substr(dash + 1), UINT16_MAX);
+  if (!vips.ok() || !first.ok() || !last.ok()) return std::nullopt;
+  return Prefix{*vips, static_cast<uint16_t>(*first), static_cast<uint16_t>(*last)};
+}
+
 std::optional<ServiceKey> ParseKey(std::string_view kind, std::string_view what) {
   ServiceKey key{.dataplane = Dataplane::kIpvs, .match = {}, .protocol = Protocol::kTcp};
   if (kind == "fwmark") {
@@ -75,7 +94,14 @@ std::optional<ServiceKey> ParseKey(std::string_view kind, std::string_view what)
                        .family = family == "/IPv4" ? Family::kIpv4 : Family::kIpv6};
     return key;
   }
+  const bool of_prefix = what.find('/') != std::string_view::npos;
   if (kind == "all") {
+    if (of_prefix) {
+      const auto vips = Cidr::Parse(what);
+      if (!vips.ok()) return std::nullopt;
+      key.match = Prefix{.vips = *vips};
+      return key;
+    }
     const auto vip = IpAddress::Parse(what);
     if (!vip.ok()) return std::nullopt;
     key.match = AllPorts{*vip};
@@ -84,6 +110,12 @@ std::optional<ServiceKey> ParseKey(std::string_view kind, std::string_view what)
   for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
     if (kind != ToString(protocol)) continue;
     key.protocol = protocol;
+    if (of_prefix) {
+      const auto prefix = ParsePrefix(what);
+      if (!prefix) return std::nullopt;
+      key.match = *prefix;
+      return key;
+    }
     if (const size_t dash = what.rfind('-'); dash != std::string_view::npos) {
       const auto first = Endpoint::Parse(what.substr(0, dash));
       const auto last = ParseNumber(what.substr(dash + 1), UINT16_MAX);
@@ -109,7 +141,7 @@ bool Take(std::string_view record, Claims& claims) {
     claims.erase(*key);
     return true;
   }
-  const bool marked = IsOfManyPorts(*key);
+  const bool marked = NeedsMark(*key);
   if (words[0] != "+" || words.size() != (marked ? 5 : 4)) return false;
   if (words[3] != "plain" && words[3] != "source-nat") return false;
   Kept kept{.source_nat = words[3] == "source-nat"};
@@ -189,7 +221,7 @@ const ServiceKey* OursOf(const Claims& claims, const ServiceKey& in_kernel) {
   const auto* mark = std::get_if<FwMark>(&in_kernel.match);
   if (mark == nullptr) return nullptr;
   for (const auto& [key, kept] : claims) {
-    if (kept.mark == mark->mark && IsOfManyPorts(key) && VipOf(key)->family == mark->family) {
+    if (kept.mark == mark->mark && NeedsMark(key) && VipOf(key)->family == mark->family) {
       return &key;
     }
   }

@@ -24,7 +24,7 @@ namespace kube_lvs::ipvs {
 // What IPVS does not keep for us of a service.
 struct Kept {
   bool source_nat = false;
-  uint32_t mark = 0;  // of a service of many ports: the one that IPVS has it by; else 0
+  uint32_t mark = 0;  // of a service that NeedsMark: the one that IPVS has it by; else 0
   bool operator==(const Kept&) const = default;
 };
 

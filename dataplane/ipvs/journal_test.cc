@@ -37,6 +37,12 @@ ServiceKey All(const std::string& vip) {
           .protocol = Protocol::kTcp};
 }
 
+ServiceKey Of(const std::string& prefix, uint16_t first, uint16_t last) {
+  return {.dataplane = Dataplane::kIpvs,
+          .match = Prefix{*Cidr::Parse(prefix), first, last},
+          .protocol = first == 0 ? Protocol::kTcp : Protocol::kUdp};
+}
+
 class JournalTest : public ::testing::Test {
  protected:
   ~JournalTest() override { std::filesystem::remove_all(directory_); }
@@ -70,6 +76,11 @@ TEST_F(JournalTest, KeepsClaimsOverARestart) {
       {Range("2001:db8::1", 1, 65535), {.mark = 5}},
       {All("192.0.2.2"), {.mark = 6}},
       {All("2001:db8::2"), {.source_nat = true, .mark = 7}},
+      {Of("198.51.100.0/24", 80, 80), {.mark = 8}},
+      {Of("198.51.100.0/24", 81, 99), {.source_nat = true, .mark = 9}},
+      {Of("203.0.113.0/24", 0, 65535), {.mark = 10}},
+      {Of("2001:db8:1::/48", 1, 65535), {.mark = 11}},
+      {Of("2001:db8:2::/48", 0, 65535), {.mark = 12}},
       {Mark(4294967295, Family::kIpv6), {}},
       {Mark(7, Family::kIpv4), {.source_nat = true}}};
   {

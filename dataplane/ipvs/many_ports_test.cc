@@ -47,6 +47,10 @@ const ServiceKey kAll = {.dataplane = Dataplane::kIpvs,
                          .match = AllPorts{*IpAddress::Parse("192.0.2.2")},
                          .protocol = Protocol::kTcp};
 
+const ServiceKey kPrefix = {.dataplane = Dataplane::kIpvs,
+                            .match = Prefix{*Cidr::Parse("198.51.100.0/24"), 443, 443},
+                            .protocol = Protocol::kTcp};
+
 class ManyPortsTest : public ::testing::Test {
  protected:
   ManyPortsTest() { Restart(); }
@@ -73,6 +77,7 @@ class ManyPortsTest : public ::testing::Test {
     State out;
     out.services[kMedia] = {Config("rr"), {Real("10.0.0.1:0"), Real("10.0.0.2:0")}};
     out.services[kAll] = {Config("wrr"), {Real("10.0.0.1:0")}};
+    out.services[kPrefix] = {Config("lblc"), {Real("10.0.0.1:8443")}};
     out.services[kWeb] = {Config("wrr"), {Real("10.0.0.1:80")}};
     return out;
   }
@@ -104,13 +109,14 @@ class ManyPortsTest : public ::testing::Test {
 TEST_F(ManyPortsTest, AreInTheKernelByTheirMarksAndReadBackAsDesired) {
   Reach(Desired());
   EXPECT_EQ(Read(), Desired());
-  ASSERT_EQ(marks_.marks.size(), 2u);
+  ASSERT_EQ(marks_.marks.size(), 3u);
   EXPECT_EQ(InKernel(),
-            (std::set<ServiceKey>{kWeb, Marked(marks_.marks[kMedia]), Marked(marks_.marks[kAll])}));
+            (std::set<ServiceKey>{kWeb, Marked(marks_.marks[kMedia]), Marked(marks_.marks[kAll]),
+                                  Marked(marks_.marks[kPrefix])}));
   const auto some = backend_->ReadServices({kMedia, kWeb});
   EXPECT_EQ(some->services, (ServiceTable{{kMedia, Desired().services.at(kMedia)},
                                           {kWeb, Desired().services.at(kWeb)}}));
-  EXPECT_EQ(backend_->ReadStats()->services.size(), 3u);
+  EXPECT_EQ(backend_->ReadStats()->services.size(), 4u);
   EXPECT_TRUE(backend_->ReadStats()->reals.contains({kMedia, Real("10.0.0.2:0").at}));
 }
 
@@ -119,7 +125,7 @@ TEST_F(ManyPortsTest, ArePutInPlaceByOneWriteAfterTheirRealServersAndARestartSen
   marks_.on_write = [&] { requests_before_marks = kernel_.commands().size(); };
   Reach(Desired());
   EXPECT_EQ(marks_.writes, 1u);
-  EXPECT_EQ(requests_before_marks, 3u + 4u);
+  EXPECT_EQ(requests_before_marks, 4u + 5u);
   const uint64_t sent = kernel_.changes_sent();
   Restart();
   Reach(Desired());
@@ -136,7 +142,7 @@ TEST_F(ManyPortsTest, AreUnmarkedBeforeTheyGoAndTheKeyIsFreeAgain) {
   next.services.erase(kMedia);
   Reach(next);
   EXPECT_TRUE(there);
-  EXPECT_EQ(marks_.marks, (Marks{{kAll, before.at(kAll)}}));
+  EXPECT_EQ(marks_.marks, (Marks{{kAll, before.at(kAll)}, {kPrefix, before.at(kPrefix)}}));
   EXPECT_FALSE(journal_->Owns(kMedia));
   Reach(Desired());
   EXPECT_EQ(marks_.marks, before);
@@ -152,9 +158,11 @@ TEST_F(ManyPortsTest, WhosePacketsAreNoMoreMarkedReadAsUnreachedAndAreMarkedAgai
   State unreached = Desired();
   unreached.services[kMedia].config.unreached = true;
   unreached.services[kAll].config.unreached = true;
+  unreached.services[kPrefix].config.unreached = true;
   EXPECT_EQ(Read(), unreached);
   EXPECT_EQ(ToString(Diff(Desired(), Read())),
-            "set IPVS 192.0.2.1:10000-10100/udp rr\nset IPVS 192.0.2.2:all wrr\n");
+            "set IPVS 192.0.2.1:10000-10100/udp rr\nset IPVS 192.0.2.2:all wrr\n"
+            "set IPVS 198.51.100.0/24:443/tcp lblc\n");
   Reach(Desired());
   EXPECT_EQ(marks_.marks, before);
   marks_.marks[kMedia] = 7;
@@ -168,7 +176,7 @@ TEST_F(ManyPortsTest, ThatCannotBeMarkedSayWhyAndOthersGoOn) {
   last_ = backend_->Apply(plan.steps);
   for (size_t i = 0; i < last_.size(); ++i) {
     const auto* add = std::get_if<AddService>(&plan.steps[i]);
-    const bool cannot = add != nullptr && IsOfManyPorts(add->key);
+    const bool cannot = add != nullptr && NeedsMark(add->key);
     EXPECT_EQ(last_[i].code(), cannot ? absl::StatusCode::kFailedPrecondition : kOk) << last_[i];
   }
   EXPECT_FALSE(Read().services[kWeb].config.unreached);
@@ -183,7 +191,7 @@ TEST_F(ManyPortsTest, ARangeThatGrowsTakesItsPacketsInOneStep) {
   next.services.erase(kMedia);
   next.services[Range(10000, 10200)] = Desired().services.at(kMedia);
   bool both_there = false;
-  marks_.on_write = [&] { both_there = InKernel().size() == 4; };
+  marks_.on_write = [&] { both_there = InKernel().size() == 5; };
   marks_.writes = 0;
   Reach(next);
   EXPECT_TRUE(both_there);
@@ -212,6 +220,20 @@ TEST_F(ManyPortsTest, NeverTakeAForeignMarkNorAForeignServicesPackets) {
               HasSubstr("IPVS 192.0.2.1:10000-10100/udp would take packets from IPVS "
                         "192.0.2.1:10050/udp, which is another owner's"));
   EXPECT_TRUE(marks_.marks.empty());
+}
+
+TEST_F(ManyPortsTest, APrefixTakesNoForeignServicesPackets) {
+  ServiceKey theirs = kPrefix;
+  theirs.match = Endpoint{*IpAddress::Parse("198.51.100.200"), 443};
+  const std::vector<Bytes> inside = {*EncodeService(Command::kNewService, theirs, Config("lc"))};
+  ASSERT_EQ(kernel_.Send(inside)->front(), 0);
+  EXPECT_THAT(Apply({AddService{kPrefix, Config("rr")}}),
+              ElementsAre(absl::StatusCode::kAlreadyExists));
+  EXPECT_THAT(Message(last_[0]), HasSubstr("198.51.100.0/24:443/tcp would take packets from IPVS "
+                                           "198.51.100.200:443/tcp"));
+  ServiceKey another_port = kPrefix;
+  std::get<Prefix>(another_port.match) = {*Cidr::Parse("198.51.100.0/24"), 80, 80};
+  EXPECT_THAT(Apply({AddService{another_port, Config("rr")}}), ElementsAre(kOk));
 }
 
 TEST_F(ManyPortsTest, RemovingOrChangingWhatIsNotThereTouchesNothing) {

@@ -60,11 +60,11 @@ std::vector<Chain> Chains() {
 // An entry of a map: what a packet must be.
 struct Match {
   MapOf map;
-  IpAddress vip;
+  Cidr vips;
   uint16_t first = 0, last = 0;
   auto operator<=>(const Match&) const = default;
   std::string ToString() const {
-    return vip.ToString() + " . " + std::to_string(first) + "-" + std::to_string(last);
+    return vips.ShortText() + " . " + std::to_string(first) + "-" + std::to_string(last);
   }
 };
 using Entries = std::map<Match, uint32_t>;
@@ -72,27 +72,42 @@ using Entries = std::map<Match, uint32_t>;
 Entries EntriesOf(const Marks& marks) {
   Entries out;
   for (const auto& [key, mark] : marks) {
-    if (const auto* range = std::get_if<PortRange>(&key.match)) {
-      out[{{range->vip.family, key.protocol}, range->vip, range->first, range->last}] = mark;
-      continue;
-    }
-    const auto& all = std::get<AllPorts>(key.match);
-    for (const Protocol protocol : kProtocols) {
-      out[{{all.vip.family, protocol}, all.vip, 0, UINT16_MAX}] = mark;
+    const Cidr vips = *VipsOf(key);
+    const auto put = [&, m = mark](Protocol protocol, uint16_t first, uint16_t last) {
+      out[{{vips.address.family, protocol}, vips, first, last}] = m;
+    };
+    if (IsOfAllPorts(key)) {
+      for (const Protocol protocol : kProtocols) put(protocol, 0, UINT16_MAX);
+    } else if (const auto* range = std::get_if<PortRange>(&key.match)) {
+      put(key.protocol, range->first, range->last);
+    } else if (const auto* prefix = std::get_if<Prefix>(&key.match)) {
+      put(key.protocol, prefix->first, prefix->last);
     }
   }
   return out;
+}
+
+ServiceKey KeyOf(const Match& match) {
+  const bool all = match.first == 0;
+  ServiceKey key{.dataplane = Dataplane::kIpvs,
+                 .match = Prefix{match.vips, match.first, match.last},
+                 .protocol = all ? Protocol::kTcp : match.map.protocol};
+  if (match.vips.IsHost()) {
+    const IpAddress& vip = match.vips.address;
+    if (all) {
+      key.match = AllPorts{vip};
+    } else {
+      key.match = PortRange{vip, match.first, match.last};
+    }
+  }
+  return key;
 }
 
 // The reverse; nullopt if no marks have these entries.
 std::optional<Marks> MarksOf(const Entries& entries) {
   Marks out;
   for (const auto& [match, mark] : entries) {
-    ServiceKey key{.dataplane = Dataplane::kIpvs,
-                   .match = PortRange{match.vip, match.first, match.last},
-                   .protocol = match.map.protocol};
-    if (match.first == 0) key = {Dataplane::kIpvs, AllPorts{match.vip}, Protocol::kTcp};
-    out[key] = mark;
+    out[KeyOf(match)] = mark;
   }
   return EntriesOf(out) == entries ? std::optional(out) : std::nullopt;
 }
@@ -113,21 +128,35 @@ std::optional<uint32_t> ParseMark(const json& value) {
   return static_cast<uint32_t>(value.get<uint64_t>());
 }
 
+// "192.0.2.1", {"prefix": {"addr": "198.51.100.0", "len": 24}}
+std::optional<Cidr> ParseVips(const json& value) {
+  if (value.is_string()) {
+    const auto vip = IpAddress::Parse(value.get<std::string>());
+    return vip.ok() ? std::optional(Cidr::Host(*vip)) : std::nullopt;
+  }
+  const json prefix = value.is_object() ? value.value("prefix", json()) : json();
+  if (!prefix.is_object() || !prefix.value("addr", json()).is_string() ||
+      !prefix.value("len", json()).is_number_unsigned()) {
+    return std::nullopt;
+  }
+  const auto vips = Cidr::Parse(prefix["addr"].get<std::string>() + "/" +
+                                std::to_string(prefix["len"].get<uint64_t>()));
+  return vips.ok() ? std::optional(*vips) : std::nullopt;
+}
+
 // [{"concat": ["192.0.2.1", {"range": [10000, 10100]}]}, 74565]
 std::optional<std::pair<Match, uint32_t>> ParseEntry(const MapOf& map, const json& element) {
   if (!element.is_array() || element.size() != 2 || !element[0].is_object()) return std::nullopt;
   const json parts = element[0].value("concat", json());
   const auto mark = ParseMark(element[1]);
-  if (!mark || !parts.is_array() || parts.size() != 2 || !parts[0].is_string()) {
-    return std::nullopt;
-  }
+  if (!mark || !parts.is_array() || parts.size() != 2) return std::nullopt;
   json range = parts[1].is_object() ? parts[1].value("range", json()) : parts[1];
   if (range.is_number()) range = json::array({range, range});  // a range of one port
   if (!range.is_array() || range.size() != 2) return std::nullopt;
-  const auto vip = IpAddress::Parse(parts[0].get<std::string>());
+  const auto vips = ParseVips(parts[0]);
   const auto first = ParsePort(range[0]), last = ParsePort(range[1]);
-  if (!vip.ok() || vip->family != map.family || !first || !last) return std::nullopt;
-  return std::pair(Match{map, *vip, *first, *last}, *mark);
+  if (!vips || vips->address.family != map.family || !first || !last) return std::nullopt;
+  return std::pair(Match{map, *vips, *first, *last}, *mark);
 }
 
 bool IsAsMade(const json& chain, const Chain& made) {

@@ -1,5 +1,6 @@
-// How packets reach a service of many ports. IPVS finds such a service by a packet's mark alone, so
-// each has a mark of its own, and a table outside of IPVS marks its packets.
+// How packets reach a service of many ports or of a prefix of VIPs. IPVS finds such a service by a
+// packet's mark alone, so each has a mark of its own, and a table outside of IPVS marks its
+// packets.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 
 namespace kube_lvs::ipvs {
 
-using Marks = std::map<ServiceKey, uint32_t>;  // of services of many ports
+using Marks = std::map<ServiceKey, uint32_t>;  // of services that NeedsMark
 
 struct MarkReading {
   Marks marks;

@@ -25,6 +25,12 @@ ServiceKey All(const std::string& vip) {
           .protocol = Protocol::kTcp};
 }
 
+ServiceKey Of(const std::string& prefix, uint16_t first, uint16_t last) {
+  return {.dataplane = Dataplane::kIpvs,
+          .match = Prefix{*Cidr::Parse(prefix), first, last},
+          .protocol = first == 0 ? Protocol::kTcp : Protocol::kUdp};
+}
+
 TEST(ChooseMark, IsTheSameForAKeyAndNeverOneThatIsTakenOrHasOthersBits) {
   std::set<uint32_t> taken;
   for (int i = 0; i < 5000; ++i) {
@@ -57,6 +63,19 @@ TEST(WithMarks, WhatIsAddedTakesThePacketsOfWhatOverlapsIt) {
             (Marks{{All("192.0.2.1"), 9}, {Range("192.0.2.2", 10, 20), 4}}));
 }
 
+TEST(WithMarks, APrefixTakesThePacketsOfEachAddressInIt) {
+  const Marks there = {{Range("192.0.2.1", 10, 20), 1},
+                       {Of("192.0.2.0/30", 15, 15), 2},
+                       {Range("192.0.2.4", 10, 20), 3},
+                       {Of("192.0.2.0/30", 21, 21), 4}};
+  EXPECT_EQ(WithMarks(there, {{Of("192.0.2.0/31", 1, 20), 9}}),
+            (Marks{{Of("192.0.2.0/31", 1, 20), 9},
+                   {Range("192.0.2.4", 10, 20), 3},
+                   {Of("192.0.2.0/30", 21, 21), 4}}));
+  EXPECT_EQ(WithMarks(there, {{Of("192.0.2.0/24", 0, 65535), 9}}),
+            (Marks{{Of("192.0.2.0/24", 0, 65535), 9}}));
+}
+
 TEST(MarkCommands, NothingToDoIsNothing) {
   const Marks marks = {{Range("192.0.2.1", 10, 20), 1}, {All("2001:db8::1"), 2}};
   EXPECT_EQ(MarkCommands(marks, true, marks), "");
@@ -67,13 +86,15 @@ TEST(MarkCommands, AChangeTouchesTheElementsThatDifferAndNothingElse) {
   const Marks there = {{Range("192.0.2.1", 10, 20), 1},
                        {Range("2001:db8::1", 5, 6, Protocol::kSctp), 3},
                        {All("192.0.2.9"), 2}};
-  const Marks wanted = {{Range("192.0.2.1", 10, 25), 4}, {All("192.0.2.9"), 2}};
+  const Marks wanted = {
+      {Range("192.0.2.1", 10, 25), 4}, {All("192.0.2.9"), 2}, {Of("198.51.100.0/24", 80, 80), 5}};
   EXPECT_EQ(MarkCommands(there, true, wanted),
             "delete element inet kube-lvs-marks udp4 { 192.0.2.1 . 10-20 }\n"
-            "add element inet kube-lvs-marks udp4 { 192.0.2.1 . 10-25 : 4 }\n"
+            "add element inet kube-lvs-marks udp4 { 192.0.2.1 . 10-25 : 4, "
+            "198.51.100.0/24 . 80-80 : 5 }\n"
             "delete element inet kube-lvs-marks sctp6 { 2001:db8::1 . 5-6 }\n"
             "delete element inet kube-lvs-marks ours { 1, 3 }\n"
-            "add element inet kube-lvs-marks ours { 4 }\n");
+            "add element inet kube-lvs-marks ours { 4, 5 }\n");
 }
 
 TEST(MarkCommands, ATableThatSomebodyChangedIsMadeAnewAndTheLastServiceTakesItAlong) {
@@ -92,7 +113,11 @@ TEST(MarkCommands, ATableThatSomebodyChangedIsMadeAnewAndTheLastServiceTakesItAl
 
 TEST(ParseMarkTable, TextThatIsNoListingOfOursIsNone) {
   for (const char* text : {"null", "{}", "[]", "[1]", R"([{"map": 1}])",
-                           R"([{"map": {"name": "udp4", "elem": [[{"concat": [1]}, 2]]}}])"}) {
+                           R"([{"map": {"name": "udp4", "elem": [[{"concat": [1]}, 2]]}}])",
+                           R"([{"map": {"name": "udp4",
+                               "elem": [[{"concat": [{"prefix": {"addr": 1, "len": 2}}, 80]}, 2]]}}])",
+                           R"([{"map": {"name": "udp4",
+                               "elem": [[{"concat": [{"prefix": "a"}, 80]}, 2]]}}])"}) {
     EXPECT_FALSE(ParseMarkTable(nlohmann::json::parse(text)).has_value()) << text;
   }
 }

@@ -27,6 +27,12 @@ ServiceKey All(const std::string& vip) {
           .protocol = Protocol::kTcp};
 }
 
+ServiceKey Of(const std::string& prefix, uint16_t first, uint16_t last) {
+  return {.dataplane = Dataplane::kIpvs,
+          .match = Prefix{*Cidr::Parse(prefix), first, last},
+          .protocol = first == 0 ? Protocol::kTcp : Protocol::kUdp};
+}
+
 class NftMarksTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -48,7 +54,12 @@ const Marks kSome = {{Range("192.0.2.1", 10000, 10100), 0x12345},
                      {Range("192.0.2.3", 80, 80, Protocol::kSctp), 3},
                      {All("192.0.2.2"), 4},
                      {All("2001:db8::2"), 5},
-                     {Range("2001:db8::1", 1, 65535), 6}};
+                     {Range("2001:db8::1", 1, 65535), 6},
+                     {Of("198.51.100.0/24", 80, 80), 7},
+                     {Of("198.51.100.0/24", 81, 99), 8},
+                     {Of("203.0.113.128/25", 0, 65535), 9},
+                     {Of("203.0.113.4/31", 0, 65535), 10},
+                     {Of("2001:db8:1::/48", 0, 65535), 11}};
 
 TEST_F(NftMarksTest, WhatIsWrittenIsReadByTheNextProcess) {
   EXPECT_EQ((*OpenMarkTable())->Read()->marks, Marks{});
@@ -78,6 +89,8 @@ TEST_F(NftMarksTest, RangesGrowShrinkAndMoveInOneStep) {
   Reach({{Range("192.0.2.1", 10, 30), 3}, {Range("192.0.2.2", 1, 5), 4}});
   Reach({{Range("192.0.2.1", 10, 14), 5}, {Range("192.0.2.1", 15, 30), 6}, {All("192.0.2.2"), 7}});
   Reach({{Range("192.0.2.1", 10, 14), 8}});
+  Reach({{Of("192.0.2.0/24", 10, 14), 9}});
+  Reach({{Of("192.0.2.0/25", 10, 14), 10}, {Range("192.0.2.129", 10, 14), 11}});
 }
 
 TEST_F(NftMarksTest, WhateverMarksAreWrittenComeBack) {
@@ -90,8 +103,11 @@ TEST_F(NftMarksTest, WhateverMarksAreWrittenComeBack) {
     for (int i = below(20); i > 0; --i) {
       const std::string vip = (below(2) ? "192.0.2." : "2001:db8::") + std::to_string(below(3));
       const auto first = static_cast<uint16_t>(1 + below(40));
-      const ServiceKey key = below(8) == 0
-                                 ? All(vip)
+      const std::string prefix = vip.substr(0, vip.size() - 1) + "0/" +
+                                 std::to_string((vip[0] == '1' ? 32 : 128) - 1 - below(8));
+      const ServiceKey key = below(8) == 0 ? All(vip)
+                             : below(4) == 0
+                                 ? Of(prefix, below(2) ? 0 : first, 65535)
                                  : Range(vip, first, static_cast<uint16_t>(first + below(9)),
                                          below(2) ? Protocol::kTcp : Protocol::kUdp);
       wanted = WithMarks(wanted, {{key, static_cast<uint32_t>(100 * round + i)}});
@@ -109,7 +125,7 @@ TEST_F(NftMarksTest, WhatOthersBrokeReadsAsNothingAndIsMadeAnew) {
       "delete element" + table + "ours { 4 }",
       "delete element" + table + "udp4 { 192.0.2.2 . 0-65535 }",
       "add rule" + table + "requests accept",
-      "add element" + table + "tcp4 { 198.51.100.0/24 . 1 : 9 }",
+      "add element" + table + "tcp4 { 198.51.100.0/24 . 1 : 99 }",
       "add chain" + table + "more; add rule" + table + "more accept"};
   for (const std::string& harm : harms) {
     Reach(kSome);

@@ -20,32 +20,48 @@ Ports PortsOf(const ServiceKey& key) {
   const auto* one = std::get_if<Endpoint>(&key.match);
   if (one != nullptr && one->port != 0) return {one->port, one->port};
   if (const auto* range = std::get_if<PortRange>(&key.match)) return {range->first, range->last};
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) return {prefix->first, prefix->last};
   return {0, UINT16_MAX};
+}
+
+std::string Host(const Cidr& vips) {
+  return vips.address.IsV4() ? vips.ShortText() : "[" + vips.ShortText() + "]";
 }
 
 }  // namespace
 
 std::optional<IpAddress> VipOf(const ServiceKey& key) {
   if (const auto* one = std::get_if<Endpoint>(&key.match)) return one->ip;
-  if (const auto* range = std::get_if<PortRange>(&key.match)) return range->vip;
-  if (const auto* all = std::get_if<AllPorts>(&key.match)) return all->vip;
+  const auto vips = VipsOf(key);
+  return vips ? std::optional(vips->address) : std::nullopt;
+}
+
+std::optional<Cidr> VipsOf(const ServiceKey& key) {
+  if (const auto* one = std::get_if<Endpoint>(&key.match)) return Cidr::Host(one->ip);
+  if (const auto* range = std::get_if<PortRange>(&key.match)) return Cidr::Host(range->vip);
+  if (const auto* all = std::get_if<AllPorts>(&key.match)) return Cidr::Host(all->vip);
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) return prefix->vips;
   return std::nullopt;
 }
 
-bool IsOfManyPorts(const ServiceKey& key) {
+bool IsOfAllPorts(const ServiceKey& key) {
+  const auto* prefix = std::get_if<Prefix>(&key.match);
+  return std::holds_alternative<AllPorts>(key.match) ||
+         (prefix != nullptr && prefix->HasAllPorts());
+}
+
+bool NeedsMark(const ServiceKey& key) {
   return std::holds_alternative<PortRange>(key.match) ||
-         std::holds_alternative<AllPorts>(key.match);
+         std::holds_alternative<AllPorts>(key.match) || std::holds_alternative<Prefix>(key.match);
 }
 
 bool Overlap(const ServiceKey& a, const ServiceKey& b) {
   if (a == b) return true;
-  const auto vip = VipOf(a);
-  if (!vip.has_value() || a.dataplane != b.dataplane || vip != VipOf(b)) return false;
-  const bool all_protocols =
-      std::holds_alternative<AllPorts>(a.match) || std::holds_alternative<AllPorts>(b.match);
+  const auto vips = VipsOf(a), others = VipsOf(b);
+  if (!vips || !others || a.dataplane != b.dataplane || !vips->Overlaps(*others)) return false;
   const Ports ours = PortsOf(a), theirs = PortsOf(b);
-  return (all_protocols || a.protocol == b.protocol) && ours.first <= theirs.last &&
-         theirs.first <= ours.last;
+  return (IsOfAllPorts(a) || IsOfAllPorts(b) || a.protocol == b.protocol) &&
+         ours.first <= theirs.last && theirs.first <= ours.last;
 }
 
 void SortCanonically(std::vector<RealServer>& reals) {
@@ -106,13 +122,15 @@ std::string ToString(const ServiceKey& key) {
     return out + "fwmark " + std::to_string(mark->mark) +
            (mark->family == Family::kIpv4 ? "/IPv4" : "/IPv6");
   }
-  if (const auto* all = std::get_if<AllPorts>(&key.match)) {
-    return out + (all->vip.IsV4() ? all->vip.ToString() : "[" + all->vip.ToString() + "]") + ":all";
+  if (const auto* one = std::get_if<Endpoint>(&key.match)) {
+    return out + one->ToString() + "/" + ToString(key.protocol);
   }
-  if (const auto* range = std::get_if<PortRange>(&key.match)) {
-    out += Endpoint{range->vip, range->first}.ToString() + "-" + std::to_string(range->last);
-  } else {
-    out += std::get<Endpoint>(key.match).ToString();
+  out += Host(*VipsOf(key)) + ":";
+  if (IsOfAllPorts(key)) return out + "all";
+  const Ports ports = PortsOf(key);
+  out += std::to_string(ports.first);
+  if (ports.last != ports.first || std::holds_alternative<PortRange>(key.match)) {
+    out += "-" + std::to_string(ports.last);
   }
   return out + "/" + ToString(key.protocol);
 }

@@ -45,20 +45,37 @@ struct AllPorts {
   bool operator==(const AllPorts&) const = default;
 };
 
-// Identity of a virtual service. With AllPorts and FwMark, `protocol` has no meaning and stays
-// kTcp.
+// Every address of a prefix as a VIP (IPVS only), at ports `first` to `last`, both included; 0 to
+// 65535 is every port by TCP, UDP and SCTP. Real servers have port 0, but with a single port they
+// may have another: then each packet goes to theirs.
+struct Prefix {
+  Cidr vips;
+  uint16_t first = 0;
+  uint16_t last = UINT16_MAX;
+  bool HasAllPorts() const { return first == 0 && last == UINT16_MAX; }
+  auto operator<=>(const Prefix&) const = default;
+  bool operator==(const Prefix&) const = default;
+};
+
+// Identity of a virtual service. With AllPorts, a Prefix of all ports and FwMark, `protocol` has no
+// meaning and stays kTcp.
 struct ServiceKey {
   Dataplane dataplane = Dataplane::kEbpf;
-  std::variant<Endpoint, PortRange, AllPorts, FwMark> match;
+  std::variant<Endpoint, PortRange, AllPorts, FwMark, Prefix> match;
   Protocol protocol = Protocol::kTcp;
   auto operator<=>(const ServiceKey&) const = default;
   bool operator==(const ServiceKey&) const = default;
 };
 
-// The address that clients use; nullopt for FwMark.
+// The address that clients use; nullopt for FwMark. A prefix goes by its first address wherever one
+// VIP stands for what is answered, held and elected together: no other VIP overlaps it.
 std::optional<IpAddress> VipOf(const ServiceKey& key);
-// Whether it is for more than one port.
-bool IsOfManyPorts(const ServiceKey& key);
+// All addresses that clients use; nullopt for FwMark.
+std::optional<Cidr> VipsOf(const ServiceKey& key);
+// Whether it is for every port of every protocol.
+bool IsOfAllPorts(const ServiceKey& key);
+// Whether IPVS, which knows one address and one port, has it by a mark of our own.
+bool NeedsMark(const ServiceKey& key);
 // Whether a packet can belong to both. A FwMark overlaps nothing but itself.
 bool Overlap(const ServiceKey& a, const ServiceKey& b);
 
@@ -92,8 +109,8 @@ struct ServiceConfig {
   // (8, 16, 32) for a scheduler that is neither sh nor mh. Nobody desires any; they are here so
   // that what another program set is seen, shown and put right.
   uint32_t unnamed_flags = 0;
-  // IPVS, a service of many ports: packets do not reach it, because somebody took away what leads
-  // them there. Nobody desires it.
+  // IPVS, a service by a mark of ours: packets do not reach it, because somebody took away what
+  // leads them there. Nobody desires it.
   bool unreached = false;
   bool operator==(const ServiceConfig&) const = default;
 };
@@ -136,7 +153,8 @@ std::string ToString(Protocol protocol);        // "tcp"
 std::string ToString(ForwardingMethod method);  // "NAT", "DirectRouting", "Tunnel"
 std::string ToString(TunnelType type);          // "IPIP", "GUE", "GRE"
 std::string ToString(const Tunnel& tunnel);     // "GUE port 6080 checksum"
-// "eBPF 192.0.2.1:80/tcp", "IPVS 192.0.2.1:80-89/tcp", "IPVS 192.0.2.1:all", "IPVS fwmark 7/IPv4"
+// "eBPF 192.0.2.1:80/tcp", "IPVS 192.0.2.1:80-89/tcp", "IPVS 192.0.2.1:all", "IPVS fwmark 7/IPv4",
+// "IPVS 192.0.2.0/24:80/tcp"
 std::string ToString(const ServiceKey& key);
 std::string ToString(const ServiceConfig& config);  // "wrr source-nat"
 std::string ToString(const RealServer& real);       // "10.0.0.1:8080 NAT weight 3"

@@ -12,9 +12,11 @@ struct Printer {
   std::string operator()(const MssClamp& c) const {
     return "mss " + std::to_string(c.mss) + " from " + c.vip.ToString();
   }
-  std::string operator()(const SilentVip& v) const { return "silent vip " + v.vip.ToString(); }
+  std::string operator()(const SilentVip& v) const { return "silent vip " + v.Vips().ShortText(); }
   std::string operator()(const Masquerade& m) const {
-    return "masquerade " + m.vip.ToString() +
+    const bool v4 = m.vip.ip.IsV4();
+    const std::string vips = VipsFrom(m.vip.ip, m.prefix_length).ShortText();
+    return "masquerade " + (v4 ? vips : "[" + vips + "]") + ":" + std::to_string(m.vip.port) +
            (m.last_port != 0 ? "-" + std::to_string(m.last_port) : "") + "/" +
            (m.vip.port == 0 ? "all" : ToString(m.protocol));
   }
@@ -24,7 +26,8 @@ struct Printer {
            std::to_string(t.seconds) + " s";
   }
   std::string operator()(const AnsweredVip& v) const {
-    return "answered vip " + ToString(v.dataplane) + " " + v.vip.ToString() + " on " + v.interface;
+    return "answered vip " + ToString(v.dataplane) + " " + v.Vips().ShortText() + " on " +
+           v.interface;
   }
 };
 

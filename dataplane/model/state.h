@@ -15,6 +15,11 @@
 
 namespace kube_lvs {
 
+// The VIPs of an item: of its prefix, or its VIP alone where `prefix_length` is 0.
+inline Cidr VipsFrom(const IpAddress& vip, int prefix_length) {
+  return prefix_length == 0 ? Cidr::Host(vip) : Cidr{vip, prefix_length};
+}
+
 // Node items. Each is its own identity: a change is an addition and a removal. Who applies it is
 // named behind each. Their order in NodeItem is the order in which they are added.
 
@@ -52,9 +57,11 @@ struct MssClamp {
 };
 
 // VIP/32 (or /128) on lo of a real server, never answered for by ARP: the sysctls that keep it
-// silent come before it. Host.
+// silent come before it. A prefix of VIPs is a local route there. Host.
 struct SilentVip {
   IpAddress vip;
+  int prefix_length = 0;  // of VIPs that begin at `vip`; 0: that one alone
+  Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const SilentVip&) const = default;
   bool operator==(const SilentVip&) const = default;
 };
@@ -64,17 +71,20 @@ struct Masquerade {
   Endpoint vip;  // port 0: every port by every protocol, and `protocol` stays kTcp
   Protocol protocol = Protocol::kTcp;
   uint16_t last_port = 0;  // of a range that begins at vip.port; 0: that port alone
+  int prefix_length = 0;   // as of a SilentVip
   auto operator<=>(const Masquerade&) const = default;
   bool operator==(const Masquerade&) const = default;
 };
 
 // This node answers ARP (NDP) for the VIP on `interface`: it is the active director. With IPVS the
-// host puts the address there; with eBPF our program answers and the VIP sits on no interface.
-// Both announce it by gratuitous ARP when added.
+// host puts the address there (of a prefix of VIPs, a local route); with eBPF our program answers
+// and the VIP sits on no interface. Both announce it by gratuitous ARP when added.
 struct AnsweredVip {
   Dataplane dataplane = Dataplane::kEbpf;
   IpAddress vip;
   std::string interface;
+  int prefix_length = 0;  // as of a SilentVip; IPVS only
+  Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const AnsweredVip&) const = default;
   bool operator==(const AnsweredVip&) const = default;
 };
@@ -139,7 +149,8 @@ struct Stats {
   std::map<ServiceKey, Counters> services;
   std::map<std::pair<ServiceKey, Endpoint>, RealServerStats> reals;
   std::map<std::string, uint64_t> drops;  // by reason
-  // Packets for a service of many ports that carried another program's mark, which ours replaced.
+  // Packets for a service by a mark of ours that carried another program's mark, which ours
+  // replaced.
   uint64_t replaced_marks = 0;
 };
 

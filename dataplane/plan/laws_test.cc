@@ -23,7 +23,7 @@ class Maker {
       VirtualService service;
       service.config.scheduler = Below(2) == 0 ? "rr" : "wrr";
       service.config.source_nat = Below(2) == 0;
-      service.config.unreached = IsOfManyPorts(key) && Below(2) == 0;
+      service.config.unreached = NeedsMark(key) && Below(2) == 0;
       for (int n = 0; n < 5; ++n) {
         if (Below(2) == 0) continue;
         service.reals.push_back({.at = {IpAddress::FromV4(0x0a000001u + n), 80},
@@ -43,9 +43,13 @@ class Maker {
   ServiceKey MakeKey() {
     const IpAddress vip = IpAddress::FromV4(0xc0000200u + Below(2));
     const Protocol protocol = Below(2) == 0 ? Protocol::kTcp : Protocol::kUdp;
-    switch (Below(6)) {
+    switch (Below(7)) {
       case 0:
         return {Dataplane::kIpvs, AllPorts{vip}, Protocol::kTcp};
+      case 2:
+        return {Dataplane::kIpvs,
+                Prefix{{IpAddress::FromV4(0xc0000200u), static_cast<int>(30 + Below(2))}, 80, 80},
+                protocol};
       case 1:
         return {Dataplane::kIpvs, PortRange{vip, 80, static_cast<uint16_t>(81 + Below(2))},
                 protocol};
@@ -65,9 +69,12 @@ class Maker {
       case 3:
         return MssClamp{vip, static_cast<uint16_t>(1400 + Below(2))};
       case 4:
-        return SilentVip{vip};
+        return SilentVip{vip, static_cast<int>(Below(2) * 31)};
       case 5:
-        return Masquerade{{vip, 80}, Protocol::kTcp, static_cast<uint16_t>(Below(2) * 89)};
+        return Masquerade{{vip, 80},
+                          Protocol::kTcp,
+                          static_cast<uint16_t>(Below(2) * 89),
+                          static_cast<int>(Below(2) * 31)};
       case 6:
         return SyncDaemon{.role = Below(2) == 0 ? SyncRole::kMaster : SyncRole::kBackup,
                           .interface = "eth0",
@@ -76,7 +83,8 @@ class Maker {
         return ConnectionTimeout{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf,
                                  static_cast<ConnectionKind>(Below(3)), 1 + Below(2)};
       default:
-        return AnsweredVip{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf, vip, "eth0"};
+        return AnsweredVip{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf, vip, "eth0",
+                           static_cast<int>(Below(2) * 31)};
     }
   }
 

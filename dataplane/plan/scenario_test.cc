@@ -41,7 +41,19 @@ Listener ParseListener(const std::string& text) {
   return out;
 }
 
+// "198.51.100.0/24:80-89/tcp", "198.51.100.0/24:all"; nullopt for text of a single VIP.
+std::optional<ServiceKey> ParsePrefixKey(Dataplane dataplane, const std::string& text) {
+  const size_t slash = text.find('/'), colon = text.find(':');
+  if (slash > colon) return std::nullopt;
+  const Cidr vips = *Cidr::Parse(text.substr(0, colon));
+  if (text.ends_with(":all")) return ServiceKey{dataplane, Prefix{vips}, Protocol::kTcp};
+  const Listener on = ParseListener(text.substr(0, slash) + text.substr(colon));
+  const uint16_t last = on.last_port == 0 ? on.first.port : on.last_port;
+  return ServiceKey{dataplane, Prefix{vips, on.first.port, last}, on.protocol};
+}
+
 ServiceKey ParseKey(Dataplane dataplane, const std::string& text) {
+  if (const auto key = ParsePrefixKey(dataplane, text)) return *key;
   if (text.ends_with(":all")) {
     return {dataplane, AllPorts{*IpAddress::Parse(text.substr(0, text.size() - 4))},
             Protocol::kTcp};
@@ -64,6 +76,15 @@ RealServer ParseReal(const std::vector<std::string>& words) {
   return real;
 }
 
+// Takes "/24" off an address; 0 if there is none.
+int TakeLength(std::string& address) {
+  const size_t slash = address.find('/');
+  if (slash == std::string::npos) return 0;
+  const int length = std::stoi(address.substr(slash + 1));
+  address.resize(slash);
+  return length;
+}
+
 NodeItem ParseItem(const std::vector<std::string>& words) {
   if (words[0] == "sysctl") {
     const size_t equals = words.at(1).find('=');
@@ -76,12 +97,18 @@ NodeItem ParseItem(const std::vector<std::string>& words) {
   if (words[0] == "mss") {
     return MssClamp{*IpAddress::Parse(words.at(3)), static_cast<uint16_t>(std::stoi(words.at(1)))};
   }
-  if (words[0] == "silent") return SilentVip{*IpAddress::Parse(words.at(2))};
+  if (words[0] == "silent") {
+    std::string vip = words.at(2);
+    const int length = TakeLength(vip);
+    return SilentVip{*IpAddress::Parse(vip), length};
+  }
   if (words[0] == "masquerade") {
     const Listener on = ParseListener(words.at(1));
     return Masquerade{on.first, on.protocol, on.last_port};
   }
-  return AnsweredVip{ParseDataplane(words.at(2)), *IpAddress::Parse(words.at(3)), words.at(5)};
+  std::string vip = words.at(3);
+  const int length = TakeLength(vip);
+  return AnsweredVip{ParseDataplane(words.at(2)), *IpAddress::Parse(vip), words.at(5), length};
 }
 
 // The reverse of ToText; aborts the test on text that ToText would not print.

@@ -28,16 +28,16 @@ get() {
     'exec 3<>"/dev/tcp/$0/$1" && printf "GET / HTTP/1.0\r\n\r\n" >&3 && grep -x "r[123]" <&3' "$1" "${2:-80}"
 }
 rules() { on d1 ipvsadm -Sn; }
-# Counts who answers: tally VIP REQUESTS -> "r1 6,r2 4,r3 2,".
-tally() {
-  for ((i = 0; i < $2; i++)); do get "$1" || echo nobody; done | sort | uniq -c |
-    awk '{ printf "%s %s,", $2, $1 }'
+# Prefixes of VIPs.
+routes() { for machine in d1 r1; do ip -n "$machine" route show table local proto 142; done; }
+expect_counts() {  # WHAT WANTED <ANSWERS; a count: "r1 6,r2 4,r3 2,"
+  local got
+  got=$(sort | uniq -c | awk '{ printf "%s %s,", $2, $1 }')
+  [ "$got" = "$2" ] || fail "$1: wanted $2, got $got"
+  echo "ok $1: $got"
 }
 expect_tally() {  # WHAT VIP REQUESTS WANTED
-  local got
-  got=$(tally "$2" "$3")
-  [ "$got" = "$4" ] || fail "$1: wanted $4, got $got"
-  echo "ok $1: $got"
+  for ((i = 0; i < $3; i++)); do get "$2" || echo nobody; done | expect_counts "$1" "$4"
 }
 
 make_site
@@ -51,7 +51,7 @@ done
 cp site/group.yaml two-directors.yaml
 sed -i 's/dataplane: eBPF/dataplane: IPVS/; /node: d2/d' site/group.yaml
 grep -q 'dataplane: IPVS' site/group.yaml || fail "the examples' group has no dataplane to change"
-# Many ports, which only IPVS has.
+# Many ports and VIPs, which only IPVS has.
 cat >site/ports.yaml <<END
 apiVersion: kube-lvs.io/v1alpha1
 kind: LVSService
@@ -72,14 +72,34 @@ spec:
   forwarding: {method: DirectRouting}
   scheduler: {name: rr}
   backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
+---
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: net-by-nat}
+spec:
+  addresses: [{type: CIDR, value: $LAN.208/29}]
+  ports: [{name: web, port: 80, targetPort: 8080}]
+  forwarding: {sourceNAT: Enabled}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
+---
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: net-by-direct-routing}
+spec:
+  addresses: [{type: CIDR, value: $LAN.216/29}]
+  allPorts: Enabled
+  forwarding: {method: DirectRouting}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
 END
 # Four agents at once would each have the kernel ask for these, which takes minutes in emulation.
 modprobe -a ip_vs ip_vs_rr ip_vs_wrr nf_tables nft_ct nft_masq nft_chain_nat
 for machine in d1 r1 r2 r3; do start_agent "$machine"; done
-for vip in 201 202 203 204 205; do within 240 "VIP $LAN.$vip never answered" get $LAN.$vip; done
+for vip in 201 202 203 204 205 208 216; do within 240 "VIP $LAN.$vip never answered" get $LAN.$vip; done
 within 60 "not all services have their three real servers" \
-  sh -c "[ \$(nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -c -- '-a ') = 24 ]"
-echo "ok five services from files, in the kernel's IPVS:" && on d1 ipvsadm -Ln
+  sh -c "[ \$(nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -c -- '-a ') = 30 ]"
+echo "ok the services from files, in the kernel's IPVS:" && on d1 ipvsadm -Ln
 
 expect_tally "NAT in proportion 3:2:1" $LAN.201 12 "r1 6,r2 4,r3 2,"
 expect_tally "DirectRouting in turn" $LAN.202 12 "r1 4,r2 4,r3 4,"
@@ -91,13 +111,22 @@ expect_tally "all ports by DirectRouting in turn" $LAN.205 6 "r1 2,r2 2,r3 2,"
 get $LAN.205 8080 >/dev/null || fail "allPorts leaves out 8080"
 echo "ok a port outside of the range is not balanced, every other port of allPorts is"
 
+# Any address of a CIDR is as good as another: the six requests go in one turn.
+several() { for last in "$@" "$@"; do get "$LAN.$last" || echo nobody; done; }
+several 208 211 215 | expect_counts "a CIDR by NAT in turn" "r1 2,r2 2,r3 2,"
+several 216 221 223 | expect_counts "a CIDR by DirectRouting in turn" "r1 2,r2 2,r3 2,"
+! get $LAN.208 81 >/dev/null || fail "a port that the CIDR's service has not is balanced"
+! get $LAN.224 >/dev/null || fail "an address outside of the CIDR is balanced"
+routed=$(routes)
+[ "$(grep -c "^local $LAN.2" <<<"$routed")" = 3 ] || fail "local routes: $routed"
+
 marks() { on d1 nft list map inet kube-lvs-marks tcp4; }
 marked=$(marks)
 before=$(rules)
 for machine in d1 r1 r2 r3; do kill -KILL "${agents[$machine]}"; done
 wait "${agents[@]}" 2>/dev/null || :
 [ "$(rules)" = "$before" ] || fail "rules went with their agent"
-for vip in 201 202 203 204 205; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
+for vip in 201 202 203 204 205 209 217; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
 for machine in d1 r1 r2 r3; do : >"/run/$machine.log"; start_agent "$machine"; done
 in_sync() {
   on d1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9474 && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 &&
@@ -106,6 +135,7 @@ in_sync() {
 within 60 "no agent found all as it should be" in_sync
 [ "$(rules)" = "$before" ] || fail "a restarted agent changed rules"
 [ "$(marks)" = "$marked" ] || fail "a restarted agent changed marks"
+[ "$(routes)" = "$routed" ] || fail "a restarted agent changed local routes"
 ! grep -q '"plan applied"\|drift' /run/d1.log || fail "a restarted agent applied something"
 echo "ok every agent killed and started again: nothing changed"
 
@@ -119,7 +149,11 @@ within 60 "deleted services of many ports stay" sh -c '! nsenter --net=/run/netn
 ! on d1 nft list tables | grep kube-lvs-marks || fail "the marks of deleted services stay"
 on d1 nft list table inet kube-lvs | grep $LAN.201 >/dev/null || fail "another service's source NAT went with the marks"
 ! get $LAN.204 >/dev/null || fail "a deleted range is balanced"
-echo "ok services of many ports are gone with their marks, and only they"
+! get $LAN.211 >/dev/null || fail "a deleted CIDR is balanced"
+gone() { [ -z "$(routes)" ]; }
+within 60 "local routes of deleted CIDRs stay" gone
+ip -n d1 route show table local | grep "^local $LAN.11 " >/dev/null || fail "another local route went too"
+echo "ok services of many ports and VIPs are gone with their marks and routes, and only they"
 
 # Alone it answers for ever. With a fellow (here one that is dead) what nobody renews ends in the kernel.
 # Not grep -q: nft writes piece by piece, and would be killed for what nobody reads any more.

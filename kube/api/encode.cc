@@ -262,7 +262,9 @@ json EncodeStatus(const LvsServiceStatus& status) {
               {"directors", json::array()},
               {"conditions", EncodeConditions(status.conditions)}};
   for (const AssignedAddress& address : status.addresses) {
-    json item = {{"type", "IP"}, {"value", address.value}, {"ipFamily", Text(address.ip_family)}};
+    json item = {{"type", address.IsCidr() ? "CIDR" : "IP"},
+                 {"value", address.value},
+                 {"ipFamily", Text(address.ip_family)}};
     PutText(item, "poolName", address.pool_name);
     out["addresses"].push_back(std::move(item));
   }

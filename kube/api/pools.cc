@@ -165,9 +165,11 @@ bool Contains(const std::vector<Cidr>& cidrs, const IpAddress& address) {
   return std::ranges::any_of(cidrs, [&](const Cidr& cidr) { return cidr.Contains(address); });
 }
 
-bool Overlap(const Cidr& a, const Cidr& b) {
-  return a.length <= b.length ? a.Contains(b.address) : b.Contains(a.address);
+bool Contains(const std::vector<Cidr>& cidrs, const Cidr& other) {
+  return std::ranges::any_of(cidrs, [&](const Cidr& cidr) { return cidr.Contains(other); });
 }
+
+bool Overlap(const Cidr& a, const Cidr& b) { return a.Overlaps(b); }
 
 int64_t CountAddresses(const std::vector<Cidr>& cidrs, Family family) {
   Number count = 0;

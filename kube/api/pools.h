@@ -37,6 +37,9 @@ absl::StatusOr<std::vector<Cidr>> PoolCidrs(const LvsAddressPool::Spec& spec);
 std::vector<Cidr> ParseCidrs(const std::vector<std::string>& texts);
 
 bool Contains(const std::vector<Cidr>& cidrs, const IpAddress& address);
+// Whether one of them holds all of `other`. Of the fewest CIDRs that make up some addresses, one
+// does if all do together.
+bool Contains(const std::vector<Cidr>& cidrs, const Cidr& other);
 bool Overlap(const Cidr& a, const Cidr& b);
 
 // How many addresses of a family there are, at most kMostCounted.

@@ -124,7 +124,9 @@ class Resolver {
       return refused(kBackendNotPermitted,
                      "loopback, link-local and multicast addresses cannot be real servers");
     }
-    if (in_.vips.contains(real.at.ip)) {
+    if (in_.vips.contains(real.at.ip) ||
+        std::ranges::any_of(in_.vip_prefixes,
+                            [&](const Cidr& cidr) { return cidr.Contains(real.at.ip); })) {
       return refused(kBackendNotPermitted, "a VIP cannot be a real server");
     }
     if (std::ranges::any_of(in_.service_cidrs,
@@ -140,6 +142,17 @@ class Resolver {
         return refused(kBackendNotPermitted, "not in staticBackends.allowedRanges of group " +
                                                  in_.service.spec.director_group);
       }
+    }
+    const bool of_cidr =
+        HasCidr(in_.service.spec) ||
+        std::ranges::any_of(in_.service.status.addresses, &AssignedAddress::IsCidr);
+    if (method == ForwardingMethod::kNat && of_cidr && in_.service.spec.persistence &&
+        !port.KeepsPorts() && real.at.port != port.port) {
+      return refused(kInvalidSpec,
+                     "persistence with an address of type CIDR cannot map ports: real servers "
+                     "listen on " +
+                         std::to_string(real.at.port) + ", the service on " +
+                         std::to_string(port.port) + "; make them equal or leave persistence out");
     }
     if (method == ForwardingMethod::kNat) return std::nullopt;
     if (real.from_cluster && !in_.node_addresses.contains(real.at.ip)) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct ResolveInput {
   const std::set<IpAddress>& vips;            // of all services
   const std::vector<Cidr>& service_cidrs;     // of the cluster; empty where unknown
   Family family = Family::kIpv4;              // of the VIP: others' real servers are left out
+  std::span<const Cidr> vip_prefixes = {};    // of all services
 };
 
 struct ResolvedPort {
@@ -71,6 +73,7 @@ struct Resolution {
 //   No real server is a VIP, in a Service CIDR, or IsNeverAllowed.
 // * DirectRouting and Tunnel: the real server's port is the service's, and endpoints of pods with
 //   an address of their own are not supported yet.
+// * Neither does a CIDR with persistence, where IPVS looks at the mark alone and not at the port.
 // * A real server that several backends have belongs to the first.
 Resolution Resolve(const ResolveInput& input);
 

@@ -96,7 +96,8 @@ class ResolveTest : public testing::Test {
                     .node_addresses = nodes_,
                     .vips = vips_,
                     .service_cidrs = service_cidrs_,
-                    .family = family_});
+                    .family = family_,
+                    .vip_prefixes = vip_prefixes_});
   }
   // "http: 10.0.0.1:8080 NAT weight 1, ... | reason message | 1/2"
   std::string Text() {
@@ -119,6 +120,7 @@ class ResolveTest : public testing::Test {
   EndpointSliceMap slices_;
   std::set<IpAddress> nodes_;
   std::set<IpAddress> vips_;
+  std::vector<Cidr> vip_prefixes_;
   std::vector<Cidr> service_cidrs_;
   Family family_ = Family::kIpv4;
 };
@@ -280,9 +282,10 @@ TEST_F(ResolveTest, SomeAddressesAreNeverRealServers) {
   group_.spec.static_allowed_ranges = {"0.0.0.0/0"};
   group_.status.members = {{.node = "a", .address = "192.0.2.1"}};
   vips_ = {Ip("203.0.113.1")};
+  vip_prefixes_ = {*Cidr::Parse("198.51.100.0/24")};
   service_cidrs_ = {*Cidr::Parse("10.96.0.0/16")};
-  for (const char* address :
-       {"127.0.0.1", "169.254.169.254", "224.0.0.1", "192.0.2.1", "203.0.113.1", "10.96.0.10"}) {
+  for (const char* address : {"127.0.0.1", "169.254.169.254", "224.0.0.1", "192.0.2.1",
+                              "203.0.113.1", "198.51.100.255", "10.96.0.10"}) {
     service_.spec.backends = {Static({Real(address)})};
     const Resolution resolution = Run();
     EXPECT_TRUE(resolution.ports[0].reals.empty()) << address;
@@ -297,6 +300,23 @@ TEST_F(ResolveTest, SomeAddressesAreNeverRealServers) {
   ASSERT_EQ(resolution.ports[0].reals.size(), 1u);
   EXPECT_EQ(resolution.ports[0].reals[0].at.ip, Ip("192.0.2.1"));
   EXPECT_EQ(resolution.problems.size(), 3u);
+}
+
+TEST_F(ResolveTest, PersistenceOfACidrMapsNoPort) {
+  service_.spec.addresses.emplace_back();
+  service_.spec.addresses[0].type = AddressRequest::Type::kCidr;
+  service_.spec.addresses[0].value = "198.51.100.0/24";
+  AddSlice("web-1", {Endpoint("10.0.0.1", "ready")});
+  EXPECT_EQ(Text(), "http: 10.0.0.1:8080 NAT weight 1, | 1/1");
+  service_.spec.persistence = PersistenceRequest{};
+  EXPECT_EQ(Text(),
+            "http: | InvalidSpec persistence with an address of type CIDR cannot map ports: real "
+            "servers listen on 8080, the service on 80; make them equal or leave persistence out "
+            "(backend stable: 10.0.0.1) | 0/0");
+  service_.spec.ports[0].port = 8080;
+  EXPECT_EQ(Text(), "http: 10.0.0.1:8080 NAT weight 1, | 1/1");
+  service_.spec.ports[0].end_port = 8090;
+  EXPECT_EQ(Text(), "http: 10.0.0.1:0 NAT weight 1, | 1/1");
 }
 
 TEST_F(ResolveTest, DirectReturnNeedsNodesAddressesAndEqualPorts) {

@@ -176,9 +176,10 @@ struct LvsServiceSpec {
 };
 
 struct AssignedAddress {
-  std::string value;
+  std::string value;  // an address, or a CIDR
   std::string pool_name;
   Family ip_family = Family::kIpv4;
+  bool IsCidr() const { return value.find('/') != std::string::npos; }
   bool operator==(const AssignedAddress&) const = default;
 };
 

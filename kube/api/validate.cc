@@ -106,8 +106,11 @@ void CheckAddresses(const LvsServiceSpec& spec, Problems& out) {
       case AddressRequest::Type::kCidr:
         if (const absl::StatusOr<Cidr> cidr = Cidr::Parse(request.value); !cidr.ok()) {
           out.Invalid(field + ".value", Message(cidr.status()));
+        } else if (!cidr->address.IsV4()) {
+          out.Unsupported(field + ".value: an IPv6 CIDR");
+        } else if (const absl::Status allowed = CheckVipPrefix(*cidr); !allowed.ok()) {
+          out.Invalid(field + ".value", Message(allowed));
         }
-        out.Unsupported(field + ".type: CIDR");
         break;
     }
     if (request.type != AddressRequest::Type::kPool &&
@@ -124,6 +127,9 @@ void CheckAddresses(const LvsServiceSpec& spec, Problems& out) {
 }
 
 void CheckForwarding(const LvsServiceSpec& spec, Problems& out) {
+  if (spec.method == ForwardingMethod::kTunnel && HasCidr(spec)) {
+    out.Unsupported("spec.forwarding.method: Tunnel with an address of type CIDR");
+  }
   if (spec.fallback != "None") out.Unsupported("spec.forwarding.fallback: " + spec.fallback);
   if (spec.tunnel_type != "IPIP" || spec.tunnel_port) {
     if (spec.method != ForwardingMethod::kTunnel) {
@@ -284,6 +290,7 @@ void CheckEbpf(const LvsService& service, Problems& out) {
   if (spec.tunnel_type != "IPIP") {
     out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
   }
+  if (HasCidr(spec)) out.NotHere("an address of type CIDR" + mend);
   if (spec.all_ports) out.NotHere("spec.allPorts: Enabled" + mend);
   for (size_t i = 0; i < spec.ports.size(); ++i) {
     if (spec.ports[i].protocol == Protocol::kSctp) {
@@ -304,6 +311,26 @@ bool IsNeverAllowed(const IpAddress& address) {
   if (b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80)) return true;
   // "::" and "::1".
   return std::all_of(b.begin(), b.end() - 1, [](uint8_t byte) { return byte == 0; }) && b[15] <= 1;
+}
+
+absl::Status CheckVipPrefix(const Cidr& cidr) {
+  // None of what is never allowed has a longer prefix than the shortest one here.
+  if (IsNeverAllowed(cidr.address)) {
+    return absl::InvalidArgumentError(
+        "loopback, link-local, multicast and unspecified addresses cannot be VIPs");
+  }
+  if (cidr.length >= kShortestVipPrefix && cidr.length <= kLongestVipPrefix) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("must be of /" + std::to_string(kShortestVipPrefix) + " to /" +
+                                    std::to_string(kLongestVipPrefix) +
+                                    "; a single address is of type IP");
+}
+
+bool HasCidr(const LvsServiceSpec& spec) {
+  return std::ranges::any_of(spec.addresses, [](const AddressRequest& request) {
+    return request.type == AddressRequest::Type::kCidr;
+  });
 }
 
 std::optional<Dataplane> EffectiveDataplane(const LvsServiceSpec& spec,

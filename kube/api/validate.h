@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "kube/api/types.h"
 
 namespace kube_lvs::api {
@@ -45,5 +46,15 @@ std::vector<Problem> Validate(const LvsDirectorGroup& group);
 // Loopback, link-local (metadata services too), multicast, broadcast and unspecified addresses:
 // neither a VIP nor a real server may have one.
 bool IsNeverAllowed(const IpAddress& address);
+
+// Prefix lengths of a CIDR of VIPs (IPv4): each of its addresses is announced by itself.
+inline constexpr int kShortestVipPrefix = 20;
+inline constexpr int kLongestVipPrefix = 31;
+
+// Whether all addresses of the prefix may be VIPs of one service of type CIDR; else why not.
+absl::Status CheckVipPrefix(const Cidr& cidr);
+
+// Whether it asks for every address of a CIDR.
+bool HasCidr(const LvsServiceSpec& spec);
 
 }  // namespace kube_lvs::api

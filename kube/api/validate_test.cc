@@ -97,6 +97,22 @@ TEST(ValidateTest, SpecsThatMakeNoSenseAreInvalid) {
        "InvalidSpec spec.addresses[0]: type Pool takes poolName and ipFamily"},
       {"addresses: [{type: IP, value: 192.0.2.1, poolName: a}]",
        "InvalidSpec spec.addresses[0]: types IP and CIDR take value only"},
+      {"addresses: [{type: CIDR, value: 198.51.100.1/24}]",
+       "InvalidSpec spec.addresses[0].value: \"198.51.100.1/24\" is not a CIDR without host bits"},
+      {"addresses: [{type: CIDR, value: 198.51.96.0/19}]",
+       "InvalidSpec spec.addresses[0].value: must be of /20 to /31; a single address is of type "
+       "IP"},
+      {"addresses: [{type: CIDR, value: 198.51.100.1/32}]",
+       "InvalidSpec spec.addresses[0].value: must be of /20 to /31; a single address is of type "
+       "IP"},
+      {"addresses: [{type: CIDR, value: 198.51.100.1}]",
+       "InvalidSpec spec.addresses[0].value: must be of /20 to /31; a single address is of type "
+       "IP"},
+      {"addresses: [{type: CIDR, value: 169.254.16.0/24}]",
+       "InvalidSpec spec.addresses[0].value: loopback, link-local, multicast and unspecified "
+       "addresses cannot be VIPs"},
+      {"addresses: [{type: CIDR, value: 198.51.100.0/24, poolName: a}]",
+       "InvalidSpec spec.addresses[0]: types IP and CIDR take value only"},
       {"{forwarding: {method: DirectRouting}, ports: [{name: a, port: 80, targetPort: 8080}]}",
        "InvalidSpec spec.ports[0].targetPort: DirectRouting cannot map ports: leave targetPort "
        "out, or set it to port"},
@@ -144,7 +160,8 @@ TEST(ValidateTest, SpecsThatMakeNoSenseAreInvalid) {
 TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
   const char* kCases[] = {
       "ipFamilyPolicy: PreferDualStack",
-      "addresses: [{type: CIDR, value: 198.51.100.0/24}]",
+      "addresses: [{type: CIDR, value: 2001:db8::/64}]",
+      "{addresses: [{type: CIDR, value: 198.51.100.0/24}], forwarding: {method: Tunnel}}",
       "addresses: [{type: Pool, ipFamily: IPv4}, {type: Pool, ipFamily: IPv6}]",
       "forwarding: {method: DirectRouting, fallback: NAT}",
       "scheduler: {slowStartSeconds: 5}",
@@ -171,6 +188,8 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
 
 TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
+      "addresses: [{type: CIDR, value: 198.51.96.0/20}]",
+      "{addresses: [{type: CIDR, value: 198.51.100.2/31}], forwarding: {method: DirectRouting}}",
       "persistence: {timeoutSeconds: 60}",
       "ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]",
       "{allPorts: Enabled, ports: null}",

@@ -9,6 +9,7 @@
 #include "node-agent/desired/connection_sync.h"
 #include "node-agent/desired/items.h"
 #include "node-agent/desired/overlap.h"
+#include "node-agent/desired/vip_owners.h"
 #include "node-agent/desired/vips.h"
 
 namespace kube_lvs {
@@ -33,12 +34,12 @@ void TakeRealServers(const Snapshot& snapshot, const NodeFacts& facts,
     const auto group = FindGroup(service->spec.director_group, snapshot, facts);
     if (group == nullptr) continue;
     const auto permitted = api::ParseCidrs(group->spec.static_allowed_ranges);
-    const std::vector<IpAddress> vips = FindVips(*service, snapshot).vips;
+    const std::vector<Cidr> vips = FindVips(*service, snapshot).vips;
     for (const api::BackendSource& backend : service->spec.backends) {
       for (const api::StaticBackend& real : backend.static_reals) {
         const auto ip = IpAddress::Parse(real.address);
         if (!ip.ok() || !api::Contains(permitted, *ip)) continue;
-        if (std::find(vips.begin(), vips.end(), *ip) != vips.end()) continue;
+        if (api::Contains(vips, *ip)) continue;
         taken.emplace(*ip, "a real server of LVSService " + service->meta.Key());
       }
     }
@@ -79,7 +80,12 @@ std::optional<Persistence> PersistenceFor(const std::optional<api::PersistenceRe
   return persistence;
 }
 
-ServiceKey KeyOf(Dataplane dataplane, const IpAddress& vip, const api::ServicePort& port) {
+ServiceKey KeyOf(Dataplane dataplane, const Cidr& vips, const api::ServicePort& port) {
+  if (!vips.IsHost()) {
+    if (port.port == 0) return {dataplane, Prefix{vips}, Protocol::kTcp};
+    return {dataplane, Prefix{vips, port.port, port.end_port.value_or(port.port)}, port.protocol};
+  }
+  const IpAddress& vip = vips.address;
   if (port.port == 0) return {dataplane, AllPorts{vip}, Protocol::kTcp};
   if (port.end_port) return {dataplane, PortRange{vip, port.port, *port.end_port}, port.protocol};
   return {dataplane, Endpoint{vip, port.port}, port.protocol};
@@ -107,30 +113,82 @@ class Computation {
     for (const api::Problem& problem : problems) Report(service, problem.reason, problem.message);
   }
   void HoldVips(const VipsOfService& found) {
-    out_.hold.vips.insert(found.vips.begin(), found.vips.end());
-    out_.hold.vips.insert(found.held.begin(), found.held.end());
+    for (const Cidr& vips : found.vips) out_.hold.vips.insert(vips.address);
+    HoldHeld(found);
   }
+  void HoldHeld(const VipsOfService& found) {
+    for (const Cidr& vips : found.held) out_.hold.vips.insert(vips.address);
+  }
+  // Why the service may not have these VIPs.
+  std::optional<api::Problem> Obstacle(const api::LvsService& service, Dataplane dataplane,
+                                       const Cidr& vips) const;
   void AddAsDirector(const api::LvsService& service, const api::LvsDirectorGroup& group,
-                     Dataplane dataplane, const IpAddress& vip, const api::Resolution& resolution);
+                     Dataplane dataplane, const Cidr& vips, const api::Resolution& resolution);
   // The addresses of the other members, of that family: who may tunnel to this node.
   std::vector<IpAddress> DirectorsOf(const api::LvsDirectorGroup& group, Family family) const;
   void AddAsRealServer(const api::LvsService& service, const api::LvsDirectorGroup& group,
-                       const IpAddress& vip, const api::Resolution& resolution);
+                       const Cidr& vips, const api::Resolution& resolution);
+  void ReportSilentPrefixes();
   void Answer();
 
-  // A VIP of ours that is programmed, to be answered if the election says so.
+  // VIPs of ours that are programmed, to be answered if the election says so.
   struct Answerable {
+    Cidr vips;
+    const api::LvsService* service = nullptr;  // the first of it
     bool in_ipvs = false;
     std::vector<const InterfaceFacts*> uplinks;
   };
 
   const Context& in_;
   Desired out_;
-  std::map<IpAddress, Answerable> answerable_;
+  std::map<IpAddress, Answerable> answerable_;  // by the first address
+  VipOwners owners_;
 };
+
+std::optional<api::Problem> Computation::Obstacle(const api::LvsService& service,
+                                                  Dataplane dataplane, const Cidr& vips) const {
+  const auto taken = in_.around.taken.lower_bound(vips.address);
+  if (taken != in_.around.taken.end() && vips.Contains(taken->first) &&
+      !(vips.IsHost() && in_.around.own_addresses.contains(vips.address))) {
+    return api::Problem{kAddressConflict, (vips.IsHost() ? "" : vips.ToString() + " has ") +
+                                              taken->first.ToString() +
+                                              (vips.IsHost() ? " is " : ", which is ") +
+                                              taken->second + "; take another VIP"};
+  }
+  const std::string other = owners_.Conflict(vips, service.meta.Key());
+  if (!other.empty()) return api::Problem{kAddressConflict, other};
+  if (vips.IsHost()) return std::nullopt;
+  // Of files these are invalid. The API may have assigned the prefix to an earlier specification.
+  if (dataplane == Dataplane::kEbpf || service.spec.method == ForwardingMethod::kTunnel) {
+    return api::Problem{api::kUnsupportedByDataplane,
+                        vips.ToString() +
+                            " can be balanced by dataplane IPVS and methods NAT and DirectRouting "
+                            "only: ask for a single address"};
+  }
+  return std::nullopt;
+}
+
+// The kernel answers ARP for a prefix only where it may for what no interface has.
+void Computation::ReportSilentPrefixes() {
+  const bool silent = std::ranges::any_of(out_.state.items, [](const NodeItem& item) {
+    const auto* sysctl = std::get_if<Sysctl>(&item);
+    return sysctl != nullptr && sysctl->name.ends_with("/arp_ignore");
+  });
+  if (!silent) return;
+  for (const auto& [vip, answerable] : answerable_) {
+    if (answerable.vips.IsHost()) continue;
+    out_.unable.insert(vip);
+    Report(*answerable.service, kPrerequisiteMissing,
+           answerable.vips.ToString() +
+               " cannot be answered for by this node, which is also a real server of "
+               "DirectRouting or Tunnel, and so silent by ARP for what is no address of an "
+               "interface; give directors and such real servers nodes of their own");
+  }
+}
 
 void Computation::Answer() {
   out_.hold.elected = in_.role.vips;
+  ReportSilentPrefixes();
   for (const IpAddress& vip : in_.claims) {
     const auto found = answerable_.find(vip);
     if (found == answerable_.end()) {
@@ -140,7 +198,7 @@ void Computation::Answer() {
     // A VIP with services in both dataplanes must be the host's: IPVS sees only local packets, and
     // our programs see all of them first.
     out_.state.items.merge(AnswerItems(found->second.in_ipvs ? Dataplane::kIpvs : Dataplane::kEbpf,
-                                       vip, found->second.uplinks));
+                                       found->second.vips, found->second.uplinks));
   }
 }
 
@@ -173,22 +231,23 @@ void Computation::Add(const api::LvsService& service) {
     return;
   }
   report(found.problems);
-  out_.hold.vips.insert(found.held.begin(), found.held.end());
+  HoldHeld(found);
   if (!dataplane.has_value()) {  // the operator has not resolved the group's Auto yet
     HoldVips(found);
     return;
   }
   std::vector<api::Problem> reported;
-  for (const IpAddress& vip : found.vips) {
-    const auto taken = in_.around.taken.find(vip);
-    if (taken != in_.around.taken.end() && !in_.around.own_addresses.contains(vip)) {
-      report({{kAddressConflict, vip.ToString() + " is " + taken->second + "; take another VIP"}});
+  for (const Cidr& vips : found.vips) {
+    const IpAddress& vip = vips.address;
+    if (const auto obstacle = Obstacle(service, *dataplane, vips)) {
+      report({*obstacle});
       out_.hold.vips.insert(vip);
       continue;
     }
+    owners_.Add(vips, service.meta.Key());
     const api::Resolution resolution = api::Resolve(
         {service, group.get(), *in_.snapshot.kube_services, in_.slices, in_.around.node_addresses,
-         in_.around.vips, in_.around.service_cidrs, vip.family});
+         in_.around.vips, in_.around.service_cidrs, vip.family, in_.around.vip_prefixes});
     for (const api::Problem& problem : resolution.problems) {
       if (std::find(reported.begin(), reported.end(), problem) == reported.end()) {
         reported.push_back(problem);
@@ -197,22 +256,25 @@ void Computation::Add(const api::LvsService& service) {
     const Duration drain = std::chrono::seconds(service.spec.drain_timeout_seconds);
     Duration& linger = out_.linger[vip];
     linger = std::max(linger, drain);
-    AddAsRealServer(service, *group, vip, resolution);
-    if (director) AddAsDirector(service, *group, *dataplane, vip, resolution);
+    AddAsRealServer(service, *group, vips, resolution);
+    if (director) AddAsDirector(service, *group, *dataplane, vips, resolution);
   }
   report(reported);
 }
 
 void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDirectorGroup& group,
-                                Dataplane dataplane, const IpAddress& vip,
+                                Dataplane dataplane, const Cidr& vips,
                                 const api::Resolution& resolution) {
-  if (in_.around.own_addresses.contains(vip)) {
+  const IpAddress& vip = vips.address;
+  const auto own = in_.around.own_addresses.lower_bound(vip);
+  if (own != in_.around.own_addresses.end() && vips.Contains(*own)) {
     for (const auto& [name, interface] : in_.facts.interfaces) {
       for (const InterfaceFacts::Address& address : interface.addresses) {
         // Our own VIPs are host addresses; this one is the node's.
-        if (address.ip != vip || address.prefix_length >= vip.Bits()) continue;
+        if (!vips.Contains(address.ip) || address.prefix_length >= vip.Bits()) continue;
         Report(service, kAddressConflict,
-               vip.ToString() + " is an address of this node's interface " + name +
+               address.ip.ToString() + (vips.IsHost() ? "" : " of " + vips.ToString()) +
+                   " is an address of this node's interface " + name +
                    "; take another VIP, or remove the address");
         out_.hold.vips.insert(vip);
         return;
@@ -236,7 +298,7 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
                              service.meta.generation};
   bool programmed = false;
   for (const api::ResolvedPort& resolved : resolution.ports) {
-    const ServiceKey key = KeyOf(dataplane, vip, resolved.port);
+    const ServiceKey key = KeyOf(dataplane, vips, resolved.port);
     const auto other = FindOverlap(out_.origins, key);
     if (other != out_.origins.end()) {
       // The older one was added first.
@@ -261,6 +323,8 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
   }
   if (!programmed || !group.spec.layer2) return;
   Answerable& answerable = answerable_[vip];
+  answerable.vips = vips;
+  if (answerable.service == nullptr) answerable.service = &service;
   answerable.in_ipvs |= dataplane == Dataplane::kIpvs;
   answerable.uplinks = uplinks;
 }
@@ -287,9 +351,9 @@ std::vector<IpAddress> Computation::DirectorsOf(const api::LvsDirectorGroup& gro
 }
 
 void Computation::AddAsRealServer(const api::LvsService& service,
-                                  const api::LvsDirectorGroup& group, const IpAddress& vip,
+                                  const api::LvsDirectorGroup& group, const Cidr& vips,
                                   const api::Resolution& resolution) {
-  const std::vector<IpAddress> directors = DirectorsOf(group, vip.family);
+  const std::vector<IpAddress> directors = DirectorsOf(group, vips.address.family);
   std::set<IpAddress> done;
   for (const api::ResolvedPort& resolved : resolution.ports) {
     for (const RealServer& real : resolved.reals) {
@@ -304,15 +368,15 @@ void Computation::AddAsRealServer(const api::LvsService& service,
       if (method == ForwardingMethod::kTunnel && directors.empty()) {
         Report(service, kPrerequisiteMissing,
                "LVSDirectorGroup " + group.meta.name +
-                   (vip.IsV4() ? " has no member with an IPv4 address in status.members"
+                   (vips.address.IsV4() ? " has no member with an IPv4 address in status.members"
                                : " has no member whose Node has an IPv6 InternalIP") +
                    ", so this real server may take tunnelled packets from nobody");
       }
       out_.state.items.merge(
-          RealServerItems(method, vip, real.at.ip, directors, service.spec.mss_clamp, in_.facts));
+          RealServerItems(method, vips, real.at.ip, directors, service.spec.mss_clamp, in_.facts));
       // Requests arrive without the clamp, too.
-      out_.setups[{vip, real.method}].merge(
-          RealServerItems(method, vip, real.at.ip, directors, false, in_.facts));
+      out_.setups[{vips.address, real.method}].merge(
+          RealServerItems(method, vips, real.at.ip, directors, false, in_.facts));
     }
   }
 }
@@ -349,11 +413,19 @@ void AddTimeouts(const Role& role, Desired& desired) {
 
 Surroundings FindSurroundings(const Snapshot& snapshot, const NodeFacts& facts) {
   Surroundings out;
-  out.vips = AllVips(snapshot);
+  const std::set<Cidr> vips = AllVips(snapshot);
   out.own_addresses = OwnAddresses(facts);
   out.taken = TakenAddresses(snapshot, facts);
-  // A request for somebody's address must not take that real server from other services.
-  for (const auto& [ip, whose] : out.taken) out.vips.erase(ip);
+  for (const Cidr& cidr : vips) {
+    // A request for somebody's address must not take that real server from other services.
+    const auto taken = out.taken.lower_bound(cidr.address);
+    if (taken != out.taken.end() && cidr.Contains(taken->first)) continue;
+    if (cidr.IsHost()) {
+      out.vips.insert(cidr.address);
+    } else {
+      out.vip_prefixes.push_back(cidr);
+    }
+  }
   for (const auto& [name, node] : *snapshot.nodes) {
     for (const std::string& text : node->internal_addresses) {
       if (const auto ip = IpAddress::Parse(text); ip.ok()) out.node_addresses.insert(*ip);

@@ -60,14 +60,16 @@ struct Desired {
   std::set<IpAddress> agents;  // addresses of all machines that run an agent
 };
 
-// `claims`: the VIPs to answer for now, by the election.
+// `claims`: the VIPs to answer for now, by the election; a prefix goes by its first address, as in
+// `unable` and `hold`.
 Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const Role& role,
                        const std::set<IpAddress>& claims, const DesiredOptions& options);
 
 // What the rules of one service depend on beside its own objects.
 struct Surroundings {
   std::set<IpAddress> node_addresses;  // of all Nodes
-  std::set<IpAddress> vips;            // of all services
+  std::set<IpAddress> vips;            // single ones, of all services
+  std::vector<Cidr> vip_prefixes;      // of all services
   std::set<IpAddress> own_addresses;
   std::vector<Cidr> service_cidrs;
   std::map<IpAddress, std::string> taken;  // no VIPs, and why: who answers for one cuts others off

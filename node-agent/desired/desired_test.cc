@@ -251,6 +251,144 @@ TEST_F(DesiredTest, ARangeAndAllPortsAreServicesOfTheirOwnOnIpvs) {
             "answered vip IPVS 192.0.2.201 on eth0\n");
 }
 
+api::LvsService CidrService(const std::string& name, const std::string& cidr,
+                            ForwardingMethod method) {
+  api::LvsService service = Service(name, cidr, method, {"10.0.0.11"});
+  service.spec.addresses[0].type = api::AddressRequest::Type::kCidr;
+  return service;
+}
+
+TEST_F(DesiredTest, ACidrIsOneServiceAPortAndAnsweredForAsOneVip) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kNat),
+               CidrService("box", "192.0.2.224/28", ForwardingMethod::kNat)};
+  for (api::LvsService& service : services_) {
+    service.spec.source_nat = api::SourceNatChoice::kEnabled;
+  }
+  services_[0].spec.ports[0].target_port = api::PortRef{8080, ""};
+  services_[0].spec.ports.push_back(services_[0].spec.ports[0]);
+  services_[0].spec.ports[1].name = "more";
+  services_[0].spec.ports[1].port = 90;
+  services_[0].spec.ports[1].end_port = uint16_t{99};
+  services_[0].spec.ports[1].target_port.reset();
+  services_[1].spec.ports.clear();
+  services_[1].spec.all_ports = true;
+  const Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.192")});
+  for (const ServiceProblem& problem : desired.problems) ADD_FAILURE() << problem.message;
+  EXPECT_EQ(role_.vips, (std::set<IpAddress>{Ip("192.0.2.192"), Ip("192.0.2.224")}));
+  EXPECT_EQ(Text(desired),
+            "IPVS 192.0.2.192/27:80/tcp wrr source-nat\n"
+            "  10.0.0.11:8080 NAT weight 1\n"
+            "IPVS 192.0.2.192/27:90-99/tcp wrr source-nat\n"
+            "  10.0.0.11:0 NAT weight 1\n"
+            "IPVS 192.0.2.224/28:all wrr source-nat\n"
+            "  10.0.0.11:0 NAT weight 1\n"
+            "sysctl net/ipv4/ip_forward=1\n"
+            "sysctl net/ipv4/vs/conntrack=1\n"
+            "sysctl net/ipv4/vs/expire_nodest_conn=1\n"
+            "masquerade 192.0.2.192/27:80/tcp\n"
+            "masquerade 192.0.2.192/27:90-99/tcp\n"
+            "masquerade 192.0.2.224/28:0/all\n"
+            "answered vip IPVS 192.0.2.192/27 on eth0\n");
+}
+
+TEST_F(DesiredTest, ARealServerTakesEveryAddressOfACidr) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kDirectRouting)};
+  const Desired desired = Compute(Node("r1", 11));
+  EXPECT_EQ(Text(desired),
+            "sysctl net/ipv4/conf/all/arp_announce=2\n"
+            "sysctl net/ipv4/conf/all/arp_ignore=1\n"
+            "sysctl net/ipv4/conf/eth1/arp_announce=2\n"
+            "sysctl net/ipv4/conf/eth1/arp_ignore=1\n"
+            "sysctl net/ipv4/conf/eth1/rp_filter=2\n"
+            "silent vip 192.0.2.192/27\n");
+  EXPECT_TRUE(desired.setups.contains({Ip("192.0.2.192"), ForwardingMethod::kDirectRouting}));
+}
+
+TEST_F(DesiredTest, ADirectorThatMustBeSilentAnswersForNoCidrAndLeavesItToItsFellows) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kNat),
+               Service("web", "192.0.2.240", ForwardingMethod::kDirectRouting, {"10.0.0.1"})};
+  group_.status.members = {{"d1", "192.0.2.9"}, {"d2", "192.0.2.2"}};
+  const Desired desired = Compute(Node("d1", 1));
+  EXPECT_EQ(desired.unable, std::set<IpAddress>{Ip("192.0.2.192")});
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].reason, kPrerequisiteMissing);
+  EXPECT_EQ(desired.problems[0].name, "net");
+}
+
+TEST_F(DesiredTest, WhatOverlapsACidrIsNoVipAndNoRealServer) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  group_.spec.static_allowed_ranges = {"0.0.0.0/0"};
+  services_ = {CidrService("a", "192.0.2.192/27", ForwardingMethod::kNat),
+               CidrService("b", "192.0.2.192/28", ForwardingMethod::kNat),
+               Service("c", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               CidrService("d", "192.0.2.192/27", ForwardingMethod::kNat),
+               Service("e", "192.0.2.230", ForwardingMethod::kNat, {"192.0.2.194", "10.0.0.12"}),
+               CidrService("f", "192.0.2.228/30", ForwardingMethod::kNat)};
+  services_[1].spec.ports[0].port = 81;
+  services_[2].spec.ports[0].port = 82;
+  services_[3].spec.ports[0].port = 83;
+  pool_.status.cidrs = {"192.0.2.0/24"};
+  const Desired desired = Compute(Node("d1", 1));
+  std::string said;
+  for (const ServiceProblem& problem : desired.problems) {
+    said += problem.name + " " + problem.reason + " " + problem.message + "\n";
+  }
+  EXPECT_EQ(said,
+            "b AddressConflict 192.0.2.192/28 overlaps 192.0.2.192/27 of LVSService shop/a; take "
+            "another VIP\n"
+            "c AddressConflict 192.0.2.200 overlaps 192.0.2.192/27 of LVSService shop/a; take "
+            "another VIP\n"
+            "e BackendNotPermitted a VIP cannot be a real server (backend servers: 192.0.2.194)\n"
+            "f AddressConflict 192.0.2.228/30 overlaps 192.0.2.230 of LVSService shop/e; take "
+            "another VIP\n");
+  EXPECT_EQ(desired.state.services.size(), 3u);
+  EXPECT_TRUE(desired.hold.vips.contains(Ip("192.0.2.228")));
+}
+
+TEST_F(DesiredTest, ACidrWithAnAddressThatSomebodyHasIsRefused) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  pool_.status.cidrs = {"192.0.2.0/24"};
+  const auto refusal = [&](const std::string& cidr) {
+    services_ = {CidrService("net", cidr, ForwardingMethod::kNat)};
+    const Desired desired = Compute(Node("d1", 17));
+    EXPECT_TRUE(desired.state.services.empty()) << cidr;
+    return desired.problems.empty() ? "" : desired.problems[0].message;
+  };
+  EXPECT_EQ(refusal("192.0.2.252/30"),
+            "192.0.2.252/30 has 192.0.2.254, which is a gateway of this node; take another VIP");
+  EXPECT_EQ(refusal("192.0.2.0/29"),
+            "192.0.2.0/29 has 192.0.2.1, which is the address of director d1; take another VIP");
+  EXPECT_EQ(refusal("192.0.2.16/28"),
+            "192.0.2.17 of 192.0.2.16/28 is an address of this node's interface eth0; take another "
+            "VIP, or remove the address");
+  EXPECT_EQ(refusal("198.51.100.0/24"),
+            "198.51.100.0/24 lies in no range that LVSAddressPool edge grants; what is programmed "
+            "for it stays, nothing new is");
+  // The pool has a part of it.
+  pool_.status.cidrs = {"192.0.2.192/26"};
+  EXPECT_NE(refusal("192.0.2.128/25"), "");
+  // As the API may have assigned it, before the specification changed.
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kTunnel)};
+  services_[0].spec.addresses.clear();
+  Desired desired = Compute(Node("d1", 1));
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].reason, api::kUnsupportedByDataplane);
+  EXPECT_TRUE(desired.state.services.empty());
+}
+
+TEST_F(DesiredTest, FromFilesACidrIsTakenAsWritten) {
+  kubernetes_ = false;
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {CidrService("net", "198.51.100.0/24", ForwardingMethod::kNat)};
+  services_[0].status.addresses.clear();
+  const Desired desired = Compute(Node("d1", 1), {Ip("198.51.100.0")});
+  EXPECT_TRUE(desired.problems.empty());
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kIpvs, Ip("198.51.100.0"), "eth0", 24}));
+}
+
 TEST_F(DesiredTest, OnEbpfARangeIsRefusedWithTheMend) {
   services_ = {Service("media", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
   services_[0].spec.ports[0].end_port = uint16_t{89};

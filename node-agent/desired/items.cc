@@ -27,11 +27,21 @@ const InterfaceFacts* ArrivalInterface(const NodeFacts& facts, const IpAddress& 
   return DefaultRouteInterface(facts, rip.family);
 }
 
+// As items have it.
+int LengthOf(const Cidr& vips) { return vips.IsHost() ? 0 : vips.length; }
+
 Masquerade MasqueradeOf(const ServiceKey& key) {
   if (const auto* range = std::get_if<PortRange>(&key.match)) {
     return {{range->vip, range->first}, key.protocol, range->last};
   }
   if (const auto* all = std::get_if<AllPorts>(&key.match)) return {{all->vip, 0}};
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) {
+    const auto& [vips, first, last] = *prefix;
+    return {.vip = {vips.address, first},
+            .protocol = key.protocol,
+            .last_port = prefix->HasAllPorts() || last == first ? uint16_t{0} : last,
+            .prefix_length = vips.length};
+  }
   return {std::get<Endpoint>(key.match), key.protocol};
 }
 
@@ -98,27 +108,31 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
   return items;
 }
 
-std::set<NodeItem> AnswerItems(Dataplane dataplane, const IpAddress& vip,
+std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
                                const std::vector<const InterfaceFacts*>& uplinks) {
   std::set<NodeItem> items;
+  const auto on = [&](const InterfaceFacts& uplink) {
+    return AnsweredVip{dataplane, vips.address, uplink.name, LengthOf(vips)};
+  };
   for (const InterfaceFacts* uplink : uplinks) {
-    if (HasSubnetOf(*uplink, vip)) return {AnsweredVip{dataplane, vip, uplink->name}};
+    if (HasSubnetOf(*uplink, vips.address)) return {on(*uplink)};
   }
   for (const InterfaceFacts* uplink : uplinks) {
-    items.insert(AnsweredVip{dataplane, vip, uplink->name});
+    items.insert(on(*uplink));
     // One place is enough for an address of the host: the kernel answers for it everywhere.
     if (dataplane == Dataplane::kIpvs) break;
   }
   return items;
 }
 
-std::set<NodeItem> RealServerItems(ForwardingMethod method, const IpAddress& vip,
-                                   const IpAddress& rip, const std::vector<IpAddress>& directors,
-                                   bool mss_clamp, const NodeFacts& facts) {
+std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
+                                   const std::vector<IpAddress>& directors, bool mss_clamp,
+                                   const NodeFacts& facts) {
   std::set<NodeItem> items;
   if (method == ForwardingMethod::kNat) return items;
   const InterfaceFacts* arrival = ArrivalInterface(facts, rip);
-  items.insert(SilentVip{vip});
+  const IpAddress& vip = vips.address;
+  items.insert(SilentVip{vip, LengthOf(vips)});
   if (vip.IsV4()) {
     for (const std::string& interface :
          {std::string("all"), arrival == nullptr ? std::string("all") : arrival->name}) {

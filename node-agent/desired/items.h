@@ -22,13 +22,13 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
                                  const std::vector<const InterfaceFacts*>& uplinks,
                                  const NodeFacts& facts);
 
-// For answering ARP for `vip`: on the uplink whose subnet has it, else on all of them.
-std::set<NodeItem> AnswerItems(Dataplane dataplane, const IpAddress& vip,
+// For answering ARP for `vips`: on the uplink whose subnet has them, else on all of them.
+std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
                                const std::vector<const InterfaceFacts*>& uplinks);
 
 // For a real server of a DirectRouting or Tunnel service; `rip` is one of our addresses.
-std::set<NodeItem> RealServerItems(ForwardingMethod method, const IpAddress& vip,
-                                   const IpAddress& rip, const std::vector<IpAddress>& directors,
-                                   bool mss_clamp, const NodeFacts& facts);
+std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
+                                   const std::vector<IpAddress>& directors, bool mss_clamp,
+                                   const NodeFacts& facts);
 
 }  // namespace kube_lvs

@@ -12,9 +12,10 @@ Owners::const_iterator FindOverlap(const Owners& owners, const ServiceKey& key) 
   const auto* range = std::get_if<PortRange>(&key.match);
   const uint16_t first = one != nullptr ? one->port : range != nullptr ? range->first : 0;
   const uint16_t last = one != nullptr ? one->port : range != nullptr ? range->last : UINT16_MAX;
-  const std::array<ServiceKey, 3> begins = {{{key.dataplane, Endpoint{*vip, first}, Protocol{}},
+  const std::array<ServiceKey, 4> begins = {{{key.dataplane, Endpoint{*vip, first}, Protocol{}},
                                              {key.dataplane, PortRange{*vip, 0, 0}, Protocol{}},
-                                             {key.dataplane, AllPorts{*vip}, Protocol{}}}};
+                                             {key.dataplane, AllPorts{*vip}, Protocol{}},
+                                             {key.dataplane, Prefix{{*vip, 0}, 0, 0}, Protocol{}}}};
   for (const ServiceKey& begin : begins) {
     for (auto it = owners.lower_bound(begin); it != owners.end(); ++it) {
       if (it->first.match.index() != begin.match.index() || VipOf(it->first) != vip) break;

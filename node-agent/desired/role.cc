@@ -85,8 +85,9 @@ Role FindRole(const Snapshot& snapshot, const NodeFacts& facts) {
   for (const auto& [key, service] : *snapshot.services) {
     if (service->spec.director_group != role.group->meta.name) continue;
     const VipsOfService found = FindVips(*service, snapshot);
-    role.vips.insert(found.vips.begin(), found.vips.end());
-    role.vips.insert(found.held.begin(), found.held.end());
+    for (const std::vector<Cidr>& list : {found.vips, found.held}) {
+      for (const Cidr& vips : list) role.vips.insert(vips.address);
+    }
   }
   return role;
 }

@@ -1,15 +1,16 @@
 #include "node-agent/desired/vips.h"
 
+#include "base/status.h"
 #include "kube/api/pools.h"
 
 namespace kube_lvs {
 namespace {
 
 // Whether the pool grants the address, or any pool where the status does not say which.
-bool Granted(const api::AssignedAddress& assigned, const IpAddress& vip, const Snapshot& snapshot) {
+bool Granted(const api::AssignedAddress& assigned, const Cidr& vips, const Snapshot& snapshot) {
   for (const auto& [name, pool] : *snapshot.pools) {
     if (!assigned.pool_name.empty() && name != assigned.pool_name) continue;
-    if (api::Contains(api::ParseCidrs(pool->status.cidrs), vip)) return true;
+    if (api::Contains(api::ParseCidrs(pool->status.cidrs), vips)) return true;
   }
   return false;
 }
@@ -20,7 +21,7 @@ std::vector<std::string> AddressTexts(const api::LvsService& service, bool kuber
     for (const auto& assigned : service.status.addresses) texts.push_back(assigned.value);
   } else {
     for (const auto& request : service.spec.addresses) {
-      if (request.type == api::AddressRequest::Type::kIp) texts.push_back(request.value);
+      if (request.type != api::AddressRequest::Type::kPool) texts.push_back(request.value);
     }
   }
   return texts;
@@ -30,29 +31,34 @@ std::vector<std::string> AddressTexts(const api::LvsService& service, bool kuber
 
 VipsOfService FindVips(const api::LvsService& service, const Snapshot& snapshot) {
   VipsOfService out;
-  const auto take = [&out](const std::string& text) -> std::optional<IpAddress> {
-    const auto vip = IpAddress::Parse(text);
-    if (!vip.ok()) {
+  const auto take = [&out](const std::string& text) -> std::optional<Cidr> {
+    const auto vips = Cidr::Parse(text);
+    if (!vips.ok()) {
       out.problems.push_back({api::kInvalidSpec, "\"" + text + "\" is not an IP address"});
       return std::nullopt;
     }
-    if (api::IsNeverAllowed(*vip)) {
+    if (api::IsNeverAllowed(vips->address)) {
       out.problems.push_back({kNotPermitted, text +
                                                  " can never be a VIP: it is a loopback, "
                                                  "link-local, multicast or unspecified address"});
       return std::nullopt;
     }
-    return *vip;
+    const absl::Status allowed = vips->IsHost() ? absl::OkStatus() : api::CheckVipPrefix(*vips);
+    if (!allowed.ok()) {
+      out.problems.push_back({kNotPermitted, text + ": " + Message(allowed)});
+      return std::nullopt;
+    }
+    return *vips;
   };
   if (!snapshot.kubernetes) {
     for (const auto& request : service.spec.addresses) {
-      if (request.type != api::AddressRequest::Type::kIp) {
+      if (request.type == api::AddressRequest::Type::kPool) {
         out.problems.push_back(
             {api::kInvalidSpec,
              "spec.addresses: without Kubernetes no operator assigns addresses; write the VIP "
              "itself: {type: IP, value: 192.0.2.10}"});
-      } else if (const auto vip = take(request.value)) {
-        out.vips.push_back(*vip);
+      } else if (const auto vips = take(request.value)) {
+        out.vips.push_back(*vips);
       }
     }
     if (service.spec.addresses.empty()) {
@@ -64,13 +70,13 @@ VipsOfService FindVips(const api::LvsService& service, const Snapshot& snapshot)
     return out;
   }
   for (const auto& assigned : service.status.addresses) {
-    const auto vip = take(assigned.value);
-    if (!vip.has_value()) continue;
-    if (Granted(assigned, *vip, snapshot)) {
-      out.vips.push_back(*vip);
+    const auto vips = take(assigned.value);
+    if (!vips.has_value()) continue;
+    if (Granted(assigned, *vips, snapshot)) {
+      out.vips.push_back(*vips);
       continue;
     }
-    out.held.push_back(*vip);
+    out.held.push_back(*vips);
     out.problems.push_back(
         {kNotPermitted, assigned.value + " lies in no range that " +
                             (assigned.pool_name.empty() ? std::string("any LVSAddressPool")
@@ -80,11 +86,11 @@ VipsOfService FindVips(const api::LvsService& service, const Snapshot& snapshot)
   return out;
 }
 
-std::set<IpAddress> AllVips(const Snapshot& snapshot) {
-  std::set<IpAddress> all;
+std::set<Cidr> AllVips(const Snapshot& snapshot) {
+  std::set<Cidr> all;
   for (const auto& [key, service] : *snapshot.services) {
     for (const std::string& text : AddressTexts(*service, snapshot.kubernetes)) {
-      if (const auto vip = IpAddress::Parse(text); vip.ok()) all.insert(*vip);
+      if (const auto vips = Cidr::Parse(text); vips.ok()) all.insert(*vips);
     }
   }
   return all;

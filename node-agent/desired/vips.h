@@ -18,16 +18,17 @@ inline constexpr char kPrerequisiteMissing[] = "PrerequisiteMissing";
 inline constexpr char kRealServerNotReady[] = "RealServerNotReady";
 
 struct VipsOfService {
-  std::vector<IpAddress> vips;  // to program
-  std::vector<IpAddress> held;  // not permitted (any more): what is there stays as it is
+  // Single addresses and, of type CIDR, prefixes.
+  std::vector<Cidr> vips;  // to program
+  std::vector<Cidr> held;  // not permitted (any more): what is there stays as it is
   std::vector<api::Problem> problems;
 };
 
 // In Kubernetes: status.addresses, which the operator assigned, each of which must lie in its
-// pool's status.cidrs. From files: spec.addresses, all of type IP. None yet is no problem.
+// pool's status.cidrs. From files: spec.addresses, of types IP and CIDR. None yet is no problem.
 VipsOfService FindVips(const api::LvsService& service, const Snapshot& snapshot);
 
 // Every VIP of every service, permitted or not: no real server may be one of them.
-std::set<IpAddress> AllVips(const Snapshot& snapshot);
+std::set<Cidr> AllVips(const Snapshot& snapshot);
 
 }  // namespace kube_lvs

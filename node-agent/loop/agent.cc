@@ -22,10 +22,10 @@ constexpr Duration kRefreshInterval = std::chrono::seconds(5);
 constexpr int kPassShare = 1000;
 constexpr Duration kLongestWithoutPass = std::chrono::minutes(10);
 
-std::set<IpAddress> AnsweredVips(const State& state) {
-  std::set<IpAddress> vips;
+std::set<Cidr> AnsweredVips(const State& state) {
+  std::set<Cidr> vips;
   for (const NodeItem& item : state.items) {
-    if (const auto* answer = std::get_if<AnsweredVip>(&item)) vips.insert(answer->vip);
+    if (const auto* answer = std::get_if<AnsweredVip>(&item)) vips.insert(answer->Vips());
   }
   return vips;
 }
@@ -179,7 +179,8 @@ PassReport Agent::Pass() {
     if (!actual.unreadable.contains(backend->Name())) report.readable.push_back(backend->Name());
   }
   if (!std::exchange(adopted_, true)) {
-    std::set<IpAddress> answered = AnsweredVips(actual.state);
+    std::set<IpAddress> answered;
+    for (const Cidr& vips : AnsweredVips(actual.state)) answered.insert(vips.address);
     if (run_out_claims_) {
       for (const IpAddress& vip : run_out_claims_()) answered.erase(vip);
     }
@@ -307,7 +308,7 @@ PassReport Agent::Pass() {
     }
   }
   report.apply_time = clock_.Now() - planned_at;
-  report.answers = std::make_shared<const std::set<IpAddress>>(AnsweredVips(now_there));
+  report.answers = std::make_shared<const std::set<Cidr>>(AnsweredVips(now_there));
   for (const NodeItem& item : now_there.items) {
     if (std::holds_alternative<SilentVip>(item)) report.real_server = true;
     if (const auto* attached = std::get_if<Attachment>(&item)) {

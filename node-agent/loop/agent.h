@@ -39,8 +39,7 @@ struct PassReport {
   bool real_server = false;        // it holds VIPs as a real server
   std::set<std::string> attached;  // interfaces that our programs serve
   // VIPs that it answers for; never null.
-  std::shared_ptr<const std::set<IpAddress>> answers =
-      std::make_shared<const std::set<IpAddress>>();
+  std::shared_ptr<const std::set<Cidr>> answers = std::make_shared<const std::set<Cidr>>();
   std::map<std::string, PeerState> peers;
   std::shared_ptr<const Owners> origins = std::make_shared<const Owners>();  // never null
   std::vector<ServiceProblem> service_problems;

@@ -188,7 +188,7 @@ TEST_F(AgentTest, OnePassProgramsAndTheNextHasNothingToDo) {
             "  10.0.0.2:80 NAT weight 1\n"
             "programs on eth0\n"
             "answered vip eBPF 192.0.2.200 on eth0\n");
-  EXPECT_EQ(*report.answers, std::set<IpAddress>{Ip("192.0.2.200")});
+  EXPECT_EQ(*report.answers, std::set<Cidr>{Cidr::Host(Ip("192.0.2.200"))});
   report = agent_->Pass();
   EXPECT_TRUE(report.results.empty());
   EXPECT_EQ(report.drift_repaired, 0u);
@@ -439,7 +439,7 @@ TEST_F(AgentTest, AFailingServiceIsLeftAloneLongerAndLongerTheOthersGoOn) {
   EXPECT_EQ(report.service_problems[0].name, "bad");
   EXPECT_EQ(report.service_problems[0].reason, "PrerequisiteMissing");
   // A VIP without a service is not answered for.
-  EXPECT_EQ(*report.answers, std::set<IpAddress>{Ip("192.0.2.201")});
+  EXPECT_EQ(*report.answers, std::set<Cidr>{Cidr::Host(Ip("192.0.2.201"))});
   EXPECT_EQ(calls, 1);
   report = agent_->Pass();
   EXPECT_EQ(calls, 1);

@@ -69,6 +69,11 @@ std::vector<ClientMetric::Label> LabelsOf(const ServiceKey& key, const Owners& o
   } else if (const auto* all = std::get_if<AllPorts>(&key.match)) {
     vip = all->vip.ToString();
     port = "all";
+  } else if (const auto* prefix = std::get_if<Prefix>(&key.match)) {
+    vip = prefix->vips.ToString();
+    port = std::to_string(prefix->first);
+    if (prefix->last != prefix->first) port += "-" + std::to_string(prefix->last);
+    if (prefix->HasAllPorts()) port = "all";
   } else {
     vip = "fwmark " + std::to_string(std::get<FwMark>(key.match).mark);
   }
@@ -179,7 +184,7 @@ std::string Metrics::Text() {
     for (const auto& [reason, count] : part->drops) stats.drops[reason] += count;
   }
   std::shared_ptr<const Owners> origins;
-  std::shared_ptr<const std::set<IpAddress>> answers;
+  std::shared_ptr<const std::set<Cidr>> answers;
   std::map<std::string, PeerState> states;
   std::map<ServiceKey, size_t> held_back;
   {
@@ -253,7 +258,7 @@ std::string Metrics::Text() {
   drops.MoveTo(families);
   FamilyBuilder answered("kube_lvs_answers_for_vip", "1 for each VIP that this node answers for.",
                          MetricType::Gauge);
-  for (const IpAddress& vip : *answers) answered.Add({{"vip", vip.ToString()}}, 1);
+  for (const Cidr& vips : *answers) answered.Add({{"vip", vips.ShortText()}}, 1);
   answered.MoveTo(families);
   FamilyBuilder peers("kube_lvs_peer_alive", "1 if the other director's agent is heard.",
                       MetricType::Gauge);

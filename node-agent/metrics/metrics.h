@@ -42,11 +42,11 @@ class Metrics {
   std::function<PeerCounters()> peers_;
   mutable std::mutex mu_;
   std::shared_ptr<const Owners> origins_ = std::make_shared<const Owners>();  // guarded by mu_
-  std::shared_ptr<const std::set<IpAddress>> answers_ =
-      std::make_shared<const std::set<IpAddress>>();  // guarded by mu_
-  std::map<std::string, PeerState> states_;           // guarded by mu_
-  std::map<ServiceKey, size_t> held_back_;            // real servers, guarded by mu_
-  TimePoint last_pass_;                               // guarded by mu_
+  std::shared_ptr<const std::set<Cidr>> answers_ =
+      std::make_shared<const std::set<Cidr>>();  // guarded by mu_
+  std::map<std::string, PeerState> states_;      // guarded by mu_
+  std::map<ServiceKey, size_t> held_back_;       // real servers, guarded by mu_
+  TimePoint last_pass_;                          // guarded by mu_
 };
 
 }  // namespace kube_lvs

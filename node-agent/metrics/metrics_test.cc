@@ -47,8 +47,8 @@ TEST_F(MetricsTest, TheDataplanesCountersAreReadWhenAskedForAndNamedByTheirServi
   ebpf_.stats().drops["no_service"] = 4;
   PassReport report = EmptyReport();
   report.origins = std::make_shared<const Owners>(Owners{{Key(), {"shop", "web", "uid", 1}}});
-  report.answers = std::make_shared<const std::set<IpAddress>>(
-      std::set<IpAddress>{*IpAddress::Parse("192.0.2.1")});
+  report.answers = std::make_shared<const std::set<Cidr>>(
+      std::set<Cidr>{*Cidr::Parse("192.0.2.1"), *Cidr::Parse("198.51.100.0/24")});
   metrics_.OnPass(report);
   const std::string service =
       "{dataplane=\"eBPF\",namespace=\"shop\",port=\"80\",protocol=\"tcp\",service=\"web\",vip="
@@ -59,6 +59,7 @@ TEST_F(MetricsTest, TheDataplanesCountersAreReadWhenAskedForAndNamedByTheirServi
   Has("kube_lvs_real_server_active_connections" + service + ",real_server=\"10.0.0.1:8080\"} 2");
   Has("kube_lvs_drops_total{reason=\"no_service\"} 4");
   Has("kube_lvs_answers_for_vip{vip=\"192.0.2.1\"} 1");
+  Has("kube_lvs_answers_for_vip{vip=\"198.51.100.0/24\"} 1");
 }
 
 TEST_F(MetricsTest, TriedStepsAreCountedByKindAndResult) {

@@ -43,7 +43,8 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kMends =
      "Enabled in the LVSService; see that the real server is up"},
     {"ForeignMarks",
      "IPVS takes a packet's whole mark, so what the other program marked it for does not happen: "
-     "leave the VIPs of services with endPort or allPorts out where it marks (nft list ruleset, "
+     "leave the VIPs of services with endPort, allPorts or a CIDR out where it marks (nft list "
+     "ruleset, "
      "iptables-save -t mangle)"},
 }};
 

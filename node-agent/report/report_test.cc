@@ -40,8 +40,8 @@ PassReport Example() {
   report.facts.node_address = *IpAddress::Parse("192.0.2.1");
   report.group = "default";
   report.dataplane = "eBPF";
-  report.answers = std::make_shared<const std::set<IpAddress>>(
-      std::set<IpAddress>{*IpAddress::Parse("192.0.2.200")});
+  report.answers =
+      std::make_shared<const std::set<Cidr>>(std::set<Cidr>{*Cidr::Parse("192.0.2.200")});
   return report;
 }
 
@@ -53,6 +53,14 @@ TEST(Status, ANodeInOrderSaysWhatItDoesAndNoMore) {
   EXPECT_EQ(status.programmed_resource_version, "120");
   EXPECT_TRUE(status.services.empty());
   EXPECT_TRUE(status.problems.empty());
+}
+
+TEST(Status, ANetworkOfVipsIsNamedByItsPrefix) {
+  PassReport report = Example();
+  report.answers = std::make_shared<const std::set<Cidr>>(
+      std::set<Cidr>{*Cidr::Parse("192.0.2.200"), *Cidr::Parse("198.51.100.0/24")});
+  EXPECT_EQ(StatusOf(report, {}, {}).answers_for,
+            (std::vector<std::string>{"192.0.2.200", "198.51.100.0/24"}));
 }
 
 TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
@@ -166,8 +174,8 @@ TEST_F(ReporterTest, WritesTheObjectOwnedByItsNodeAndNothingWhenNothingChanged) 
   EXPECT_EQ(Writes(), 2u);  // the object, its status
   reporter_->Report(Example(), {});
   PassReport more = Example();
-  more.answers = std::make_shared<const std::set<IpAddress>>(
-      std::set<IpAddress>{*IpAddress::Parse("192.0.2.200"), *IpAddress::Parse("192.0.2.201")});
+  more.answers = std::make_shared<const std::set<Cidr>>(
+      std::set<Cidr>{*Cidr::Parse("192.0.2.200"), *Cidr::Parse("192.0.2.201")});
   reporter_->Report(more, {});
   ASSERT_TRUE(Answers(2));
   EXPECT_EQ(Writes(), 3u);
@@ -179,8 +187,8 @@ TEST_F(ReporterTest, AFailedWriteIsTriedAgainAndADeletedObjectMadeAnew) {
   ASSERT_TRUE(Answers(1));
   server_->Remove(api::kLvsNodes, {"", "n1"});
   PassReport more = Example();
-  more.answers = std::make_shared<const std::set<IpAddress>>(
-      std::set<IpAddress>{*IpAddress::Parse("192.0.2.200"), *IpAddress::Parse("192.0.2.201")});
+  more.answers = std::make_shared<const std::set<Cidr>>(
+      std::set<Cidr>{*Cidr::Parse("192.0.2.200"), *Cidr::Parse("192.0.2.201")});
   reporter_->Report(more, {});
   EXPECT_TRUE(Answers(2));
 }

@@ -71,8 +71,8 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     interface.xdp_native = capabilities.xdp_interfaces.contains(name);
     status.interfaces.push_back(std::move(interface));
   }
-  for (const IpAddress& vip : *report.answers) {
-    if (status.answers_for.size() < kMaxVips) status.answers_for.push_back(vip.ToString());
+  for (const Cidr& vips : *report.answers) {
+    if (status.answers_for.size() < kMaxVips) status.answers_for.push_back(vips.ShortText());
   }
   for (const auto& [check, failure] : report.node_problems) {
     if (status.problems.size() >= kMaxProblems) break;
