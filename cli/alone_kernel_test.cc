@@ -336,6 +336,9 @@ TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
   const Ran counted = Lvsadm(*director_, "-Ln --stats");
   EXPECT_NE(counted.output.find("TCP  [2001:db8::1]:80                   10 "), std::string::npos)
       << counted.output;
+  const Ran connections = Lvsadm(*director_, "-Lnc");
+  EXPECT_NE(connections.output.find("[2001:db8::1]:80"), std::string::npos) << connections.output;
+  EXPECT_NE(connections.output.find("[fd00:a::12]:80"), std::string::npos) << connections.output;
   EXPECT_EQ(Lvsadm(*director_, "-C").status, 0);
   EXPECT_EQ(Program(), 0u);
 }

@@ -15,15 +15,47 @@ namespace kube_lvs::ebpf {
 namespace {
 
 // As the programs' readers do: what is between two equal control words belongs together.
-std::optional<klvs_conn> Copy(klvs_conn& shared) {
+template <typename Entry>
+std::optional<Entry> Copy(Entry& shared) {
   std::atomic_ref<__u64> ctl(shared.ctl);
   const uint64_t before = ctl.load(std::memory_order_acquire);
   constexpr uint32_t kFlags = KLVS_CONN_LIVE | KLVS_CONN_REPLY | KLVS_CONN_PENDING;
   if ((KLVS_CTL_FLAGS(before) & kFlags) != KLVS_CONN_LIVE) return std::nullopt;
-  const klvs_conn out = shared;
+  const Entry out = shared;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (ctl.load(std::memory_order_acquire) != before) return std::nullopt;
   return out;
+}
+
+struct Reals {
+  std::span<const klvs_real> v4;  // and what both families have
+  std::span<const klvs_real6> v6;
+
+  Endpoint At(uint32_t id) const {
+    const uint16_t port = FromWirePort(v4[id].port);
+    if ((v4[id].flags & KLVS_REAL_IPV6) == 0) return {FromWire(v4[id].address), port};
+    return {FromWire(v6[id].address), port};
+  }
+};
+
+// The entries of one family.
+template <typename Set>
+void Add(std::span<Set> sets, const Reals& reals, uint64_t jiffies, uint32_t hz,
+         std::vector<Connection>& out) {
+  for (Set& set : sets) {
+    for (int way = 0; way < KLVS_CONN_WAYS; ++way) {
+      if (set.tags[way] == 0) continue;
+      const auto entry = Copy(set.ways[way]);
+      if (!entry || jiffies > entry->expires || entry->real >= reals.v4.size()) continue;
+      const auto& key = entry->key;
+      out.push_back({.protocol = static_cast<Protocol>(key.protocol),
+                     .client = {.ip = FromWire(key.src), .port = FromWirePort(key.sport)},
+                     .vip = {.ip = FromWire(key.dst), .port = FromWirePort(key.dport)},
+                     .real = reals.At(entry->real),
+                     .state = ConnectionStateName(KLVS_CTL_STATE(entry->ctl)),
+                     .expires_seconds = static_cast<uint32_t>((entry->expires - jiffies) / hz)});
+    }
+  }
 }
 
 }  // namespace
@@ -31,24 +63,15 @@ std::optional<klvs_conn> Copy(klvs_conn& shared) {
 absl::StatusOr<std::vector<Connection>> ReadConnections(MapStore& maps, uint64_t jiffies) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set>(maps, kConnsMap));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, GetArray<klvs_real>(maps, kRealsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets6, GetArray<klvs_conn_set6>(maps, kConns6Map));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v4, GetArray<klvs_real>(maps, kRealsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v6, GetArray<klvs_real6>(maps, kReals6Map));
+  if (v6.size() < v4.size()) return absl::DataLossError("klvs_reals6 is smaller than klvs_reals");
+  const Reals reals = {v4, v6};
   const uint32_t hz = std::max(settings[0].hz, 1U);
   std::vector<Connection> out;
-  for (klvs_conn_set& set : sets) {
-    for (int way = 0; way < KLVS_CONN_WAYS; ++way) {
-      if (set.tags[way] == 0) continue;
-      const auto entry = Copy(set.ways[way]);
-      if (!entry || jiffies > entry->expires || entry->real >= reals.size()) continue;
-      const klvs_real& real = reals[entry->real];
-      const klvs_conn_key& key = entry->key;
-      out.push_back({.protocol = static_cast<Protocol>(key.protocol),
-                     .client = {.ip = FromWire(key.src), .port = FromWirePort(key.sport)},
-                     .vip = {.ip = FromWire(key.dst), .port = FromWirePort(key.dport)},
-                     .real = {.ip = FromWire(real.address), .port = FromWirePort(real.port)},
-                     .state = ConnectionStateName(KLVS_CTL_STATE(entry->ctl)),
-                     .expires_seconds = static_cast<uint32_t>((entry->expires - jiffies) / hz)});
-    }
-  }
+  Add(sets, reals, jiffies, hz, out);
+  Add(sets6, reals, jiffies, hz, out);
   return out;
 }
 

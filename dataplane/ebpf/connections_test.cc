@@ -48,12 +48,32 @@ TEST(Connections, OfTheTableWhatIsThere) {
   put(0, 5, Entry(6, Ctl(KLVS_CONN_LIVE | KLVS_CONN_PENDING, KLVS_SYN_RECV), kNow + 100));
   put(0, 6, Entry(6, Ctl(0, KLVS_ESTABLISHED), kNow + 100));  // removed
   put(9, 0, Entry(17, Ctl(KLVS_CONN_LIVE | KLVS_CONN_NAT, KLVS_UDP), kNow));
+  GetArray<klvs_real>(maps, kRealsMap).value()[4] = {.flags = KLVS_REAL_IPV6,
+                                                     .port = ToWirePort(8080)};
+  GetArray<klvs_real6>(maps, kReals6Map).value()[4].address = ToWire6(*IpAddress::Parse("fd00::1"));
+  klvs_conn_set6& set6 = GetArray<klvs_conn_set6>(maps, kConns6Map).value()[1];
+  klvs_conn6 six{};
+  six.key = {.src = ToWire6(*IpAddress::Parse("fd00:c::2")),
+             .dst = ToWire6(*IpAddress::Parse("2001:db8::1")),
+             .sport = ToWirePort(40000),
+             .dport = ToWirePort(80),
+             .protocol = 6,
+             .reserved = {}};
+  six.ctl = Ctl(KLVS_CONN_LIVE, KLVS_FIN_WAIT);
+  six.expires = kNow + 1000;
+  six.real = 4;
+  set6.tags[7] = 7;
+  set6.ways[7] = six;
+
   const Endpoint client = *Endpoint::Parse("10.1.0.1:40000");
   const Endpoint vip = *Endpoint::Parse("192.0.2.1:80");
   const Endpoint at = *Endpoint::Parse("10.0.0.1:8080");
   EXPECT_EQ(ReadConnections(maps, kNow).value(),
             (std::vector<Connection>{{Protocol::kTcp, client, vip, at, "ESTABLISHED", 899},
-                                     {Protocol::kUdp, client, vip, at, "UDP", 0}}));
+                                     {Protocol::kUdp, client, vip, at, "UDP", 0},
+                                     {Protocol::kTcp, *Endpoint::Parse("[fd00:c::2]:40000"),
+                                      *Endpoint::Parse("[2001:db8::1]:80"),
+                                      *Endpoint::Parse("[fd00::1]:8080"), "FIN_WAIT", 10}}));
 }
 
 }  // namespace
