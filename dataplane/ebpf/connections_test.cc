@@ -48,8 +48,9 @@ TEST(Connections, OfTheTableWhatIsThere) {
   put(0, 5, Entry(6, Ctl(KLVS_CONN_LIVE | KLVS_CONN_PENDING, KLVS_SYN_RECV), kNow + 100));
   put(0, 6, Entry(6, Ctl(0, KLVS_ESTABLISHED), kNow + 100));  // removed
   put(9, 0, Entry(17, Ctl(KLVS_CONN_LIVE | KLVS_CONN_NAT, KLVS_UDP), kNow));
-  GetArray<klvs_real>(maps, kRealsMap).value()[4] = {.flags = KLVS_REAL_IPV6,
-                                                     .port = ToWirePort(8080)};
+  klvs_real& real6 = GetArray<klvs_real>(maps, kRealsMap).value()[4];
+  real6.flags = KLVS_REAL_IPV6;
+  real6.port = ToWirePort(8080);
   GetArray<klvs_real6>(maps, kReals6Map).value()[4].address = ToWire6(*IpAddress::Parse("fd00::1"));
   klvs_conn_set6& set6 = GetArray<klvs_conn_set6>(maps, kConns6Map).value()[1];
   klvs_conn6 six{};
