@@ -75,7 +75,8 @@ absl::StatusOr<std::vector<Connection>> ReadPinnedConnections(const std::string&
 
 absl::StatusOr<std::vector<Connection>> ReadAloneConnections() {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
-  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects, OpenUnpinned(*network, Access::kRead));
+  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,
+                            OpenUnpinned(kAloneSizes, *network, Access::kRead));
   KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t now, ProgramsJiffies());
   return ReadConnections(*objects.maps, now);
 }
