@@ -160,6 +160,21 @@ Answer TryHelp(const Dialect& dialect) {
           .ends = true};
 }
 
+// popt replaces "!#:+" in a value by a later word that is no option; where there is none, it looks
+// for one for ever (findNextArg of popt 1.19).
+bool LacksReplacement(const std::vector<std::string>& words) {
+  std::ptrdiff_t wanted = 0, later = 0;
+  for (const std::string& word : words) {
+    if (word.find("!#:+") != std::string::npos) {
+      ++wanted;
+      later = 0;
+    } else if (!word.starts_with('-')) {
+      ++later;
+    }
+  }
+  return later < wanted;
+}
+
 using Verdict = std::optional<Answer>;  // nothing: go on
 
 // An option that is unknown, or lacks its value. In rules from stdin the next line has its turn.
@@ -197,6 +212,7 @@ class Parser {
   std::variant<Request, Answer> Parse(const std::vector<std::string>& words, bool from_stdin) {
     std::vector<const char*> argv = {dialect_.program.c_str()};
     for (const std::string& word : words) argv.push_back(word.c_str());
+    if (LacksReplacement(words)) return Refusal("no word to put in place of '!#:+'");
     const int argc = static_cast<int>(argv.size());
     argv.push_back(nullptr);
     const std::vector<poptOption> table = Table(dialect_.extensions);

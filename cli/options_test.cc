@@ -155,6 +155,16 @@ TEST(Options, RefusalsInTheWordsOfIpvsadm) {
   }
 }
 
+TEST(Options, AWordThatPoptReplacesByALaterOneNeedsOne) {
+  for (const char* line :
+       {"-a -f 7 -r !#:+ -i", "-A -t 192.0.2.1!#:+80 -s", "-A -t !#:+ -s !#:+ rr"}) {
+    const auto parsed = Parse(line);
+    EXPECT_EQ(std::get<Answer>(parsed).err, "no word to put in place of '!#:+'\n") << line;
+    EXPECT_EQ(std::get<Answer>(parsed).status, 2) << line;
+  }
+  EXPECT_EQ(Parsed("-A -t !#:+ 1.2.3.4:80"), Parsed("-A -t 1.2.3.4:80"));
+}
+
 TEST(Options, OfTheListingsOptionsAndTheTables) {
   EXPECT_EQ(CheckOptions(Action::kList, 0), "");
   const auto bit = [](Option option) { return uint64_t{1} << static_cast<int>(option); };
