@@ -86,6 +86,11 @@ absl::StatusOr<Program> FindProgram(Network& network) {
   return Program{};
 }
 
+absl::Status CheckNoAgents(Network& network) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
+  return CheckNoneOf(Owner::kAgent, links);
+}
+
 absl::Status CheckLayout(const klvs_settings& settings) {
   if (settings.layout == KLVS_LAYOUT) return absl::OkStatus();
   return absl::FailedPreconditionError(
@@ -113,6 +118,7 @@ absl::StatusOr<BpfObjects> OpenUnpinned(Network& network, Access access) {
   Silence();
   KUBE_LVS_ASSIGN_OR_RETURN(Program attached, FindProgram(network));
   if (attached.id == 0) {
+    if (access == Access::kWrite) KUBE_LVS_RETURN_IF_ERROR(CheckNoAgents(network));
     return absl::NotFoundError("lvsadm has no eBPF dataplane in this network namespace");
   }
   KUBE_LVS_ASSIGN_OR_RETURN(std::unique_ptr<BpfMaps> maps, MapsOf(attached));
@@ -142,8 +148,7 @@ absl::StatusOr<BpfObjects> OpenUnpinned(Network& network, Access access) {
 
 absl::StatusOr<BpfObjects> LoadUnpinned(const MapSizes& sizes, Network& network) {
   Silence();
-  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
-  KUBE_LVS_RETURN_IF_ERROR(CheckNoneOf(Owner::kAgent, links));
+  KUBE_LVS_RETURN_IF_ERROR(CheckNoAgents(network));
   std::string log(1 << 18, '\0');
   KUBE_LVS_ASSIGN_OR_RETURN(const Director skeleton, OpenDirector(log));
   bpf_program__set_autoload(skeleton->progs.klvs_clock, false);
@@ -168,8 +173,14 @@ absl::Status RemoveUnpinned(Network& network) {
   Silence();
   BpfHooks hooks(Owner::kLvsadm, ProgramSet{}, {}, {});
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
-  for (const Link& link : links) KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
-  return absl::OkStatus();
+  bool found = false;
+  for (const Link& link : links) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, DirectorProgramOn(link, Owner::kLvsadm));
+    if (there == 0) continue;
+    KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
+    found = true;
+  }
+  return found ? absl::OkStatus() : CheckNoneOf(Owner::kAgent, links);
 }
 
 }  // namespace kube_lvs::ebpf
