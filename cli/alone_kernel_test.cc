@@ -266,6 +266,14 @@ TEST_F(AloneTest, BalancesByDirectRoutingAndLeavesTheRestToTheHost) {
   Balance("-t 192.0.2.1:80", "-g");
   EXPECT_EQ(AskTenTimes(SOCK_STREAM),
             (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
+  const std::string trace = "--trace 172.16.0.2:50000,192.0.2.1:80";
+  for (int i = 0; i < 2; ++i) {  // what is only asked for is not a turn
+    const Ran traced = Lvsadm(*director_, trace);
+    EXPECT_EQ(traced.output,
+              "172.16.0.2:50000 -> 192.0.2.1:80/tcp: to 10.0.0.11:80 DirectRouting weight 1\n"
+              "  a new connection: rr had the choice of 2 of 2 real servers (weight above 0, below "
+              "the upper threshold)\n");
+  }
   // The VIP is the host's own for everything else.
   EXPECT_EQ(Ask(client_, SOCK_STREAM, 22), "director sees 172.16.0.2");
   EXPECT_EQ(Ask(client_, SOCK_STREAM, 81), "refused");
@@ -418,9 +426,11 @@ TEST_F(AloneTest, AnAgentsDataplaneAndThisOneStayApart) {
   ASSERT_TRUE(agents.ok()) << agents.status();
   const std::vector<Step> attach = {AddItem{Attachment{"eth0"}}};
   ASSERT_TRUE(director_->In([&] { return agents->backend->Apply(attach); })[0].ok());
-  const Ran ran = Lvsadm(*director_, "-A -t 192.0.2.1:80");
-  EXPECT_EQ(ran.status, 2);
-  EXPECT_NE(ran.output.find("kube-lvs-agent"), std::string::npos) << ran.output;
+  for (const char* change : {"-A -t 192.0.2.1:80", "-D -t 192.0.2.1:80", "-C", "-Z"}) {
+    const Ran ran = Lvsadm(*director_, change);
+    EXPECT_EQ(ran.status, 2) << change;
+    EXPECT_NE(ran.output.find("kube-lvs-agent"), std::string::npos) << ran.output;
+  }
   EXPECT_EQ(Program(), 0U);
 }
 

@@ -67,6 +67,11 @@ absl::StatusOr<EbpfConnections> ReadEbpfConnections(const std::string& dir) {
   return out;
 }
 
+absl::StatusOr<ebpf::Trace> TraceEbpf(const std::string& dir, const ebpf::TracePacket& packet) {
+  auto trace = ebpf::TraceAlone(packet);
+  return absl::IsNotFound(trace.status()) ? ebpf::TracePinned(dir, packet) : trace;
+}
+
 // lvsadm's own eBPF dataplane, opened when it is first written.
 class OwnEbpf {
  public:
@@ -168,6 +173,7 @@ int Main(const std::string& path, const std::vector<std::string>& words) {
               .read_stdin = ReadStdin,
               .read_ebpf = ReadEbpf,
               .open_alone = [&](bool make) { return own_ebpf.Open(make); },
+              .trace_ebpf = TraceEbpf,
               .remove_alone = [&] { return own_ebpf.Remove(); },
               .read_alone_timeouts = ebpf::ReadAloneTimeouts,
               .read_connections = [] { return ReadFile("/proc/net/ip_vs_conn", SIZE_MAX); },

@@ -57,6 +57,7 @@ enum Tag : int {
   kOutput,
   kFull,
   kWatch,
+  kTrace,
   kBpfDir,
   kStateDir,
 };
@@ -134,6 +135,7 @@ std::vector<poptOption> Table(bool extensions) {
     out.push_back(Value("output", '\0', kOutput));
     out.push_back(Flag("full", '\0', kFull));
     out.push_back(Value("watch", '\0', kWatch, POPT_ARGFLAG_OPTIONAL));
+    out.push_back(Value("trace", '\0', kTrace));
     out.push_back(Value("bpf-dir", '\0', kBpfDir));
     out.push_back(Value("state-dir", '\0', kStateDir));
   }
@@ -538,6 +540,10 @@ class Parser {
         }
         return std::nullopt;
       }
+      case kTrace:
+        if (value.empty()) return Refusal("--trace: a packet, CLIENT:PORT,VIP:PORT");
+        extensions.trace = value;
+        return std::nullopt;
       case kBpfDir:
         extensions.bpf_dir = value;
         return std::nullopt;
@@ -661,6 +667,7 @@ class Parser {
     if (extensions.full && request_.action != Action::kSave) {
       return Refusal("--full goes with -S, --save");
     }
+    if (!extensions.trace.empty()) return FinishTrace();
     if (request_.action == Action::kList) return std::nullopt;
     if (extensions.json || extensions.watch_seconds > 0) {
       return Refusal("--output and --watch go with -L, --list");
@@ -671,6 +678,16 @@ class Parser {
       return Refusal("--dataplane ebpf: sync daemons are of IPVS");
     }
     return std::nullopt;
+  }
+
+  Verdict FinishTrace() {
+    const Extensions& extensions = request_.extensions;
+    if (request_.action != Action::kList || request_.given != 0 || extensions.json ||
+        extensions.watch_seconds > 0) {
+      return Refusal("--trace goes alone, or with --dataplane ebpf and --bpf-dir");
+    }
+    if (extensions.ebpf) return std::nullopt;
+    return Refusal("--trace: what IPVS would do with a packet cannot be asked; only eBPF's choice");
   }
 
   // A tag of the table that nobody takes: a mistake in this file.

@@ -190,12 +190,15 @@ TEST(Options, ExtensionsOfLvsadm) {
   EXPECT_TRUE(Parsed("-A -t 1.2.3.4:5 --dataplane ebpf").extensions.ebpf);
   EXPECT_FALSE(Parsed("-L -c --dataplane ebpf").extensions.ipvs);
   EXPECT_FALSE(Parsed("-L --timeout --dataplane ebpf").extensions.ipvs);
+  EXPECT_EQ(Parsed("--trace 10.1.0.1:1,192.0.2.1:80").extensions.trace, "10.1.0.1:1,192.0.2.1:80");
   EXPECT_TRUE(Parsed("-S --full").extensions.full);
   EXPECT_EQ(Parsed("--state-dir /y -D -t 192.0.2.1:80").extensions.state_dir, "/y");
-  for (const char* line : {"-L --watch 0", "-L --watch x", "-L --dataplane both", "-L --output xml",
-                           "-L --full", "--dataplane ebpf --start-daemon master",
-                           "-L --daemon --dataplane ebpf", "-A -t 1.2.3.4:5 --output json",
-                           "-L -c --watch", "-L --watch --output json", "-L -o", "-L -o xml"}) {
+  for (const char* line :
+       {"-L --trace x -n", "-A -t 1.2.3.4:5 --trace x", "--trace x --dataplane ipvs",
+        "--trace x -o json", "-L --watch 0", "-L --watch x", "-L --dataplane both",
+        "-L --output xml", "-L --full", "--dataplane ebpf --start-daemon master",
+        "-L --daemon --dataplane ebpf", "-A -t 1.2.3.4:5 --output json", "-L -c --watch",
+        "-L --watch --output json", "-L -o", "-L -o xml"}) {
     const auto parsed = Parse(line);
     const auto* answer = std::get_if<Answer>(&parsed);
     ASSERT_NE(answer, nullptr) << line;

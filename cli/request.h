@@ -115,6 +115,7 @@ struct Extensions {
   bool json = false;
   bool full = false;           // -S: also what ipvsadm -S leaves out
   double watch_seconds = 0.0;  // 0: once
+  std::string trace;           // the packet to trace; empty: none
   std::string bpf_dir = "/sys/fs/bpf/kube-lvs";
   std::string state_dir = "/var/lib/kube-lvs";
   bool operator==(const Extensions&) const = default;

@@ -15,6 +15,7 @@
 #include "cli/messages.h"
 #include "cli/ownership.h"
 #include "cli/rule_lines.h"
+#include "cli/trace.h"
 #include "dataplane/ipvs/reading.h"
 
 namespace kube_lvs::cli {
@@ -24,6 +25,8 @@ constexpr int kFailed = 255;    // the kernel refused: ipvsadm's -1
 constexpr int kListFailed = 1;  // a listing failed
 constexpr int kNoIpvs = 2;
 constexpr int kNoDataplane = 2;
+constexpr int kBadTrace = 2;
+constexpr int kDropped = 3;  // --trace
 // So many changes of -R go to the kernel together.
 constexpr size_t kBatch = 512;
 
@@ -367,6 +370,7 @@ Session::Done Session::List(const Request& request) {
   const bool both = dialect_.extensions && request.action == Action::kList;
   const bool ebpf = both ? extensions.ebpf : IsForEbpf(request);
   const bool ipvs = both ? extensions.ipvs : !extensions.dataplane_given || !extensions.ebpf;
+  if (!extensions.trace.empty()) return Trace(request);
   if (request.Has(Option::kConnection)) return ListConnections(request);
   if (request.Has(Option::kTimeout)) return ListTimeouts(request);
   if (request.Has(Option::kDaemon)) {
@@ -422,6 +426,22 @@ Session::Done Session::List(const Request& request) {
   world_.out.flush();
   world_.err << "lvsadm: " << Message(in_ebpf.status()) << "\n";
   return {.status = kListFailed, .ends = true};
+}
+
+Session::Done Session::Trace(const Request& request) {
+  const auto packet = ParseTrace(request.extensions.trace);
+  if (!packet.ok()) {
+    world_.err << "lvsadm: " << Message(packet.status()) << "\n";
+    return {.status = kBadTrace, .ends = true};
+  }
+  const auto trace = world_.trace_ebpf(request.extensions.bpf_dir, *packet);
+  if (!trace.ok()) {
+    world_.err << "lvsadm: " << Message(trace.status()) << "\n";
+    return {.status = kListFailed, .ends = true};
+  }
+  world_.out << TraceText(*packet, *trace);
+  const bool dropped = trace->verdict == ebpf::TraceVerdict::kDropped;
+  return {.status = dropped ? kDropped : 0, .ends = false};
 }
 
 Session::Done Session::ListConnections(const Request& request) {

@@ -18,6 +18,7 @@
 #include "cli/ownership.h"
 #include "cli/table.h"
 #include "dataplane/ebpf/alone.h"
+#include "dataplane/ebpf/trace.h"
 #include "dataplane/ipvs/channel.h"
 #include "dataplane/ipvs/schedulers.h"
 #include "dataplane/ipvs/settings_codec.h"
@@ -48,6 +49,9 @@ struct World {
   // lvsadm's, to write it: the same each time. kNotFound: there is none, and none was to be made.
   // kAlreadyExists: an agent's is here.
   std::function<absl::StatusOr<ebpf::Alone*>(bool make)> open_alone;
+  // Of what read_ebpf reads.
+  std::function<absl::StatusOr<ebpf::Trace>(const std::string& dir, const ebpf::TracePacket&)>
+      trace_ebpf;
   std::function<absl::Status()> remove_alone;  // what it is in the kernel, with its connections
   std::function<absl::StatusOr<IpvsTimeouts>()> read_alone_timeouts;
   std::function<absl::StatusOr<std::string>()> read_connections;  // /proc/net/ip_vs_conn
@@ -99,6 +103,7 @@ class Session {
   std::optional<Done> Open();
   Done List(const Request& request);
   Done ListTimeouts(const Request& request);
+  Done Trace(const Request& request);
   Done ListConnections(const Request& request);
   Done Watch(const Request& request);
   void PrintConnections(const Request& request, const std::vector<Connection>& connections);

@@ -91,6 +91,8 @@ class SessionTest : public testing::Test {
   absl::StatusOr<Table> agents_ = absl::NotFoundError("no maps in /sys/fs/bpf/kube-lvs");
   absl::StatusOr<EbpfConnections> connections_ = absl::NotFoundError("no maps");
   FakeEbpf own_;
+  absl::StatusOr<ebpf::Trace> trace_ = absl::NotFoundError("no maps");
+  ebpf::TracePacket traced_;
   absl::StatusOr<Owned> owned_ = Owned{};
   std::map<std::string, absl::Status> schedulers_;  // that must not be asked for
 
@@ -107,6 +109,11 @@ class SessionTest : public testing::Test {
         .read_stdin = [&] { return input; },
         .read_ebpf = [&](const std::string& dir, bool) { return ListEbpf(dir); },
         .open_alone = [&](bool make) { return own_.Open(make); },
+        .trace_ebpf =
+            [&](const std::string&, const ebpf::TracePacket& packet) {
+              traced_ = packet;
+              return trace_;
+            },
         .remove_alone = [&] { return own_.Remove(); },
         .read_alone_timeouts = [&] { return own_.Timeouts(); },
         .read_connections = [] { return absl::StatusOr<std::string>("Pro FromIP\n"); },
@@ -267,6 +274,23 @@ TEST_F(SessionTest, ListsConnectionsOfBothDataplanes) {
   EXPECT_EQ(Run("-Lnc").out, of_ebpf);
   connections_ = absl::NotFoundError("no maps");
   EXPECT_EQ(Run("-Lnc").status, 2);
+}
+
+TEST_F(SessionTest, TracesAPacket) {
+  Ran ran = Run("--trace 10.1.0.1:40000,192.0.2.1:53,udp");
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_EQ(ran.err, "lvsadm: no maps\n");
+  EXPECT_EQ(traced_.protocol, Protocol::kUdp);
+  EXPECT_EQ(traced_.vip, *Endpoint::Parse("192.0.2.1:53"));
+  trace_ = ebpf::Trace{};
+  ran = Run("--trace 10.1.0.1:40000,192.0.2.1:53,udp");
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_EQ(ran.out,
+            "10.1.0.1:40000 -> 192.0.2.1:53/udp: left to the stack of this host\n"
+            "  no service has this address\n");
+  trace_->verdict = ebpf::TraceVerdict::kDropped;
+  EXPECT_EQ(Run("--trace 10.1.0.1:40000,192.0.2.1:53").status, 3);
+  EXPECT_EQ(Run("--trace 10.1.0.1,192.0.2.1").status, 2);
 }
 
 TEST_F(SessionTest, WithIpvsOnlyWhoAsksForEbpfGetsIt) {

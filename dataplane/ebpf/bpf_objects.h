@@ -12,6 +12,7 @@
 #include "dataplane/ebpf/map_store.h"
 #include "dataplane/ebpf/network.h"
 #include "dataplane/ebpf/programs.h"
+#include "dataplane/ebpf/trace.h"
 
 namespace kube_lvs::ebpf {
 
@@ -54,6 +55,10 @@ absl::StatusOr<std::unique_ptr<MapStore>> OpenPinnedMaps(const std::string& dir)
 // The clock that `expires` of connections is in. Needs CAP_BPF and CAP_PERFMON.
 absl::StatusOr<uint64_t> ProgramsJiffies();
 
+// What the director's program does with a packet: it is loaded once more and run on a copy of
+// `maps`, which nobody sees and which is gone with the call. Takes as much memory as they do.
+absl::StatusOr<Trace> Rehearse(MapStore& maps, const TracePacket& packet);
+
 // Takes our programs off every interface and removes our pins from `dir`, and `dir` itself if it is
 // empty then; connections are lost. OK when there is nothing.
 absl::Status CleanUpBpfObjects(const std::string& dir, Network& network);
@@ -66,7 +71,8 @@ absl::Status CleanUpBpfObjects(const std::string& dir, Network& network);
 enum class Access { kRead, kWrite };
 
 // Finds it in the calling thread's namespace, which `network` is about; to write, its programs are
-// replaced by this version's at the next Programs::Attach. kNotFound: there is none.
+// replaced by this version's at the next Programs::Attach. kNotFound: there is none. kAlreadyExists:
+// it was to be written, and the agent's is in this namespace.
 // kFailedPrecondition: maps of another layout; the message has the mend.
 absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network, Access access);
 
@@ -74,7 +80,8 @@ absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network,
 // agent's is in this namespace.
 absl::StatusOr<BpfObjects> LoadUnpinned(const MapSizes& sizes, Network& network);
 
-// Takes its programs off every interface, and with them go rules and connections.
+// Takes its programs off every interface, and with them go rules and connections. OK when there is
+// nothing. kAlreadyExists: there is, and it is the agent's.
 absl::Status RemoveUnpinned(Network& network);
 
 }  // namespace kube_lvs::ebpf

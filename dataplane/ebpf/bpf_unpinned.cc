@@ -131,6 +131,11 @@ absl::Status HoldMaps(const Program& program, bpf_object* object) {
   return absl::OkStatus();
 }
 
+absl::Status CheckNoAgents(Network& network) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
+  return CheckNoneOf(Owner::kAgent, links);
+}
+
 absl::Status CheckLayout(const klvs_settings& settings) {
   if (settings.layout == KLVS_LAYOUT) return absl::OkStatus();
   return absl::FailedPreconditionError(
@@ -191,6 +196,7 @@ absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network,
   ProgramSet set;
   KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, FindProgram(network, Family::kIpv4));
   if (set.tc_director.id == 0) {
+    if (access == Access::kWrite) KUBE_LVS_RETURN_IF_ERROR(CheckNoAgents(network));
     return absl::NotFoundError("lvsadm has no eBPF dataplane in this network namespace");
   }
   // Without it a command was cut short: it is made anew.
@@ -200,8 +206,7 @@ absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network,
 
 absl::StatusOr<BpfObjects> LoadUnpinned(const MapSizes& sizes, Network& network) {
   Silence();
-  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
-  KUBE_LVS_RETURN_IF_ERROR(CheckNoneOf(Owner::kAgent, links));
+  KUBE_LVS_RETURN_IF_ERROR(CheckNoAgents(network));
   return Make(ProgramSet{}, sizes, Access::kWrite);
 }
 
@@ -209,8 +214,15 @@ absl::Status RemoveUnpinned(Network& network) {
   Silence();
   BpfHooks hooks(Owner::kLvsadm, ProgramSet{}, {}, {});
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
-  for (const Link& link : links) KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
-  return absl::OkStatus();
+  bool found = false;
+  for (const Link& link : links) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t v4, LvsadmProgramOn(link, Family::kIpv4));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t v6, LvsadmProgramOn(link, Family::kIpv6));
+    if (v4 == 0 && v6 == 0) continue;
+    KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
+    found = true;
+  }
+  return found ? absl::OkStatus() : CheckNoneOf(Owner::kAgent, links);
 }
 
 }  // namespace kube_lvs::ebpf

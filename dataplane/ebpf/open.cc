@@ -81,6 +81,18 @@ absl::StatusOr<std::vector<Connection>> ReadAloneConnections() {
   return ReadConnections(*objects.maps, now);
 }
 
+absl::StatusOr<Trace> TracePinned(const std::string& dir, const TracePacket& packet) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<MapStore> maps, OpenPinnedMaps(dir));
+  return Rehearse(*maps, packet);
+}
+
+absl::StatusOr<Trace> TraceAlone(const TracePacket& packet) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
+  KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,
+                            OpenUnpinned(kAloneSizes, *network, Access::kRead));
+  return Rehearse(*objects.maps, packet);
+}
+
 absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts() {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
   KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,

@@ -14,6 +14,7 @@
 #include "dataplane/ebpf/connections.h"
 #include "dataplane/ebpf/network.h"
 #include "dataplane/ebpf/rules.h"
+#include "dataplane/ebpf/trace.h"
 
 namespace kube_lvs::ebpf {
 
@@ -31,6 +32,7 @@ absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const
 // What is in the maps pinned in `dir`, for a reader that takes over nothing. kNotFound: no maps.
 absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir);
 absl::StatusOr<std::vector<Connection>> ReadPinnedConnections(const std::string& dir);
+absl::StatusOr<Trace> TracePinned(const std::string& dir, const TracePacket& packet);
 
 // Takes our programs off every interface of this namespace and removes our pins: `--cleanup`.
 absl::Status CleanUpEbpfDataplane(const std::string& dir);
@@ -45,6 +47,7 @@ struct AloneDataplane {
 absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock);
 absl::StatusOr<Rules> ReadAloneRules();
 absl::StatusOr<std::vector<Connection>> ReadAloneConnections();
+absl::StatusOr<Trace> TraceAlone(const TracePacket& packet);
 absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts();
 absl::Status RemoveAlone();
 

@@ -1,0 +1,180 @@
+#include "dataplane/ebpf/trace.h"
+
+#include <linux/pkt_cls.h>
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+
+#include "base/status.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/map_names.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+void Put16(std::vector<uint8_t>& out, uint32_t value) {
+  out.push_back(static_cast<uint8_t>(value >> 8));
+  out.push_back(static_cast<uint8_t>(value));
+}
+
+void Put32(std::vector<uint8_t>& out, uint32_t value) {
+  Put16(out, value >> 16);
+  Put16(out, value & 0xffff);
+}
+
+uint16_t Checksum(std::span<const uint8_t> bytes) {
+  uint32_t sum = 0;
+  for (size_t i = 0; i + 1 < bytes.size(); i += 2) sum += uint32_t{bytes[i]} << 8 | bytes[i + 1];
+  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>(~sum);
+}
+
+absl::StatusOr<uint64_t> SumOf(MapStore& maps, std::string_view map, uint32_t index) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps.LookupPerCpu(map, AsBytes(index)));
+  uint64_t out = 0;
+  for (const Bytes& bytes : per_cpu) {
+    uint64_t first = 0;  // of counters: packets
+    std::memcpy(&first, bytes.data(), std::min(bytes.size(), sizeof first));
+    out += first;
+  }
+  return out;
+}
+
+absl::StatusOr<std::string> DropReason(MapStore& maps) {
+  for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t count, SumOf(maps, kDropsMap, reason));
+    if (count != 0) return std::string(DropReasonName(reason));
+  }
+  return std::string(DropReasonName(0));
+}
+
+// The client's entry of the connection.
+std::optional<klvs_conn> Find(std::span<klvs_conn_set> sets, const TracePacket& packet) {
+  const klvs_conn_key key = {.src = ToWire(packet.client.ip),
+                             .dst = ToWire(packet.vip.ip),
+                             .sport = ToWirePort(packet.client.port),
+                             .dport = ToWirePort(packet.vip.port),
+                             .protocol = static_cast<uint8_t>(packet.protocol),
+                             .reserved = {}};
+  for (const klvs_conn_set& set : sets) {
+    for (const klvs_conn& entry : set.ways) {
+      constexpr uint32_t kFlags = KLVS_CONN_LIVE | KLVS_CONN_REPLY;
+      if ((KLVS_CTL_FLAGS(entry.ctl) & kFlags) == KLVS_CONN_LIVE &&
+          std::memcmp(&entry.key, &key, sizeof key) == 0) {
+        return entry;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+absl::Status ExplainService(MapStore& maps, const klvs_service& service, Trace& trace) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const ServiceConfig config, DecodeConfig(service));
+  trace.scheduler = config.scheduler;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto lists, GetArray<klvs_list_entry>(maps, kListsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto conns, GetArray<klvs_real_conns>(maps, kRealConnsMap));
+  if (size_t{service.list_base} + service.list_count > lists.size()) {
+    return absl::DataLossError("a service's list lies outside of the map of lists");
+  }
+  trace.reals = service.list_count;
+  for (const klvs_list_entry& entry : lists.subspan(service.list_base, service.list_count)) {
+    if (entry.weight == 0 || entry.real >= conns.size()) continue;
+    trace.available += conns[entry.real].overloaded == 0;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<uint8_t> FrameOf(const TracePacket& packet) {
+  const bool tcp = packet.protocol == Protocol::kTcp;
+  std::vector<uint8_t> out(6);
+  out.insert(out.end(), {2, 0, 0, 0, 0, 1});  // a client's, locally administered
+  Put16(out, 0x0800);
+  const size_t ip = out.size();
+  Put16(out, 0x4500);
+  Put16(out, tcp ? 40 : 28);
+  Put32(out, 0x00004000);  // may not be cut
+  Put16(out, 64 << 8 | static_cast<uint32_t>(packet.protocol));
+  Put16(out, 0);
+  Put32(out, packet.client.ip.V4());
+  Put32(out, packet.vip.ip.V4());
+  const uint16_t checksum = Checksum(std::span(out).subspan(ip));
+  out[ip + 10] = static_cast<uint8_t>(checksum >> 8);
+  out[ip + 11] = static_cast<uint8_t>(checksum);
+  Put16(out, packet.client.port);
+  Put16(out, packet.vip.port);
+  if (tcp) {
+    Put32(out, 1);
+    Put32(out, 0);
+    Put32(out, 0x5002ffff);  // SYN
+    Put32(out, 0);           // a checksum that nobody reads
+  } else {
+    Put32(out, 8 << 16);
+  }
+  return out;
+}
+
+absl::Status CopyMaps(MapStore& from, MapStore& to) {
+  for (const std::string_view map : {kSettingsMap, kInterfacesMap, kServiceStateMap, kLocalityMap,
+                                     kListsMap, kTablesMap, kRealsMap, kRealConnsMap, kConnsMap}) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto source, from.Mapped(map));
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto target, to.Mapped(map));
+    if (source.size() != target.size()) {
+      return absl::DataLossError("the map " + std::string(map) + " has another size");
+    }
+    std::ranges::copy(source, target.begin());
+  }
+  for (const std::string_view map : {kAddressesMap, kServicesMap}) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, from.Dump(map));
+    for (const auto& [key, value] : entries) {
+      KUBE_LVS_RETURN_IF_ERROR(to.Update(map, key, value));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePacket& packet,
+                              uint32_t action) {
+  Trace out;
+  out.verdict = action == TC_ACT_REDIRECT ? TraceVerdict::kForwarded
+                : action == TC_ACT_SHOT   ? TraceVerdict::kDropped
+                                          : TraceVerdict::kPassed;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip,
+                            Get<klvs_address>(before, kAddressesMap, ToWire(packet.vip.ip)));
+  out.is_vip = vip && (vip->flags & KLVS_ADDRESS_VIP) != 0;
+  if (!out.is_vip) return out;
+  ServiceKey key;
+  key.match = packet.vip;
+  key.protocol = packet.protocol;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto service,
+                            Get<klvs_service>(before, kServicesMap, EncodeKey(vip->vip_id, key)));
+  if (service) KUBE_LVS_RETURN_IF_ERROR(ExplainService(before, *service, out));
+  if (out.verdict == TraceVerdict::kDropped) {
+    KUBE_LVS_ASSIGN_OR_RETURN(out.drop_reason, DropReason(after));
+  }
+
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto old_sets, GetArray<klvs_conn_set>(before, kConnsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set>(after, kConnsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, GetArray<klvs_real>(before, kRealsMap));
+  const auto was = Find(old_sets, packet), is = Find(sets, packet);
+  // The same use of the slot: it was found, not made.
+  if (was && is && KLVS_CTL_GENERATION(was->ctl) == KLVS_CTL_GENERATION(is->ctl)) {
+    out.state = ConnectionStateName(KLVS_CTL_STATE(was->ctl));
+  }
+  uint32_t id = is ? is->real : 0;
+  // One-packet scheduling leaves no connection, but is counted.
+  for (uint32_t n = 1; id == 0 && n < reals.size(); ++n) {
+    if ((reals[n].flags & KLVS_REAL_VALID) == 0) continue;
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t packets, SumOf(after, kRealCountersMap, n));
+    if (packets != 0) id = n;
+  }
+  if (id == 0 || id >= reals.size()) return out;
+  KUBE_LVS_ASSIGN_OR_RETURN(out.real, DecodeReal({reals[id], klvs_real6{}}, reals[id].weight));
+  return out;
+}
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,132 @@
+// What is said of a packet, from maps as a program would have left them.
+#include "dataplane/ebpf/trace.h"
+
+#include <linux/pkt_cls.h>
+
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "dataplane/ebpf/backend.h"
+#include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/testing/fake_maps.h"
+#include "dataplane/ebpf/testing/fake_network.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+class TraceTest : public testing::Test {
+ protected:
+  TraceTest() {
+    MakeMaps(maps_);
+    MakeMaps(copy_);
+    auto backend = EbpfBackend::Adopt(maps_, programs_, network_, clock_);
+    EXPECT_TRUE(backend.ok()) << backend.status();
+    ServiceKey key;
+    key.match = packet_.vip;
+    ServiceConfig config;
+    config.scheduler = "wlc";
+    std::vector<Step> steps = {AddService{key, config}};
+    for (const uint32_t weight : {0U, 2U, 3U}) {
+      real_.at = {*IpAddress::Parse("10.0.0." + std::to_string(weight + 1)), 80};
+      real_.weight = weight;
+      real_.method = ForwardingMethod::kDirectRouting;
+      steps.push_back(AddReal{key, real_});
+    }
+    for (const absl::Status& status : (*backend)->Apply(steps)) EXPECT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(CopyMaps(maps_, copy_).ok());
+  }
+
+  // A connection to real server `real`, in its slot for the `generation`th time.
+  void Connect(FakeMapStore& maps, uint32_t real, uint32_t generation) {
+    klvs_conn& entry = GetArray<klvs_conn_set>(maps, kConnsMap).value()[5].ways[1];
+    entry.key = {.src = ToWire(packet_.client.ip),
+                 .dst = ToWire(packet_.vip.ip),
+                 .sport = ToWirePort(packet_.client.port),
+                 .dport = ToWirePort(packet_.vip.port),
+                 .protocol = 6,
+                 .reserved = {}};
+    entry.ctl = uint64_t{generation} << 32 | KLVS_CONN_LIVE << 8 | KLVS_ESTABLISHED;
+    entry.real = real;
+  }
+
+  Trace Explained(uint32_t action) {
+    const auto out = Explain(maps_, copy_, packet_, action);
+    EXPECT_TRUE(out.ok()) << out.status();
+    return out.value_or(Trace{});
+  }
+
+  const TracePacket packet_ = {.protocol = Protocol::kTcp,
+                               .client = *Endpoint::Parse("10.1.0.1:40000"),
+                               .vip = *Endpoint::Parse("192.0.2.1:80")};
+  RealServer real_;  // the third
+  FakeMapStore maps_, copy_;
+  FakeNetwork network_;
+  FakePrograms programs_;
+  FakeClock clock_;
+};
+
+TEST_F(TraceTest, ANewConnection) {
+  Connect(copy_, 3, 1);
+  const Trace expected{.verdict = TraceVerdict::kForwarded,
+                       .is_vip = true,
+                       .drop_reason = "",
+                       .real = real_,
+                       .state = "",
+                       .scheduler = "wlc",
+                       .reals = 3,
+                       .available = 2};
+  EXPECT_EQ(Explained(TC_ACT_REDIRECT), expected);
+  // In a slot that an older one had.
+  Connect(maps_, 2, 0);
+  EXPECT_EQ(Explained(TC_ACT_REDIRECT), expected);
+}
+
+TEST_F(TraceTest, AConnectionThatIsThere) {
+  Connect(maps_, 3, 1);
+  Connect(copy_, 3, 1);
+  const Trace trace = Explained(TC_ACT_REDIRECT);
+  EXPECT_EQ(trace.state, "ESTABLISHED");
+  EXPECT_EQ(trace.real, real_);
+}
+
+TEST_F(TraceTest, OnePacketByTheCounterOfItsRealServer) {
+  const klvs_counters one = {
+      .packets = 1, .bytes = 28, .connections = 1, .reply_packets = 0, .reply_bytes = 0};
+  copy_.SetOnCpu(kRealCountersMap, 3, 1, AsBytes(one));
+  EXPECT_EQ(Explained(TC_ACT_REDIRECT).real, real_);
+}
+
+TEST_F(TraceTest, ADropAndItsReason) {
+  const uint64_t one = 1;
+  copy_.SetOnCpu(kDropsMap, KLVS_DROP_NO_REAL_SERVER, 0, AsBytes(one));
+  GetArray<klvs_real_conns>(maps_, kRealConnsMap).value()[2].overloaded = 1;
+  const Trace trace = Explained(TC_ACT_SHOT);
+  EXPECT_EQ(trace.verdict, TraceVerdict::kDropped);
+  EXPECT_EQ(trace.drop_reason, "no_real_server");
+  EXPECT_EQ(trace.available, 1U);
+  EXPECT_FALSE(trace.real);
+}
+
+TEST_F(TraceTest, AnAddressThatIsNobodys) {
+  const TracePacket packet = {.protocol = Protocol::kTcp,
+                              .client = packet_.client,
+                              .vip = *Endpoint::Parse("192.0.2.9:80")};
+  EXPECT_EQ(Explain(maps_, copy_, packet, static_cast<uint32_t>(TC_ACT_UNSPEC)).value(), Trace{});
+}
+
+TEST_F(TraceTest, TheFrameIsASyn) {
+  const auto frame = FrameOf(packet_);
+  ASSERT_EQ(frame.size(), 54U);
+  EXPECT_EQ(frame[12], 8);
+  EXPECT_EQ(frame[14], 0x45);
+  EXPECT_EQ(frame[14 + 20 + 13], 2);
+  uint32_t sum = 0;
+  for (size_t i = 14; i < 34; i += 2) sum += uint32_t{frame[i]} << 8 | frame[i + 1];
+  EXPECT_EQ((sum & 0xffff) + (sum >> 16), 0xffffU);
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf
