@@ -364,10 +364,10 @@ absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const
   KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(item.vip));
   const bool answered = record && (record->flags & KLVS_ADDRESS_ANSWER_ARP) != 0;
   if (!add) {
+    if (link != links.end()) KUBE_LVS_RETURN_IF_ERROR(network_.StopHearing(item.vip, *link));
     if (!answered || (link != links.end() && record->ifindex != link->index)) {
       return absl::OkStatus();  // another interface took it over
     }
-    if (link != links.end()) KUBE_LVS_RETURN_IF_ERROR(network_.StopHearing(item.vip, *link));
     return services_->HasServices(item.vip) ? addresses_->StopAnswering(item.vip)
                                             : addresses_->RemoveVip(item.vip);
   }

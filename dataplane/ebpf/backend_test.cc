@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/rules.h"
 #include "dataplane/ebpf/testing/fake_maps.h"
 #include "dataplane/ebpf/testing/fake_network.h"
 #include "gtest/gtest.h"
@@ -616,6 +617,9 @@ TEST_F(EbpfBackendTest, ServicesOfBothFamiliesAreReadBackAlsoAfterAStart) {
                   .ok());
   const std::vector<RealServer> reals = {Real("[2001:db8::1]:8080", 2), Real("[2001:db8::2]:8080")};
   EXPECT_EQ(Actual(six).reals, reals);
+  const auto rules = ReadRules(maps_);  // what lvsadm shows
+  ASSERT_TRUE(rules.ok());
+  EXPECT_EQ(rules->services, backend_->Read()->services);
   const auto before = maps_.Contents();
   Start();
   EXPECT_EQ(maps_.Contents(), before);
@@ -657,7 +661,11 @@ TEST_F(EbpfBackendTest, AnAnsweredIpv6VipIsHeardAndHeardAgainAfterAChange) {
   network_.heard.clear();  // the interface was down
   ASSERT_TRUE(backend_->Refresh().ok());
   EXPECT_EQ(network_.heard, heard);
-  ASSERT_TRUE(Do({RemoveItem{vip}}).ok());
+  AnsweredVip moved = vip;
+  moved.interface = "eth0";
+  ASSERT_TRUE(Do({AddItem{moved}, RemoveItem{vip}}).ok());
+  EXPECT_EQ(network_.heard, (std::set<std::pair<IpAddress, std::string>>{{vip.vip, "eth0"}}));
+  ASSERT_TRUE(Do({RemoveItem{moved}}).ok());
   EXPECT_TRUE(network_.heard.empty());
   EXPECT_TRUE(backend_->Read()->items.empty());
 }

@@ -60,7 +60,10 @@ static __always_inline int rewrite_ip(klvs_ctx *ctx, const struct packet *p, __u
 	if (p->kind != PACKET_LATER_FRAGMENT &&
 	    bpf_l4_csum_replace(ctx, check, 0, change, flags | BPF_F_PSEUDO_HDR))
 		return -1;
-	if (bpf_skb_store_bytes(ctx, at, &new->src, 2 * sizeof(new->src), 0))
+	/* Where hardware summed up the packet, the kernel took out of that sum what the transport's
+	 * checksum changed by, as there were an IPv4 header whose own makes up for the addresses;
+	 * here they do. */
+	if (bpf_skb_store_bytes(ctx, at, &new->src, 2 * sizeof(new->src), BPF_F_RECOMPUTE_CSUM))
 		return -1;
 	return age(ctx);
 }
