@@ -828,7 +828,7 @@ TEST_F(AgentTest, AnotherProgramsMarksOnPacketsForManyPortsAreAProblemWhileThere
   PassReport report = look(7);
   ASSERT_EQ(report.node_problems.count("ForeignMarks"), 1u);
   EXPECT_EQ(Message(report.node_problems["ForeignMarks"]),
-            "7 packets for port ranges or allPorts came with another program's mark (a firewall's, "
+            "7 packets for port ranges, allPorts or CIDRs came with another program's mark (a firewall's, "
             "kube-proxy's, a network plugin's), which ours replaced");
   EXPECT_TRUE(report.in_sync);
   EXPECT_EQ(look(7).node_problems.count("ForeignMarks"), 0u);
