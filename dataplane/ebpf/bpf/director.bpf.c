@@ -343,21 +343,21 @@ static __always_inline int director(klvs_ctx *ctx)
 {
 	struct klvs_settings *settings = settings_get();
 	struct klvs_address *address;
-	PACKET_NEW(p);
+	int to_vip;
 	struct ethhdr *eth;
 	klvs_ip *ip;
 	void *data, *end;
 	klvs_addr key;
+	__u32 ifindex;
 
 	if (!settings)
 		return KLVS_UNTOUCHED;
 #ifdef KLVS_XDP
-	p->ifindex = ctx->ingress_ifindex;
+	ifindex = ctx->ingress_ifindex;
 #else
 	if (ctx->vlan_present)
 		return KLVS_UNTOUCHED;
-	p->ifindex = ctx->ifindex;
-	p->gso = ctx->gso_segs > 1 || ctx->gso_size;
+	ifindex = ctx->ifindex;
 #endif
 	parse_pull(ctx, ETH_HEADER + IP_HEADER);
 	data = (void *)(long)ctx->data;
@@ -367,7 +367,7 @@ static __always_inline int director(klvs_ctx *ctx)
 		return KLVS_UNTOUCHED;
 #ifndef KLVS_IPV6
 	if (eth->h_proto == bpf_htons(ETH_P_ARP))
-		return arp_answer(ctx, p->ifindex);
+		return arp_answer(ctx, ifindex);
 #endif
 	ip = (void *)(eth + 1);
 	if (eth->h_proto != bpf_htons(IP_ETHERTYPE)) {
@@ -381,7 +381,7 @@ static __always_inline int director(klvs_ctx *ctx)
 		return KLVS_UNTOUCHED;
 #ifdef KLVS_IPV6
 	if (may_be_solicitation(ip)) {
-		int verdict = ndp_answer(ctx, p->ifindex);
+		int verdict = ndp_answer(ctx, ifindex);
 
 		if (verdict != KLVS_UNTOUCHED)
 			return verdict;
@@ -396,15 +396,8 @@ static __always_inline int director(klvs_ctx *ctx)
 
 	key = IP_DST(ip);
 	address = bpf_map_lookup_elem(&klvs_addresses, &key);
-	if (address && address->flags & KLVS_ADDRESS_VIP) {
-		if (!is_for_us(ctx, eth, p))
-			return KLVS_UNTOUCHED;
-		mac_copy(p->src_mac, eth->h_source);
-		p->vip_id = address->vip_id;
-		p->now = bpf_jiffies64();
-		return request(ctx, p, settings);
-	}
-	if (!(address && address->flags & KLVS_ADDRESS_SNAT)) {
+	to_vip = address && address->flags & KLVS_ADDRESS_VIP;
+	if (!to_vip && !(address && address->flags & KLVS_ADDRESS_SNAT)) {
 		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))
 			return KLVS_UNTOUCHED;
 		key = IP_SRC(ip);
@@ -413,10 +406,22 @@ static __always_inline int director(klvs_ctx *ctx)
 		if (!(address && address->flags & KLVS_ADDRESS_NAT_REAL) && IP_NEXT(ip) != IP_ICMP)
 			return KLVS_UNTOUCHED;
 	}
+
+	PACKET_NEW(p);
+	p->ifindex = ifindex;
+#ifndef KLVS_XDP
+	p->gso = ctx->gso_segs > 1 || ctx->gso_size;
+#endif
 	if (!is_for_us(ctx, eth, p))
 		return KLVS_UNTOUCHED;
 	p->now = bpf_jiffies64();
-	return reply(ctx, p, settings);
+	if (!to_vip)
+		return reply(ctx, p, settings);
+	if (!address)
+		return KLVS_UNTOUCHED;
+	mac_copy(p->src_mac, eth->h_source);
+	p->vip_id = address->vip_id;
+	return request(ctx, p, settings);
 }
 
 #ifdef KLVS_XDP
