@@ -257,7 +257,7 @@ class Test:
         self.service("taken", addresses=[{"type": "IP", "value": self.vip("web")}])
         self.service("shared", addresses=[{"type": "IP", "value": self.vip("web")}],
                      ports=[{"name": "http", "port": 81, "targetPort": 80}])
-        self.expect("family", "Accepted", "False", "UnsupportedByDataplane")
+        self.expect("family", "AddressesAssigned", "False", "PoolExhausted")
         self.expect("static", "Accepted", "False", "BackendNotPermitted")
         self.expect("pods", "Accepted", "False", "UnsupportedByDataplane")
         self.expect("pool", "AddressesAssigned", "False", "PoolNotFound")

@@ -380,7 +380,8 @@ TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
   if (Method() == ForwardingMethod::kNat) {
     EXPECT_GT(received, counted.packets + counted.packets / 2);
   } else {
-    EXPECT_LE(received, counted.packets + 12) << "replies pass the director";
+    // Beside the requests there are a few of ARP and, of IPv6, of neighbour and multicast discovery.
+    EXPECT_LT(received, counted.packets + counted.packets / 4 + 12) << "replies pass the director";
   }
   for (const auto& [reason, count] : stats->drops) EXPECT_EQ(count, 0U) << reason;
   // Closed by both sides and not expired yet.
