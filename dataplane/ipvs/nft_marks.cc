@@ -50,7 +50,8 @@ class NftMarkTable final : public MarkTable {
 absl::StatusOr<std::unique_ptr<MarkTable>> OpenMarkTable() {
   KUBE_LVS_ASSIGN_OR_RETURN(
       host::Nft nft,
-      host::Nft::Open("port ranges and allPorts need nf_tables with maps of ranges (Linux 5.6)"));
+      host::Nft::Open(
+          "port ranges, allPorts and CIDRs need nf_tables with maps of ranges (Linux 5.6)"));
   return std::make_unique<NftMarkTable>(std::move(nft));
 }
 
