@@ -71,9 +71,9 @@ absl::Status CleanUpBpfObjects(const std::string& dir, Network& network);
 enum class Access { kRead, kWrite };
 
 // Finds it in the calling thread's namespace, which `network` is about; to write, its programs are
-// replaced by this version's at the next Programs::Attach. kNotFound: there is none. kAlreadyExists:
-// it was to be written, and the agent's is in this namespace.
-// kFailedPrecondition: maps of another layout; the message has the mend.
+// replaced by this version's at the next Programs::Attach. kNotFound: there is none.
+// kAlreadyExists: it was to be written, and the agent's is in this namespace. kFailedPrecondition:
+// maps of another layout; the message has the mend.
 absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network, Access access);
 
 // Loads it anew; it stays if a program is attached before the objects are gone. kAlreadyExists: the

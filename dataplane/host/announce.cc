@@ -115,8 +115,8 @@ absl::Status Announce(const Cidr& vips, const std::string& interface) {
   }
   const auto send = [&](const IpAddress& address) {
     return std::ranges::all_of(Announcements(address, mac), [&](const Bytes& frame) {
-      return sendto(fd.get(), frame.data(), frame.size(), 0,
-                    reinterpret_cast<const sockaddr*>(&to), sizeof(to)) >= 0;
+      return sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<const sockaddr*>(&to),
+                    sizeof(to)) >= 0;
     });
   };
   if (vips.IsHost()) {

@@ -369,7 +369,7 @@ void Computation::AddAsRealServer(const api::LvsService& service,
         Report(service, kPrerequisiteMissing,
                "LVSDirectorGroup " + group.meta.name +
                    (vips.address.IsV4() ? " has no member with an IPv4 address in status.members"
-                               : " has no member whose Node has an IPv6 InternalIP") +
+                                        : " has no member whose Node has an IPv6 InternalIP") +
                    ", so this real server may take tunnelled packets from nobody");
       }
       out_.state.items.merge(

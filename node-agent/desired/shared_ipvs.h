@@ -26,8 +26,8 @@ struct SharedIpvs {
   bool operator==(const SharedIpvs&) const = default;
 };
 
-// Where there are services of others, takes those settings, and timeouts, out of `desired`. Returns what is then
-// amiss, with the mend; empty if nothing is.
+// Where there are services of others, takes those settings, and timeouts, out of `desired`. Returns
+// what is then amiss, with the mend; empty if nothing is.
 std::string LeaveSharedAlone(const SharedIpvs& shared, State& desired);
 
 }  // namespace kube_lvs

@@ -16,7 +16,8 @@ std::optional<std::string> ForeignMarks(std::optional<uint64_t> before, uint64_t
   const uint64_t more = now < *before ? now : now - *before;
   if (more == 0) return std::nullopt;
   return std::to_string(more) +
-         " packets for port ranges, allPorts or CIDRs came with another program's mark (a firewall's, "
+         " packets for port ranges, allPorts or CIDRs came with another program's mark (a "
+         "firewall's, "
          "kube-proxy's, a network plugin's), which ours replaced";
 }
 

@@ -8,8 +8,8 @@ constexpr uint64_t kMany = 10;  // fewer may be a scan, or a server that is star
 bool MustReplyThroughUs(const ServiceKey& key, const VirtualService& service,
                         const RealServer& real) {
   // Of all ports, some may be UDP's, which needs no reply.
-  return key.protocol == Protocol::kTcp && !IsOfAllPorts(key) &&
-         !service.config.source_nat && real.method == ForwardingMethod::kNat;
+  return key.protocol == Protocol::kTcp && !IsOfAllPorts(key) && !service.config.source_nat &&
+         real.method == ForwardingMethod::kNat;
 }
 
 }  // namespace

@@ -43,7 +43,8 @@ struct PeerCounters {
 class PeerLink final : public Peers, public SetupPeers {
  public:
   // `changed` is called, in Run's thread, when Claims changed, some are to be announced again, or a
-  // real server's agent said something new. `prober` may be null: then a silent agent is taken for a dead node.
+  // real server's agent said something new. `prober` may be null: then a silent agent is taken for
+  // a dead node.
   PeerLink(PeerLinkOptions options, std::unique_ptr<Prober> prober, const Clock& clock, Logger& log,
            std::function<void()> changed);
 
