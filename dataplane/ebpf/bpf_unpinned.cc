@@ -145,8 +145,21 @@ absl::Status CheckLayout(const klvs_settings& settings) {
       "); use that one, or take the dataplane off: lvsadm --dataplane ebpf -C");
 }
 
+// Wherever lvsadm's programs are hooked in, of any version, these are from now on.
+absl::Status TakePlaces(BpfHooks& hooks, Network& network) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
+  for (const Link& link : links) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, LvsadmProgramOn(link, Family::kIpv4));
+    if (there == 0) continue;
+    const absl::Status attached = hooks.Attach(link).status();
+    if (!attached.ok() && !absl::IsNotFound(attached)) return attached;
+  }
+  return absl::OkStatus();
+}
+
 // Loads what is not attached yet, and the programs that are never attached.
-absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access access) {
+absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access access,
+                                Network& network) {
   std::string log(1 << 18, '\0');
   KUBE_LVS_ASSIGN_OR_RETURN(const Directors directors, OpenDirectors(log));
   auto maps = std::make_unique<BpfMaps>();
@@ -174,18 +187,20 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
     KUBE_LVS_RETURN_IF_ERROR(HoldMaps(set.tc_director6, directors.v6->obj));
     KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director6, *maps));
   }
-  if (load_v4 || load_v6) {
+  KUBE_LVS_ASSIGN_OR_RETURN(set.sweep, Keep(directors.v4->progs.klvs_sweep));
+  KUBE_LVS_ASSIGN_OR_RETURN(set.sweep6, Keep(directors.v6->progs.klvs_sweep6));
+  auto hooks = std::make_unique<BpfHooks>(Owner::kLvsadm, std::move(set), std::vector<ProgramSet>{},
+                                          std::vector<std::string>{});
+  if (access == Access::kWrite && (load_v4 || load_v6)) {
     KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(*maps));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
     settings[0].flags |= KLVS_SETTING_SHARED_VIPS;
+    KUBE_LVS_RETURN_IF_ERROR(TakePlaces(*hooks, network));
     settings[0].programs = directors.Fingerprint();
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(set.sweep, Keep(directors.v4->progs.klvs_sweep));
-  KUBE_LVS_ASSIGN_OR_RETURN(set.sweep6, Keep(directors.v6->progs.klvs_sweep6));
   BpfObjects out;
   out.maps = std::move(maps);
-  out.programs = std::make_unique<BpfHooks>(Owner::kLvsadm, std::move(set),
-                                            std::vector<ProgramSet>{}, std::vector<std::string>{});
+  out.programs = std::move(hooks);
   return out;
 }
 
@@ -201,13 +216,13 @@ absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network,
   }
   // Without it a command was cut short: it is made anew.
   KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, FindProgram(network, Family::kIpv6));
-  return Make(std::move(set), sizes, access);
+  return Make(std::move(set), sizes, access, network);
 }
 
 absl::StatusOr<BpfObjects> LoadUnpinned(const MapSizes& sizes, Network& network) {
   Silence();
   KUBE_LVS_RETURN_IF_ERROR(CheckNoAgents(network));
-  return Make(ProgramSet{}, sizes, Access::kWrite);
+  return Make(ProgramSet{}, sizes, Access::kWrite, network);
 }
 
 absl::Status RemoveUnpinned(Network& network) {

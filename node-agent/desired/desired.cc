@@ -143,6 +143,7 @@ class Computation {
   Desired out_;
   std::map<IpAddress, Answerable> answerable_;  // by the first address
   VipOwners owners_;
+  std::map<IpAddress, Dataplane> dataplane_of_;  // of the first service; eBPF drops what is not its
 };
 
 std::optional<api::Problem> Computation::Obstacle(const api::LvsService& service,
@@ -266,6 +267,15 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
                                 Dataplane dataplane, const Cidr& vips,
                                 const api::Resolution& resolution) {
   const IpAddress& vip = vips.address;
+  const Dataplane first = dataplane_of_.try_emplace(vip, dataplane).first->second;
+  if (first != dataplane) {
+    Report(service, kAddressConflict,
+           vips.ToString() + " is balanced by dataplane " + ToString(first) +
+               " for an older service, and a VIP has one dataplane: set spec.dataplane: " +
+               ToString(first) + ", or take another VIP");
+    out_.hold.vips.insert(vip);
+    return;
+  }
   const auto own = in_.around.own_addresses.lower_bound(vip);
   if (own != in_.around.own_addresses.end() && vips.Contains(*own)) {
     for (const auto& [name, interface] : in_.facts.interfaces) {

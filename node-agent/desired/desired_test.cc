@@ -220,6 +220,21 @@ TEST_F(DesiredTest, TimeoutsOfTheGroupHoldForTheDataplanesThatItsServicesUse) {
   EXPECT_EQ(timeouts(Node("d1", 1)), (std::set<NodeItem>{}));
 }
 
+TEST_F(DesiredTest, AVipHasTheDataplaneOfItsOldestService) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"}),
+               Service("dns", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"})};
+  services_[1].spec.ports[0].port = 53;
+  services_[1].meta.creation_timestamp = "2026-02-01T00:00:00Z";
+  EXPECT_EQ(Compute(Node("d1", 1)).state.services.size(), 2u);
+  services_[1].spec.dataplane = api::DataplaneChoice::kIpvs;
+  const Desired desired = Compute(Node("d1", 1));
+  ASSERT_EQ(desired.state.services.size(), 1u);
+  EXPECT_EQ(desired.state.services.begin()->first.dataplane, Dataplane::kEbpf);
+  ASSERT_EQ(desired.problems.size(), 1u);
+  EXPECT_EQ(desired.problems[0].name, "dns");
+  EXPECT_EQ(desired.problems[0].reason, "AddressConflict");
+}
+
 TEST_F(DesiredTest, ARangeAndAllPortsAreServicesOfTheirOwnOnIpvs) {
   group_.spec.dataplane = api::DataplaneChoice::kIpvs;
   services_ = {Service("media", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"}),

@@ -115,7 +115,7 @@ Election::Verdict Election::OnHeartbeat(const Heartbeat& heartbeat, TimePoint no
   }
   const bool anew = heartbeat.incarnation != peer.incarnation;
   // One that did not hear us either may have taken any of them.
-  if (StateOf(peer, now) != PeerState::kAlive) doubtful_ = vips_;
+  if (!heartbeat.leaving && StateOf(peer, now) != PeerState::kAlive) doubtful_ = vips_;
   if (anew) {
     doubtful_.merge(peer.claims);
     peer.claims.clear();

@@ -387,6 +387,14 @@ TEST(Election, AClaimThatAFellowMadeTooIsAnnouncedAgainWhenTheFellowsEnds) {
   a.Tick(now);
   ASSERT_EQ(a.Peers(now).at("b"), PeerState::kDead);
   EXPECT_EQ(a.TakeDoubtful(now), std::set<IpAddress>{Vip(1)});
+
+  // Back after that, it may have answered for any; as it leaves, however often it says so, for
+  // none.
+  says({});
+  EXPECT_EQ(a.TakeDoubtful(now), Vips(2));
+  b.leaving = true;
+  for (int i = 0; i < 5; ++i) says({});
+  EXPECT_TRUE(a.TakeDoubtful(now).empty());
 }
 
 TEST(Election, AClaimOfAHigherEpochWins) {

@@ -223,8 +223,10 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	__u32 handle = 0;
 	__u64 ctl = 0;
 
+	/* The host's own VIPs are asked for, and ask, by link-local neighbours. */
 	if (reason == KLVS_DROP_ICMP && source_is_martian(p))
-		return drop(KLVS_DROP_MARTIAN);
+		return settings->flags & KLVS_SETTING_SHARED_VIPS ? KLVS_UNTOUCHED
+								  : drop(KLVS_DROP_MARTIAN);
 	if (reason == KLVS_DROP_ICMP) {
 		if (!(settings->flags & KLVS_SETTING_SHARED_VIPS)) {
 			int verdict = echo_answer(ctx, p);

@@ -137,7 +137,8 @@ static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
 	if (p->key.protocol == IPPROTO_UDP)
 		flags |= BPF_F_ADJ_ROOM_FIXED_GSO;
 	if (bpf_skb_adjust_room(ctx, IP_HEADER, BPF_ADJ_ROOM_MAC, flags) ||
-	    bpf_skb_store_bytes(ctx, ETH_HEADER, outer, sizeof(*outer), 0))
+	    bpf_skb_store_bytes(ctx, ETH_HEADER, outer, sizeof(*outer),
+				BPF_F_RECOMPUTE_CSUM))
 		return -1;
 	return 0;
 }

@@ -143,6 +143,16 @@ TEST_P(Ipv6AnswersTest, AVipAnswersAnEchoRequestAndNothingElseOfIcmp) {
   ExpectDropped(piece, "fragment");
 }
 
+// As lvsadm sets it up: the kernel answers for the VIP, and asks from it.
+TEST_P(Ipv6AnswersTest, NeighboursOfASharedVipTalkToTheHost) {
+  director_.SetAddress(kVip, KLVS_ADDRESS_VIP);
+  director_.settings().flags |= KLVS_SETTING_SHARED_VIPS;
+  Frame6 ends = ClientFrame6("fe80::1", 0, kVip, 0);
+  for (const uint8_t type : {128, 135, 136}) {
+    ExpectUntouched(Icmp6(ends, type, 0, Solicitation(kVip)));
+  }
+}
+
 TEST_P(Ipv6AnswersTest, AnErrorAboutAnAnswerGoesToTheRealServerUnchangedWithoutNat) {
   Serve(KLVS_METHOD_DIRECT_ROUTING);
   director_.Run(ClientFrame6());
