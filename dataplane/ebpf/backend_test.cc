@@ -218,6 +218,22 @@ TEST_F(EbpfBackendTest, QuiescingDoesNotMoveAnybodyInAMaglevTable) {
   EXPECT_EQ(Table(web_), before);
 }
 
+TEST_F(EbpfBackendTest, WhoComesBackWithWeight0HasNoPlaceInAMaglevTable) {
+  ASSERT_TRUE(Do({AddService{web_, Config("mh")}, AddReal{web_, Real("10.0.0.1:80", 3)},
+                  AddReal{web_, Real("10.0.0.2:80", 1)}})
+                  .ok());
+  Conns()[IdOf(web_, "10.0.0.1")].active = 1;
+  ASSERT_TRUE(Do({RemoveReal{web_, Real("10.0.0.1:80").at}}).ok());
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.1:80", 0)}}).ok());
+  const auto has = [this] { return std::ranges::count(Table(web_), "10.0.0.1"); };
+  EXPECT_EQ(has(), 0);
+  // Also when the table is next made anew.
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.3:80", 1)}}).ok());
+  EXPECT_EQ(has(), 0);
+  ASSERT_TRUE(Do({SetReal{web_, Real("10.0.0.1:80", 1)}}).ok());
+  EXPECT_GT(has(), 0);
+}
+
 TEST_F(EbpfBackendTest, AnotherSchedulerIsAnEditThatKeepsIdsAndCounts) {
   ASSERT_TRUE(Do({AddService{web_, Config("wlc")}, AddReal{web_, Real("10.0.0.1:80", 3)},
                   AddReal{web_, Real("10.0.0.2:80", 1)}})

@@ -369,7 +369,8 @@ absl::StatusOr<std::vector<uint32_t>> ServiceTables::MaglevSlots(
     const uint32_t weight = wanted.reals[i].weight;
     // A quiesced one keeps its slots, so that its clients come back to it.
     const klvs_real& record = reals_[ids[i]];
-    const uint32_t last = IsValid(record) ? record.last_weight : 0;
+    const bool stays = IsValid(record) && (record.flags & KLVS_REAL_REMOVED) == 0;
+    const uint32_t last = stays ? record.last_weight : 0;
     list.push_back({wanted.reals[i].at, weight != 0 ? weight : last});
   }
   return PopulateMaglev(list, kMaglevDefaultSize);
@@ -410,6 +411,8 @@ absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const Virtua
     const RealServer& real = wanted.reals[i];
     RealRecord whole = Record(claim.reals[i]);
     if (klvs_real& record = whole.real; IsValid(record)) {
+      // One that comes back is as a new one: what it weighed before is forgotten.
+      if ((record.flags & KLVS_REAL_REMOVED) != 0) record.last_weight = real.weight;
       record.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
       record.method = static_cast<uint8_t>(real.method);
       record.upper_threshold = real.upper_threshold;
