@@ -44,7 +44,8 @@ struct ProgramSet {
   Program tc_director;
   Program tc_decap;
   Program tc_mss_clamp;
-  // Never hooked in: the agent's directors jump to those of IPv6. Only lvsadm hooks in tc_director6.
+  // Never hooked in: the agent's directors jump to those of IPv6. Only lvsadm hooks in
+  // tc_director6.
   Program sweep;
   Program sweep6;
   Program xdp_director6;
