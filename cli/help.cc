@@ -76,8 +76,8 @@ What ipvsadm has not:
      --watch [SECONDS]       list again every 2 (or SECONDS) seconds, with rates and bars, till Ctrl-C
   -o json, --output json     for programs (with -L); the names are described in lvsadm(8)
      --full                  with -S: thresholds too, and marks above 2147483647 as -R takes them
-     --trace CLIENT:PORT,VIP:PORT[,udp]   which real server eBPF would send this client to, and why;
-                             nothing is sent, counted or remembered
+     --trace CLIENT:PORT,VIP:PORT[,udp|,sctp]   which real server eBPF would send this client to,
+                             and why; nothing is sent, counted or remembered
      --bpf-dir DIR           where the agent pins its maps (/sys/fs/bpf/kube-lvs)
      --state-dir DIR         where the agent keeps its journal (/var/lib/kube-lvs): who changes one
                              of its services is warned that it will be put back

@@ -48,6 +48,11 @@ absl::StatusOr<EbpfListing> ReadEbpf(const std::string& dir, bool rates) {
   return now;
 }
 
+const char* ProtocolName(Protocol protocol) {
+  if (protocol == Protocol::kSctp) return "SCTP";
+  return protocol == Protocol::kUdp ? "UDP" : "TCP";
+}
+
 absl::StatusOr<EbpfConnections> ReadEbpfConnections(const std::string& dir) {
   auto read = ebpf::ReadAloneConnections();
   const bool own = !absl::IsNotFound(read.status());
@@ -55,7 +60,7 @@ absl::StatusOr<EbpfConnections> ReadEbpfConnections(const std::string& dir) {
   KUBE_LVS_RETURN_IF_ERROR(read.status());
   EbpfConnections out{.connections = {}, .of = own ? "lvsadm" : dir};
   for (const ebpf::Connection& connection : *read) {
-    out.connections.push_back({.protocol = connection.protocol == Protocol::kTcp ? "TCP" : "UDP",
+    out.connections.push_back({.protocol = ProtocolName(connection.protocol),
                                .client = connection.client,
                                .vip = connection.vip,
                                .real = connection.real,

@@ -32,7 +32,7 @@ std::string Why(const ebpf::Trace& trace) {
 absl::StatusOr<ebpf::TracePacket> ParseTrace(const std::string& text) {
   const absl::Status refused = absl::InvalidArgumentError(
       "--trace " + text +
-      ": CLIENT:PORT,VIP:PORT or CLIENT:PORT,VIP:PORT,udp, with IPv4 addresses");
+      ": CLIENT:PORT,VIP:PORT, and ,udp or ,sctp after it, with IPv4 addresses");
   const std::vector<std::string> parts = SplitAtCommas(text);
   if (parts.size() < 2 || parts.size() > 3) return refused;
   ebpf::TracePacket out;
@@ -42,6 +42,8 @@ absl::StatusOr<ebpf::TracePacket> ParseTrace(const std::string& text) {
   out.vip = *vip;
   if (parts.size() == 3 && parts[2] == "udp") {
     out.protocol = Protocol::kUdp;
+  } else if (parts.size() == 3 && parts[2] == "sctp") {
+    out.protocol = Protocol::kSctp;
   } else if (parts.size() == 3 && parts[2] != "tcp") {
     return refused;
   }

@@ -85,7 +85,8 @@ std::optional<Leader::Write> Leader::PlanService(const std::string& key) {
                     .vips = memory_.book().Vips(),
                     .service_cidrs = memory_.networks().service_cidrs,
                     .family = family,
-                    .vip_prefixes = memory_.book().Prefixes()});
+                    .vip_prefixes = memory_.book().Prefixes(),
+                    .dataplane = dataplane});
   Write write{.base = stored == nullptr ? "" : stored->meta.resource_version,
               .service = *service,
               .status = {}};

@@ -25,6 +25,7 @@ constexpr int kEvents = 120;
 // list, is first in canonical order.
 constexpr int kFirstReal = 250;
 constexpr int kMostReals = 8;
+constexpr uint8_t kInit = 1, kCookieEcho = 10;  // chunks of SCTP
 // A connection that was reset ends after 10 s, by the kernel's timer at once.
 constexpr auto kLongest = std::chrono::seconds(5);
 
@@ -41,7 +42,7 @@ std::vector<History> Histories() {
   for (const std::string_view name : kSchedulers) {
     if (name == "twos") continue;  // by chance
     for (const bool thresholds : {false, true}) {
-      for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+      for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
         History history{std::string(name), {}, protocol, thresholds};
         out.push_back(history);
         if (name == "rr" && protocol == Protocol::kUdp) {
@@ -60,8 +61,10 @@ std::vector<History> Histories() {
 std::string NameOf(const testing::TestParamInfo<History>& info) {
   const History& h = info.param;
   return h.scheduler + (h.hash.fallback ? "PortFallback" : "") +
-         (h.protocol == Protocol::kTcp ? "Tcp" : "Udp") + (h.one_packet ? "OnePacket" : "") +
-         (h.thresholds ? "Thresholds" : "");
+         (h.protocol == Protocol::kTcp   ? "Tcp"
+          : h.protocol == Protocol::kUdp ? "Udp"
+                                         : "Sctp") +
+         (h.one_packet ? "OnePacket" : "") + (h.thresholds ? "Thresholds" : "");
 }
 
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
@@ -97,7 +100,7 @@ class HistoryTest : public testing::TestWithParam<History> {
   }
 
   uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
-  bool Tcp() const { return GetParam().protocol == Protocol::kTcp; }
+  bool Sctp() const { return GetParam().protocol == Protocol::kSctp; }
 
   ServiceKey KeyAt(Dataplane dataplane) const {
     return {dataplane, Endpoint{*IpAddress::Parse(kVip), port_}, GetParam().protocol};
@@ -172,7 +175,14 @@ class HistoryTest : public testing::TestWithParam<History> {
     Connection connection{NewClient()};
     event_ = "open";
     connection.real = Send(connection.frame);
-    if (connection.real != 0) connections_.push_back(connection);
+    if (connection.real == 0) return;
+    if (Sctp()) Echo(connection);
+    connections_.push_back(connection);
+  }
+  // What an INIT began would end after 4 s.
+  void Echo(Connection& connection) {
+    connection.frame.chunk = kCookieEcho;
+    EXPECT_EQ(Send(connection.frame), connection.real) << Where();
   }
   void GoOn() {
     if (connections_.empty()) return;
@@ -181,13 +191,17 @@ class HistoryTest : public testing::TestWithParam<History> {
     const bool there = std::ranges::any_of(
         reals_, [&](const RealServer& real) { return real.at.ip.bytes[3] == connection.real; });
     if (!there && !GetParam().one_packet) return;
+    constexpr uint8_t kChunks[] = {0, 2, 6, 7, 8, 9, kCookieEcho, 11, 14, kInit};
+    connection.frame.chunk = kChunks[Below(GetParam().thresholds ? 9 : 10)];
     constexpr uint8_t kFlags[] = {ebpf::kAck, ebpf::kFin | ebpf::kAck, ebpf::kRst, ebpf::kSyn};
     // A port that is used again: for a tick IPVS counts both connections, which may reach an upper
     // threshold; eBPF counts the new one only.
     connection.frame.flags = kFlags[Below(GetParam().thresholds ? 3 : 4)];
-    event_ = "flags " + std::to_string(connection.frame.flags) + " from port " +
+    event_ = "flags " + std::to_string(connection.frame.flags) + " chunk " +
+             std::to_string(connection.frame.chunk) + " from port " +
              std::to_string(connection.frame.sport);
     connection.real = Send(connection.frame);
+    if (Sctp() && connection.frame.chunk == kInit && connection.real != 0) Echo(connection);
   }
 
   std::string Counts(Side& side, Dataplane dataplane) {

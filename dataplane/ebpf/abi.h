@@ -61,7 +61,7 @@ KLVS_ASSERT_SIZE(struct klvs_in6, 16);
 
 /* ---- settings: klvs_settings, ARRAY of 1 ------------------------------------------------- */
 
-/* States of a connection: the kernel's IP_VS_TCP_S_*, then one for UDP. */
+/* States of a connection: the kernel's IP_VS_TCP_S_*, one for UDP, then its IP_VS_SCTP_S_*. */
 enum klvs_state {
 	KLVS_NONE = 0,
 	KLVS_ESTABLISHED = 1,
@@ -75,7 +75,21 @@ enum klvs_state {
 	KLVS_LISTEN = 9,
 	KLVS_SYNACK = 10,
 	KLVS_UDP = 11,
-	KLVS_STATES = 16, /* size of tables indexed by state */
+	KLVS_STATES = 16, /* size of tables indexed by state of TCP and UDP */
+	KLVS_SCTP_NONE = 16,
+	KLVS_SCTP_INIT1 = 17,
+	KLVS_SCTP_INIT = 18,
+	KLVS_SCTP_COOKIE_SENT = 19,
+	KLVS_SCTP_COOKIE_REPLIED = 20,
+	KLVS_SCTP_COOKIE_WAIT = 21,
+	KLVS_SCTP_COOKIE = 22,
+	KLVS_SCTP_COOKIE_ECHOED = 23,
+	KLVS_SCTP_ESTABLISHED = 24,
+	KLVS_SCTP_SHUTDOWN_SENT = 25,
+	KLVS_SCTP_SHUTDOWN_RECEIVED = 26,
+	KLVS_SCTP_SHUTDOWN_ACK_SENT = 27,
+	KLVS_SCTP_REJECTED = 28,
+	KLVS_SCTP_CLOSED = 29,
 };
 
 /* The kernel's timeouts in seconds by state; multiply by hz for klvs_settings.timeouts. */
@@ -153,7 +167,7 @@ KLVS_ASSERT_SIZE(struct klvs_interface, 16);
 struct klvs_service_key {
 	__u32 vip_id;
 	__be16 port;
-	__u8 protocol; /* 6, 17 */
+	__u8 protocol; /* 6, 17, 132 */
 	__u8 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_service_key, 8);
@@ -334,7 +348,7 @@ enum klvs_conn_flags {
 	KLVS_CONN_PENDING = 4, /* its reply key is not claimed yet */
 	KLVS_CONN_SNAT = 8,
 	KLVS_CONN_NAT = 16,
-	/* Opened by a packet that proves nothing (UDP, or TCP in mid-stream), and fewer than
+	/* Opened by a packet that proves nothing (UDP, or any in mid-stream), and fewer than
 	 * KLVS_SETTLED packets of the client were seen. State, counts and timeout are as ever, but
 	 * it may give way to a new connection. */
 	KLVS_CONN_EMBRYONIC = 32,

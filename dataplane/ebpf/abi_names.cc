@@ -19,6 +19,12 @@ constexpr std::array<const char*, KLVS_UDP + 1> kStates = {
 };
 static_assert(kStates.back() != nullptr, "every state has a name");
 
+constexpr std::array<const char*, KLVS_SCTP_CLOSED - KLVS_SCTP_NONE + 1> kSctpStates = {
+    "NONE",     "INIT1",       "INIT",   "C-SENT",     "C-REPLIED",  "C-WAIT",   "COOKIE",
+    "C-ECHOED", "ESTABLISHED", "S-SENT", "S-RECEIVED", "S-ACK-SENT", "REJECTED", "CLOSED",
+};
+static_assert(kSctpStates.back() != nullptr, "every state has a name");
+
 }  // namespace
 
 const char* DropReasonName(unsigned reason) {
@@ -26,7 +32,9 @@ const char* DropReasonName(unsigned reason) {
 }
 
 const char* ConnectionStateName(unsigned state) {
-  return state < kStates.size() ? kStates[state] : "unknown";
+  if (state < kStates.size()) return kStates[state];
+  const unsigned sctp = state - KLVS_SCTP_NONE;
+  return sctp < kSctpStates.size() ? kSctpStates[sctp] : "unknown";
 }
 
 }  // namespace kube_lvs::ebpf

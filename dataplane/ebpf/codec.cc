@@ -119,9 +119,6 @@ uint16_t FromWirePort(__be16 port) { return ntohs(port); }
 absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) {
   const auto* at = std::get_if<Endpoint>(&key.match);
   if (at == nullptr) return Unimplemented(key, "services by firewall mark need dataplane IPVS");
-  if (key.protocol != Protocol::kTcp && key.protocol != Protocol::kUdp) {
-    return Unimplemented(key, "eBPF balances TCP and UDP; use dataplane IPVS");
-  }
   if (at->port == 0) return Unimplemented(key, "a service on all ports needs dataplane IPVS");
   if (!SchedulerByName(config.scheduler)) {
     return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler + "\"; use one of " +
@@ -154,6 +151,10 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   if (at != nullptr && real.method != ForwardingMethod::kNat && real.at.port != at->port) {
     return Invalid(where, ToString(real.method) + " cannot change the port; use port " +
                               std::to_string(at->port) + " or method NAT");
+  }
+  if (at != nullptr && key.protocol == Protocol::kSctp && real.at.port != at->port) {
+    return absl::UnimplementedError(where + ": with eBPF the port of SCTP stays; use port " +
+                                    std::to_string(at->port) + " or dataplane IPVS");
   }
   if (real.weight > kMaxWeight) {
     return Invalid(

@@ -88,6 +88,19 @@ TEST(Codec, RealServersGoBothWays) {
   EXPECT_FALSE(DecodeReal({}, 1).ok());
 }
 
+TEST(Codec, APortOfSctpStays) {
+  const ServiceKey key = Key("192.0.2.1:80", Protocol::kSctp);
+  EXPECT_TRUE(CheckSupported(key, ServiceConfig{}).ok());
+  RealServer real;
+  real.at = *Endpoint::Parse("10.0.0.1:80");
+  EXPECT_TRUE(CheckSupported(key, real).ok());
+  real.at.port = 81;
+  EXPECT_EQ(Message(CheckSupported(key, real)),
+            ToString(key) +
+                " -> 10.0.0.1:81: with eBPF the port of SCTP stays; use port 80 or "
+                "dataplane IPVS");
+}
+
 TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
   const auto config = [](const std::function<void(ServiceConfig&)>& change) {
     ServiceConfig out;
@@ -95,7 +108,6 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
     return out;
   };
   const std::vector<std::pair<ServiceKey, ServiceConfig>> refused = {
-      {Key("192.0.2.1:80", Protocol::kSctp), {}},
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
       {Key("192.0.2.1:0"), {}},
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},

@@ -90,13 +90,15 @@ absl::Status ExplainService(MapStore& maps, const klvs_service& service, Trace& 
 }  // namespace
 
 std::vector<uint8_t> FrameOf(const TracePacket& packet) {
-  const bool tcp = packet.protocol == Protocol::kTcp;
+  const uint16_t length = packet.protocol == Protocol::kTcp   ? 20
+                          : packet.protocol == Protocol::kUdp ? 8
+                                                              : 32;
   std::vector<uint8_t> out(6);
   out.insert(out.end(), {2, 0, 0, 0, 0, 1});  // a client's, locally administered
   Put16(out, 0x0800);
   const size_t ip = out.size();
   Put16(out, 0x4500);
-  Put16(out, tcp ? 40 : 28);
+  Put16(out, 20 + length);
   Put32(out, 0x00004000);  // may not be cut
   Put16(out, 64 << 8 | static_cast<uint32_t>(packet.protocol));
   Put16(out, 0);
@@ -107,13 +109,18 @@ std::vector<uint8_t> FrameOf(const TracePacket& packet) {
   out[ip + 11] = static_cast<uint8_t>(checksum);
   Put16(out, packet.client.port);
   Put16(out, packet.vip.port);
-  if (tcp) {
+  if (packet.protocol == Protocol::kTcp) {
     Put32(out, 1);
     Put32(out, 0);
     Put32(out, 0x5002ffff);  // SYN
     Put32(out, 0);           // a checksum that nobody reads
-  } else {
+  } else if (packet.protocol == Protocol::kUdp) {
     Put32(out, 8 << 16);
+  } else {
+    Put32(out, 0);
+    Put32(out, 0);           // a checksum that nobody reads
+    Put32(out, 0x01000014);  // INIT
+    for (const uint32_t word : {1U, 65536U, 0x00010001U, 1U}) Put32(out, word);
   }
   return out;
 }

@@ -117,6 +117,17 @@ TEST_F(TraceTest, AnAddressThatIsNobodys) {
   EXPECT_EQ(Explain(maps_, copy_, packet, static_cast<uint32_t>(TC_ACT_UNSPEC)).value(), Trace{});
 }
 
+TEST_F(TraceTest, TheFrameOfSctpIsAnInit) {
+  TracePacket packet = packet_;
+  packet.protocol = Protocol::kSctp;
+  const auto frame = FrameOf(packet);
+  ASSERT_EQ(frame.size(), 66U);
+  EXPECT_EQ(frame[17], 52);
+  EXPECT_EQ(frame[14 + 9], 132);
+  EXPECT_EQ(frame[34 + 12], 1);
+  EXPECT_EQ(frame[34 + 15], 20);  // to the end
+}
+
 TEST_F(TraceTest, TheFrameIsASyn) {
   const auto frame = FrameOf(packet_);
   ASSERT_EQ(frame.size(), 54U);

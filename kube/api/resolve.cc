@@ -154,6 +154,13 @@ class Resolver {
                          std::to_string(real.at.port) + ", the service on " +
                          std::to_string(port.port) + "; make them equal or leave persistence out");
     }
+    if (method == ForwardingMethod::kNat && in_.dataplane == Dataplane::kEbpf &&
+        port.protocol == Protocol::kSctp && real.at.port != port.port) {
+      return refused(kUnsupportedByDataplane,
+                     "dataplane eBPF cannot map ports of SCTP: real servers listen on " +
+                         std::to_string(real.at.port) + ", the service on " +
+                         std::to_string(port.port) + "; make them equal or use dataplane IPVS");
+    }
     if (method == ForwardingMethod::kNat) return std::nullopt;
     if (real.from_cluster && !in_.node_addresses.contains(real.at.ip)) {
       return refused(kUnsupportedByDataplane,

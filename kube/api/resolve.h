@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -38,6 +39,7 @@ struct ResolveInput {
   const std::vector<Cidr>& service_cidrs;     // of the cluster; empty where unknown
   Family family = Family::kIpv4;              // of the VIP: others' real servers are left out
   std::span<const Cidr> vip_prefixes = {};    // of all services
+  std::optional<Dataplane> dataplane = {};    // that balances it; nullopt: not known yet
 };
 
 struct ResolvedPort {
@@ -73,6 +75,7 @@ struct Resolution {
 //   No real server is a VIP, in a Service CIDR, or IsNeverAllowed.
 // * DirectRouting and Tunnel: the real server's port is the service's, and endpoints of pods with
 //   an address of their own are not supported yet.
+// * SCTP by NAT with dataplane eBPF: the real server's port is the service's.
 // * Neither does a CIDR with persistence, where IPVS looks at the mark alone and not at the port.
 // * A real server that several backends have belongs to the first.
 Resolution Resolve(const ResolveInput& input);

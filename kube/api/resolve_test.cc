@@ -97,7 +97,8 @@ class ResolveTest : public testing::Test {
                     .vips = vips_,
                     .service_cidrs = service_cidrs_,
                     .family = family_,
-                    .vip_prefixes = vip_prefixes_});
+                    .vip_prefixes = vip_prefixes_,
+                    .dataplane = dataplane_});
   }
   // "http: 10.0.0.1:8080 NAT weight 1, ... | reason message | 1/2"
   std::string Text() {
@@ -121,6 +122,7 @@ class ResolveTest : public testing::Test {
   std::set<IpAddress> nodes_;
   std::set<IpAddress> vips_;
   std::vector<Cidr> vip_prefixes_;
+  std::optional<Dataplane> dataplane_;
   std::vector<Cidr> service_cidrs_;
   Family family_ = Family::kIpv4;
 };
@@ -317,6 +319,20 @@ TEST_F(ResolveTest, PersistenceOfACidrMapsNoPort) {
   EXPECT_EQ(Text(), "http: 10.0.0.1:8080 NAT weight 1, | 1/1");
   service_.spec.ports[0].end_port = 8090;
   EXPECT_EQ(Text(), "http: 10.0.0.1:0 NAT weight 1, | 1/1");
+}
+
+TEST_F(ResolveTest, EbpfMapsNoPortOfSctp) {
+  service_.spec.ports[0].protocol = Protocol::kSctp;
+  service_.spec.backends = {Static({Real("192.0.2.9", 8080)})};
+  group_.spec.static_allowed_ranges = {"192.0.2.0/24"};
+  EXPECT_EQ(Text(), "http: 192.0.2.9:8080 NAT weight 1, | 1/1");
+  dataplane_ = Dataplane::kEbpf;
+  EXPECT_EQ(Text(),
+            "http: | UnsupportedByDataplane dataplane eBPF cannot map ports of SCTP: real servers "
+            "listen on 8080, the service on 80; make them equal or use dataplane IPVS (backend "
+            "legacy: 192.0.2.9) | 0/0");
+  service_.spec.ports[0].port = 8080;
+  EXPECT_EQ(Text(), "http: 192.0.2.9:8080 NAT weight 1, | 1/1");
 }
 
 TEST_F(ResolveTest, DirectReturnNeedsNodesAddressesAndEqualPorts) {

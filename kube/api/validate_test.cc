@@ -196,7 +196,6 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       "{allPorts: Enabled, ports: null, forwarding: {method: DirectRouting}, backends: [{name: a, "
       "static: [{address: 10.0.0.1}]}]}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
-      "ports: [{name: a, port: 80, protocol: SCTP}]",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
       "{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, backends: [{name: a, "
       "static: [{address: 10.0.0.1}]}]}",
@@ -213,6 +212,7 @@ TEST(ValidateTest, TheDataplanesDiffer) {
   }
   for (const Dataplane dataplane : {Dataplane::kEbpf, Dataplane::kIpvs}) {
     EXPECT_EQ(ProblemsOf("access: {icmpEcho: Respond}", dataplane), "");
+    EXPECT_EQ(ProblemsOf("ports: [{name: a, port: 80, protocol: SCTP}]", dataplane), "");
   }
 }
 

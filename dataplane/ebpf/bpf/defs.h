@@ -24,6 +24,7 @@ typedef struct __sk_buff klvs_ctx;
 #define ETH_HEADER 14
 #define TCP_HEADER 20
 #define UDP_HEADER 8
+#define SCTP_CHUNK_HEADER 4
 
 #define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))

@@ -256,12 +256,12 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			conn_remove(handle, ctl);
 			c = NULL;
 		} else if (p->opening) {
-			__u32 id = c->real, state = KLVS_CTL_STATE(ctl);
+			__u32 id = c->real;
 			struct klvs_real *real = bpf_map_lookup_elem(&klvs_reals, &id);
 
 			/* A client may use a port again, and need not stay with a real server that
 			 * is gone. */
-			if (state == KLVS_TIME_WAIT || state == KLVS_CLOSE || !real ||
+			if (state_is_closed(KLVS_CTL_STATE(ctl)) || !real ||
 			    real->flags & KLVS_REAL_REMOVED) {
 				p->reused = handle;
 				p->reused_ctl = ctl;

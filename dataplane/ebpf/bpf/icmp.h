@@ -51,7 +51,8 @@ __noinline int icmp_read(klvs_ctx *ctx, struct packet *p)
 	    length < ICMP_HEADER + header + ICMP_QUOTED_L4 ||
 	    bpf_ntohs(error.ip.tot_len) < header + ICMP_QUOTED_L4 ||
 	    error.ip.frag_off & IP_FRAGMENT_OFFSET || error.ip.saddr != p->key.dst ||
-	    (error.ip.protocol != IPPROTO_TCP && error.ip.protocol != IPPROTO_UDP))
+	    (error.ip.protocol != IPPROTO_TCP && error.ip.protocol != IPPROTO_UDP &&
+	     error.ip.protocol != IPPROTO_SCTP))
 		return KLVS_DROP_ICMP;
 	if (packet_load(ctx, p->l4 + ICMP_HEADER + header, port, sizeof(port)))
 		return KLVS_DROP_ICMP;

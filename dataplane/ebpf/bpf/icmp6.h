@@ -50,7 +50,8 @@ __noinline int icmp_read(klvs_ctx *ctx, struct packet *p)
 	if (error.type < ICMP_UNREACHABLE || error.type > ICMP_PARAMETER || error.ip.version != 6 ||
 	    bpf_ntohs(error.ip.payload_len) < ICMP_QUOTED_L4 ||
 	    !addr_equal(IP6_SRC(&error.ip), &p->key.dst) ||
-	    (error.ip.nexthdr != IPPROTO_TCP && error.ip.nexthdr != IPPROTO_UDP))
+	    (error.ip.nexthdr != IPPROTO_TCP && error.ip.nexthdr != IPPROTO_UDP &&
+	     error.ip.nexthdr != IPPROTO_SCTP))
 		return KLVS_DROP_ICMP;
 	if (packet_load(ctx, p->l4 + sizeof(error), port, sizeof(port)))
 		return KLVS_DROP_ICMP;

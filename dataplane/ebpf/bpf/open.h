@@ -34,6 +34,11 @@ static __always_inline int source_is_ours(const struct packet *p)
 	return address && address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT);
 }
 
+static __always_inline int ends_connection(const struct packet *p)
+{
+	return p->event == (p->key.protocol == IPPROTO_SCTP ? SCTP_ABORT : EVENT_RST);
+}
+
 /* The real server that a service's scheduler chooses; 0 if none is available. */
 __noinline int schedule(struct packet *p)
 {
@@ -58,7 +63,7 @@ __noinline int schedule(struct packet *p)
 /*
  * Inserts the reply key of a connection, which claims its port on the real server's `source`
  * address: the client's own port if that is in the range and free, else up to SNAT_TRIES - 1 from
- * a hashed start. Without source NAT the key is what it is. Returns the handle of the reply key,
+ * a hashed start; of SCTP, only the client's own port. Without source NAT the key is what it is. Returns the handle of the reply key,
  * or 0; the port is in `reply->key.dport`.
  */
 static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u64 now, __u32 snat,
@@ -68,7 +73,7 @@ static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u6
 	__u32 start, own, i;
 	int handle;
 
-	if (!snat) {
+	if (!snat || reply->key.protocol == IPPROTO_SCTP) {
 		handle = conn_insert(reply, now);
 		return handle > 0 ? handle : 0;
 	}
@@ -156,7 +161,7 @@ __noinline int conn_open(struct packet *p)
 	if (!service)
 		return -KLVS_DROP_NO_SERVICE;
 	/* A hash scheduler chooses for a packet in mid-stream what another director chose. */
-	if (!p->opening && (!scheduler_has_table(service->scheduler) || p->event == EVENT_RST))
+	if (!p->opening && (!scheduler_has_table(service->scheduler) || ends_connection(p)))
 		return -KLVS_DROP_NO_CONNECTION;
 	if (source_is_martian(p) || source_is_ours(p))
 		return -KLVS_DROP_MARTIAN;
@@ -193,12 +198,13 @@ __noinline int conn_open(struct packet *p)
 	new->client_ifindex = p->ifindex;
 	mac_copy(new->client_mac, p->src_mac);
 	state = KLVS_UDP;
-	if (p->key.protocol == IPPROTO_TCP)
-		state = state_next(KLVS_NONE, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
+	if (p->key.protocol != IPPROTO_UDP)
+		state = state_next(p->key.protocol == IPPROTO_TCP ? KLVS_NONE : KLVS_SCTP_NONE,
+				   nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
 	new->ctl = CTL_LIVE | state;
 	if (nat)
 		new->ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
-	if (p->key.protocol != IPPROTO_TCP || !p->opening)
+	if (p->key.protocol == IPPROTO_UDP || !p->opening)
 		new->ctl |= CTL_EMBRYONIC;
 	if (nat && service->flags & KLVS_SERVICE_SOURCE_NAT)
 		new->ctl |= (__u64)KLVS_CONN_SNAT << 8;

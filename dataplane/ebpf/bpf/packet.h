@@ -26,8 +26,8 @@ struct packet {
 	__be16 fragment;    /* word of flags and fragment offset, as IPv4 has it */
 	__u8 tos;	    /* IPv6: traffic class */
 	__u8 ttl;
-	__u8 event;   /* TCP: EVENT_* */
-	__u8 opening; /* may open a connection: UDP, or TCP with SYN and without RST */
+	__u8 event;   /* TCP: EVENT_*; SCTP: SCTP_* */
+	__u8 opening; /* may open a connection: UDP, TCP with SYN and without RST, SCTP INIT */
 	__u8 src_mac[6];
 	__u8 own_mac[6];
 	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The headers of TCP and UDP, each byte checked before it is read. Lengths come from the IP header:
+/* The headers of TCP, UDP and SCTP, each byte checked before it is read. Lengths come from the IP header:
  * short frames carry padding. */
 #pragma once
 
@@ -39,8 +39,70 @@ static __always_inline __u32 tcp_event(const struct tcphdr *tcp)
 	return EVENT_NONE;
 }
 
+/* The common header of SCTP, and the head of the first chunk. */
+struct sctp_head {
+	__be16 source;
+	__be16 dest;
+	__be32 tag;
+	__be32 checksum;
+	__u8 chunk;
+	__u8 flags;
+	__be16 length;
+};
+
+/* What a chunk means; RFC 9260, section 3.2. */
+static __always_inline __u32 sctp_event(__u8 chunk)
+{
+	switch (chunk) {
+	case 1:
+		return SCTP_INIT;
+	case 2:
+		return SCTP_INIT_ACK;
+	case 6:
+		return SCTP_ABORT;
+	case 7:
+		return SCTP_SHUTDOWN;
+	case 8:
+		return SCTP_SHUTDOWN_ACK;
+	case 9:
+		return SCTP_ERROR;
+	case 10:
+		return SCTP_COOKIE_ECHO;
+	case 11:
+		return SCTP_COOKIE_ACK;
+	case 14:
+		return SCTP_SHUTDOWN_COMPLETE;
+	default:
+		return SCTP_DATA;
+	}
+}
+
+__noinline int parse_sctp(klvs_ctx *ctx, struct packet *p, __u32 payload)
+{
+	struct sctp_head head;
+	__u32 next;
+	__u8 chunk;
+
+	if (!p || payload < sizeof(head) || packet_load(ctx, p->l4, &head, sizeof(head)))
+		return KLVS_DROP_SHORT;
+	if (bpf_ntohs(head.length) < SCTP_CHUNK_HEADER)
+		return KLVS_DROP_BAD_HEADER;
+	p->key.sport = head.source;
+	p->key.dport = head.dest;
+	p->event = sctp_event(head.chunk);
+	if (p->event == SCTP_COOKIE_ECHO || p->event == SCTP_COOKIE_ACK) {
+		next = sizeof(head) - SCTP_CHUNK_HEADER + ((bpf_ntohs(head.length) + 3) & ~3U);
+		if (next + SCTP_CHUNK_HEADER <= payload &&
+		    !packet_load(ctx, p->l4 + next, &chunk, sizeof(chunk)) &&
+		    sctp_event(chunk) == SCTP_ABORT)
+			p->event = SCTP_ABORT;
+	}
+	p->opening = p->event == SCTP_INIT;
+	return 0;
+}
+
 /*
- * What TCP and UDP say; `payload` bytes are behind the IP header. 0, or why nothing can be done with
+ * What TCP, UDP and SCTP say; `payload` bytes are behind the IP header. 0, or why nothing can be done with
  * the packet by itself: KLVS_DROP_ICMP for anything else.
  */
 static __always_inline __u32 parse_transport(klvs_ctx *ctx, struct packet *p, __u32 payload)
@@ -91,6 +153,8 @@ static __always_inline __u32 parse_transport(klvs_ctx *ctx, struct packet *p, __
 		p->opening = 1;
 		return 0;
 	}
+	if (p->key.protocol == IPPROTO_SCTP)
+		return parse_sctp(ctx, p, payload);
 	return KLVS_DROP_ICMP;
 }
 

@@ -123,7 +123,7 @@ static __always_inline __u32 parse_ip(klvs_ctx *ctx, struct packet *p)
 	p->l4 = ETH_HEADER + IP_HEADER;
 
 	if (p->key.protocol != IPPROTO_TCP && p->key.protocol != IPPROTO_UDP &&
-	    p->key.protocol != IPPROTO_ICMPV6) {
+	    p->key.protocol != IPPROTO_SCTP && p->key.protocol != IPPROTO_ICMPV6) {
 		reason = parse_extensions(ctx, p);
 		if (reason)
 			return reason;

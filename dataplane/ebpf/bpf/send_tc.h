@@ -43,6 +43,12 @@ static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
 	return bpf_redirect_neigh(c->client_ifindex, NULL, 0, 0);
 }
 
+/* Whether it has a checksum with the addresses in it. The first fragment's is that of the whole. */
+static __always_inline int sums_addresses(const struct packet *p)
+{
+	return p->kind != PACKET_LATER_FRAGMENT && p->key.protocol != IPPROTO_SCTP;
+}
+
 #ifdef KLVS_IPV6
 
 /* The addresses, one hop fewer, and what they are in the transport's checksum. */
@@ -56,8 +62,7 @@ static __always_inline int rewrite_ip(klvs_ctx *ctx, const struct packet *p, __u
 			       2 * sizeof(new->src), 0);
 	if (change < 0)
 		return -1;
-	/* The first fragment's checksum is that of the whole. */
-	if (p->kind != PACKET_LATER_FRAGMENT &&
+	if (sums_addresses(p) &&
 	    bpf_l4_csum_replace(ctx, check, 0, change, flags | BPF_F_PSEUDO_HDR))
 		return -1;
 	/* Where hardware summed up the packet, the kernel took out of that sum what the transport's
@@ -75,8 +80,7 @@ static __always_inline int rewrite_address(klvs_ctx *ctx, const struct packet *p
 {
 	if (from == to)
 		return 0;
-	/* The first fragment's checksum is that of the whole. */
-	if (p->kind != PACKET_LATER_FRAGMENT &&
+	if (sums_addresses(p) &&
 	    bpf_l4_csum_replace(ctx, check, from, to, flags | BPF_F_PSEUDO_HDR | sizeof(to)))
 		return -1;
 	if (bpf_l3_csum_replace(ctx, ETH_HEADER + 10, from, to, sizeof(to)) ||
@@ -113,7 +117,8 @@ static __always_inline int rewrite_port(klvs_ctx *ctx, const struct packet *p, _
 	return 0;
 }
 
-/* NAT: other addresses and ports, one hop fewer, checksums to match. 0 if done. */
+/* NAT: other addresses and ports, one hop fewer, checksums to match. Ports of SCTP stay, for its
+ * checksum is of the whole packet; addresses are not in it. 0 if done. */
 static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 				   const struct klvs_conn_key *new)
 {

@@ -60,7 +60,8 @@ static __always_inline void rewrite_ip(klvs_ip *ip, const struct klvs_conn_key *
 #endif
 }
 
-/* NAT: other addresses and ports, one hop fewer, checksums to match. 0 if done. */
+/* NAT: other addresses and ports, one hop fewer, checksums to match. Ports of SCTP stay, for its
+ * checksum is of the whole packet; addresses are not in it. 0 if done. */
 static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 				   const struct klvs_conn_key *new)
 {
@@ -85,7 +86,7 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 		tcp->source = new->sport;
 		tcp->dest = new->dport;
 		tcp->check = csum_apply(tcp->check, ports);
-	} else {
+	} else if (p->key.protocol == IPPROTO_UDP) {
 		struct udphdr *udp = data + klvs_mask(p->l4, L4_MASK);
 
 		if ((void *)(udp + 1) > end)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dataplane/ebpf/bpf/defs.h"
+#include "dataplane/ebpf/bpf/sctp.h"
 
 static __always_inline struct klvs_settings *settings_get(void)
 {
@@ -25,6 +26,8 @@ enum { EVENT_SYN = 0, EVENT_FIN = 1, EVENT_ACK = 2, EVENT_RST = 3, EVENT_NONE = 
 
 static __always_inline __u64 state_timeout(const struct klvs_settings *settings, __u32 state)
 {
+	if (state >= KLVS_SCTP_NONE)
+		return (__u64)sctp_seconds(state) * settings->hz;
 	return settings->timeouts[klvs_mask(state, KLVS_STATES - 1)];
 }
 
@@ -74,6 +77,8 @@ static __always_inline __u32 state_next(__u32 state, __u32 direction, __u32 even
 {
 	if (state == KLVS_UDP)
 		return KLVS_UDP;
+	if (state >= KLVS_SCTP_NONE)
+		return sctp_next(state, direction, event);
 	if (event == EVENT_NONE)
 		return KLVS_CLOSE;
 	return state_table[klvs_mask(direction << 6 | event << 4 | state, 255)];
@@ -82,25 +87,36 @@ static __always_inline __u32 state_next(__u32 state, __u32 direction, __u32 even
 static __always_inline int state_is_active(__u32 state)
 {
 	const __u32 active = 1 << KLVS_ESTABLISHED | 1 << KLVS_SYN_SENT | 1 << KLVS_SYN_RECV |
-			     1 << KLVS_SYNACK;
+			     1 << KLVS_SYNACK | 1 << KLVS_SCTP_ESTABLISHED;
 
-	return active >> (state & 15) & 1;
+	return active >> (state & 31) & 1;
 }
 
 /* Not yet, or not for sure, a conversation of two. */
 static __always_inline int ctl_is_embryonic(__u64 ctl)
 {
 	const __u32 half_open = 1 << KLVS_NONE | 1 << KLVS_SYN_SENT | 1 << KLVS_SYN_RECV |
-				1 << KLVS_SYNACK;
+				1 << KLVS_SYNACK | 1 << KLVS_SCTP_NONE |
+				1 << KLVS_SCTP_INIT1 | 1 << KLVS_SCTP_INIT |
+				1 << KLVS_SCTP_COOKIE_SENT | 1 << KLVS_SCTP_COOKIE_REPLIED |
+				1 << KLVS_SCTP_COOKIE_WAIT | 1 << KLVS_SCTP_COOKIE |
+				1 << KLVS_SCTP_COOKIE_ECHOED;
 
-	return ctl & CTL_EMBRYONIC || half_open >> (ctl & 15) & 1;
+	return ctl & CTL_EMBRYONIC || half_open >> (ctl & 31) & 1;
 }
 
 static __always_inline int ctl_is_over(__u64 ctl)
 {
-	const __u32 over = 1 << KLVS_TIME_WAIT | 1 << KLVS_CLOSE | 1 << KLVS_LAST_ACK;
+	const __u32 over = 1 << KLVS_TIME_WAIT | 1 << KLVS_CLOSE | 1 << KLVS_LAST_ACK |
+			   1 << KLVS_SCTP_REJECTED | 1 << KLVS_SCTP_CLOSED;
 
-	return over >> (ctl & 15) & 1;
+	return over >> (ctl & 31) & 1;
+}
+
+/* A client may use the port of such a one again. */
+static __always_inline int state_is_closed(__u32 state)
+{
+	return state == KLVS_TIME_WAIT || state == KLVS_CLOSE || state == KLVS_SCTP_CLOSED;
 }
 
 /* What one connection in `state` is in the word of counts of klvs_real_conns. */

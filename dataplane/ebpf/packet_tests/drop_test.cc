@@ -142,7 +142,7 @@ TEST_P(DropTest, LoneFragmentsIcmpAndOtherProtocolsToAVipAreDropped) {
   frame.payload = std::string("\x08\0\xf7\xff\0\0\0\0", 8);  // a ping, not the whole of it
   ExpectDropped(frame, KLVS_DROP_FRAGMENT);
   frame.more_fragments = false;
-  for (const int protocol : {0, 4, 47, 50, 132, 255}) {
+  for (const int protocol : {0, 4, 47, 50, 136, 255}) {
     frame.protocol = protocol;
     ExpectDropped(frame, KLVS_DROP_PROTOCOL);
   }

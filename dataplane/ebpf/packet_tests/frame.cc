@@ -89,6 +89,9 @@ Bytes Transport(const Frame& frame) {
   if (frame.fragment_offset != 0) return Bytes(frame.payload.begin(), frame.payload.end());
   if (frame.protocol == 6) return Tcp(frame);
   if (frame.protocol == 17) return Udp(frame);
+  if (frame.protocol == 132) {
+    return SctpPacket(frame.sport, frame.dport, frame.chunk, frame.payload);
+  }
   return Bytes(frame.payload.begin(), frame.payload.end());
 }
 
@@ -98,6 +101,20 @@ uint32_t Ip(std::string_view text) {
   in_addr address;
   if (inet_pton(AF_INET, std::string(text).c_str(), &address) != 1) std::abort();
   return ntohl(address.s_addr);
+}
+
+Bytes SctpPacket(uint16_t sport, uint16_t dport, uint8_t type, std::string_view value) {
+  Bytes out;
+  Put16(out, sport);
+  Put16(out, dport);
+  Put32(out, 0x01020304);  // tag
+  Put32(out, 0x0a0b0c0d);
+  out.push_back(type);
+  out.push_back(0);
+  Put16(out, 4 + value.size());
+  Append(out, value);
+  out.resize((out.size() + 3) / 4 * 4);
+  return out;
 }
 
 uint16_t Checksum(const uint8_t* data, size_t size, uint32_t sum) {

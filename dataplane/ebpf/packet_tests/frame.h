@@ -20,6 +20,9 @@ uint32_t Ip(std::string_view text);
 // TCP flags.
 inline constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kAck = 16;
 
+// SCTP: one chunk of `type`, `value` in it. Checksum 0x0a0b0c0d, which nobody changes.
+Bytes SctpPacket(uint16_t sport, uint16_t dport, uint8_t type, std::string_view value);
+
 // An IPv4 packet in an Ethernet frame. Addresses and ports in host order.
 struct Frame {
   Mac dst_mac = {}, src_mac = {};
@@ -28,6 +31,7 @@ struct Frame {
   uint16_t sport = 0, dport = 0;
   uint8_t protocol = 6;
   uint8_t flags = kSyn;  // TCP
+  uint8_t chunk = 1;     // SCTP: type of the first one, INIT
   uint8_t ttl = 64, tos = 0;
   uint16_t id = 7;
   bool dont_fragment = true, more_fragments = false;
