@@ -5,6 +5,9 @@
 #           beside ipvsadm and beside bare netlink, and the agent's restart, one changed weight and drift
 #           SERVICES=10000 REALS=10 KERNEL=6.12   (5 min of a CPU; 1 min with SERVICES=1000.
 #           In instructions, so that it may share this machine: read the ratios)
+#   ebpf    what packets cost in the eBPF dataplane, above an empty program: instructions, in a VM, of each method, of what is not
+#           ours and of new connections; nanoseconds on this machine with one flow and with a million
+#           KERNEL=6.12   (3 min)
 #
 # Without NAME: this text. What is missing is installed and built first, as test.sh does.
 set -euo pipefail
@@ -12,7 +15,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=e2e/lib/steps.sh
 . e2e/lib/steps.sh
 case ${1:-} in
-  ipvs) ;;
+  ipvs | ebpf) ;;
   "" | -h | --help) show_help "$0" ;;
   *)
     echo "bench.sh: no benchmark $1: see bench.sh --help" >&2

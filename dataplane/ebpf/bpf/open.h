@@ -198,9 +198,11 @@ __noinline int conn_open(struct packet *p)
 	new->client_ifindex = p->ifindex;
 	mac_copy(new->client_mac, p->src_mac);
 	state = KLVS_UDP;
-	if (p->key.protocol != IPPROTO_UDP)
-		state = state_next(p->key.protocol == IPPROTO_TCP ? KLVS_NONE : KLVS_SCTP_NONE,
-				   nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
+	if (p->key.protocol == IPPROTO_TCP)
+		state = state_next(KLVS_NONE, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
+	/* An event that is met twice would move it twice: the packet itself moves it on. */
+	if (p->key.protocol == IPPROTO_SCTP)
+		state = KLVS_SCTP_NONE;
 	new->ctl = CTL_LIVE | state;
 	if (nat)
 		new->ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;

@@ -300,6 +300,7 @@ Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage) {
       network_.In([&] { return bpf_prog_test_run_opts(bpf_program__fd(program), &opts); });
   Check(error == 0, "test run of a frame of " + std::to_string(frame.size()) + " bytes");
   outcome.frame.resize(opts.data_size_out);
+  outcome.nanoseconds = opts.duration;
   outcome.verdict = stage == Stage::kXdp ? FromXdp(opts.retval) : FromTc(opts.retval);
   return outcome;
 }

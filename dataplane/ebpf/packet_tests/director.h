@@ -36,6 +36,7 @@ std::ostream& operator<<(std::ostream& out, Verdict verdict);
 struct Outcome {
   Verdict verdict = Verdict::kDropped;
   Bytes frame;
+  uint32_t nanoseconds = 0;  // of the program, and of the kernel's clock around it
 };
 
 // The one interface of the director under test.

@@ -266,6 +266,9 @@ TEST_P(SctpTest, OnlyAnInitOpensAConnectionOrOpensAClosedOneAnew) {
 
 TEST_P(SctpTest, AHashSchedulerTakesAnAssociationThatAnotherDirectorOpened) {
   AddDirect(KLVS_SCHEDULER_SH);
+  for (uint32_t bucket = 0; bucket < KLVS_HASH_BUCKETS; ++bucket) {
+    director_.tables()[bucket].real = 1;
+  }
   EXPECT_EQ(director_.Run(Client(kAbort)).verdict, Verdict::kDropped);
   EXPECT_EQ(director_.Run(Client(kData)).verdict, Verdict::kSent);
   EXPECT_EQ(State(), "ESTABLISHED");
