@@ -43,6 +43,8 @@ std::vector<History> Histories() {
     if (name == "twos") continue;  // by chance
     for (const bool thresholds : {false, true}) {
       for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
+        // What differs is when a connection is active.
+        if (protocol == Protocol::kSctp && name != "wlc" && name != "ovf") continue;
         History history{std::string(name), {}, protocol, thresholds};
         out.push_back(history);
         if (name == "rr" && protocol == Protocol::kUdp) {
