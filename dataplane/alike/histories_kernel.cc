@@ -1,6 +1,7 @@
 // Both dataplanes live through the same random history of one service, one event after the other:
 // connections that open, go on and close, weights and thresholds that change, real servers that
-// come and go. They choose alike and count alike. The seed is printed; ALIKE_SEED sets it.
+// come and go; clients that persistence has stay. They choose alike and count alike. The seed is
+// printed; ALIKE_SEED sets it.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -34,6 +35,7 @@ struct History {
   Protocol protocol = Protocol::kTcp;
   bool thresholds = false;
   bool one_packet = false;
+  bool persistent = false;  // clients by fours
 };
 
 std::vector<History> Histories() {
@@ -44,10 +46,17 @@ std::vector<History> Histories() {
       for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
         History history{std::string(name), {}, protocol, thresholds};
         out.push_back(history);
+        if (name == "rr" || name == "wlc" || name == "mh") {
+          history.persistent = true;
+          out.push_back(history);
+        }
         if (name == "rr" && protocol == Protocol::kUdp) {
           history.one_packet = true;
           out.push_back(history);
+          history.persistent = false;
+          out.push_back(history);
         }
+        history.persistent = false;
         if (!TakesHashFlags(name)) continue;
         history.hash = {.source_port = true, .fallback = true};
         out.push_back(history);
@@ -61,7 +70,7 @@ std::string NameOf(const testing::TestParamInfo<History>& info) {
   const History& h = info.param;
   return h.scheduler + (h.hash.fallback ? "PortFallback" : "") +
          (h.protocol == Protocol::kTcp ? "Tcp" : "Udp") + (h.one_packet ? "OnePacket" : "") +
-         (h.thresholds ? "Thresholds" : "");
+         (h.persistent ? "Persistent" : "") + (h.thresholds ? "Thresholds" : "");
 }
 
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
@@ -234,6 +243,7 @@ TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
   config.scheduler = GetParam().scheduler;
   config.hash = GetParam().hash;
   config.one_packet = GetParam().one_packet;
+  if (GetParam().persistent) config.persistence = Persistence{.prefix_length = 30, .engine = ""};
   Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
   for (int i = 0; i < 3; ++i) AddReal1();
   const auto begin = steady_clock::now();
