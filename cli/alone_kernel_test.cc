@@ -310,6 +310,33 @@ TEST_F(AloneTest, BalancesByNatWithoutForwarding) {
   EXPECT_EQ(AskTenTimes(SOCK_STREAM), (Answers{{"real2 sees 172.16.0.2", 10}}));
 }
 
+TEST_F(AloneTest, PersistenceHasAClientStay) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  Balance("-t 192.0.2.1:80", "-g");
+  const std::string persistent = "-t 192.0.2.1:80 -s rr -p 100 -M 255.255.255.0";
+  ASSERT_EQ(Lvsadm(*director_, "-E " + persistent).status, 0);
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), (Answers{{"real1 sees 172.16.0.2", 10}}));
+  EXPECT_EQ(Lvsadm(*director_, "--trace 172.16.0.99:50000,192.0.2.1:80").output,
+            "172.16.0.99:50000 -> 192.0.2.1:80/tcp: to 10.0.0.11:80 DirectRouting weight 1\n"
+            "  a new connection: persistence has the client stay\n");
+  const auto shows = [this](const std::string& options, const std::string& what) {
+    const std::string output = Lvsadm(*director_, options).output;
+    EXPECT_NE(output.find(what), std::string::npos) << output;
+  };
+  shows("-Sn", "-A " + persistent + "\n");
+  shows("-Ln", "TCP  192.0.2.1:80 rr persistent 100 mask 255.255.255.0\n");
+  shows("-Ln --persistent-conn", "-> 10.0.0.11:80                 1         1           ");
+  shows("-Lnc", " NONE        172.16.0.0:0       192.0.2.1:80       10.0.0.11:80\n");
+  // Its clients stay while it is quiesced, as ipvsadm's do.
+  ASSERT_EQ(Lvsadm(*director_, "-e -t 192.0.2.1:80 -r 10.0.0.11 -g -w 0").status, 0);
+  EXPECT_EQ(Ask(client_, SOCK_STREAM, 80), "real1 sees 172.16.0.2");
+  ASSERT_EQ(Lvsadm(*director_, "-d -t 192.0.2.1:80 -r 10.0.0.11").status, 0);
+  EXPECT_EQ(Ask(client_, SOCK_STREAM, 80), "real2 sees 172.16.0.2");
+  EXPECT_EQ(Lvsadm(*director_, "-E " + persistent + " --pe sip").status, 1);
+  EXPECT_EQ(Lvsadm(*director_, "-E -t 192.0.2.1:80 -s rr -p -M 255.0.255.0").status, 1);
+}
+
 TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
   const char* vip = "2001:db8::1";
   for (Namespace* host : {&client_, director_.get(), &real1_, &real2_}) {

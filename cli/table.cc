@@ -137,6 +137,7 @@ Table TableOf(const ServiceTable& services, const Stats& stats) {
         entry.counters = found->second.counters;
         entry.active_connections = static_cast<uint32_t>(found->second.active_connections);
         entry.inactive_connections = static_cast<uint32_t>(found->second.inactive_connections);
+        entry.persistent_connections = static_cast<uint32_t>(found->second.persistent_connections);
       }
       listed.reals.push_back(std::move(entry));
     }

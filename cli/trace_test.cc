@@ -41,6 +41,10 @@ TEST(Trace, SaysWhichAndWhy) {
                                           "to 10.0.0.1:80 DirectRouting weight 1\n"
                                           "  a new connection: rr had the choice of 2 of 3 real "
                                           "servers (weight above 0, below the upper threshold)\n");
+  trace.persistent = true;
+  EXPECT_EQ(TraceText(packet, trace), who +
+                                          "to 10.0.0.1:80 DirectRouting weight 1\n"
+                                          "  a new connection: persistence has the client stay\n");
   trace.state = "ESTABLISHED";
   EXPECT_EQ(TraceText(packet, trace), who +
                                           "to 10.0.0.1:80 DirectRouting weight 1\n"

@@ -270,7 +270,7 @@ TEST_F(ControllerTest, OneThatCannotBeReadSaysSoAndKeepsItsVip) {
 }
 
 TEST_F(ControllerTest, OneThatIsWrongHarmsNoOther) {
-  PutService("bad", R"(, "persistence": {})");
+  PutService("bad", R"(, "forwarding": {"method": "Tunnel", "tunnel": {"type": "GRE"}})");
   PutService("worse", R"(, "scheduler": {"name": "fastest"})");
   PutService("nowhere", R"(, "directorGroupName": "nowhere")");
   PutService("web");

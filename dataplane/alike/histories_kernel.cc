@@ -1,6 +1,7 @@
 // Both dataplanes live through the same random history of one service, one event after the other:
 // connections that open, go on and close, weights and thresholds that change, real servers that
-// come and go. They choose alike and count alike. The seed is printed; ALIKE_SEED sets it.
+// come and go; clients that persistence has stay. They choose alike and count alike. The seed is
+// printed; ALIKE_SEED sets it.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -35,6 +36,7 @@ struct History {
   Protocol protocol = Protocol::kTcp;
   bool thresholds = false;
   bool one_packet = false;
+  bool persistent = false;  // clients by fours
 };
 
 std::vector<History> Histories() {
@@ -47,10 +49,17 @@ std::vector<History> Histories() {
         if (protocol == Protocol::kSctp && name != "wlc" && name != "ovf") continue;
         History history{std::string(name), {}, protocol, thresholds};
         out.push_back(history);
+        if (name == "rr" || name == "wlc" || name == "mh") {
+          history.persistent = true;
+          out.push_back(history);
+        }
         if (name == "rr" && protocol == Protocol::kUdp) {
           history.one_packet = true;
           out.push_back(history);
+          history.persistent = false;
+          out.push_back(history);
         }
+        history.persistent = false;
         if (!TakesHashFlags(name)) continue;
         history.hash = {.source_port = true, .fallback = true};
         out.push_back(history);
@@ -66,7 +75,8 @@ std::string NameOf(const testing::TestParamInfo<History>& info) {
          (h.protocol == Protocol::kTcp   ? "Tcp"
           : h.protocol == Protocol::kUdp ? "Udp"
                                          : "Sctp") +
-         (h.one_packet ? "OnePacket" : "") + (h.thresholds ? "Thresholds" : "");
+         (h.one_packet ? "OnePacket" : "") + (h.persistent ? "Persistent" : "") +
+         (h.thresholds ? "Thresholds" : "");
 }
 
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
@@ -250,6 +260,7 @@ TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
   config.scheduler = GetParam().scheduler;
   config.hash = GetParam().hash;
   config.one_packet = GetParam().one_packet;
+  if (GetParam().persistent) config.persistence = Persistence{.prefix_length = 30, .engine = ""};
   Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
   for (int i = 0; i < 3; ++i) AddReal1();
   const auto begin = steady_clock::now();

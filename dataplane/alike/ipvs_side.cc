@@ -16,7 +16,9 @@ T Value(absl::StatusOr<T> result) {
 }  // namespace
 
 IpvsSide::IpvsSide(const std::string& vip) {
-  network().Sh("ip addr add " + vip + "/32 dev lo");
+  network().Sh("ip addr add " + vip +
+               "/32 dev lo; "
+               "sysctl -qw net.ipv4.vs.expire_quiescent_template=1");
   channel_ = network().In([] { return std::make_unique<ipvs::NetlinkChannel>(); });
   std::remove("/run/alike.journal");
   journal_ = Value(ipvs::Journal::Open("/run/alike.journal", "boot"));

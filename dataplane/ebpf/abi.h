@@ -15,7 +15,7 @@
  *                 SEC syscall klvs_clock     BPF_PROG_TEST_RUN with ctx struct klvs_clock: the time
  *                 SEC tc     klvs_sweep     only by BPF_PROG_TEST_RUN: takes out expired
  *                                           connections of cb[1] sets from set cb[0] on; returns
- *                                           how many
+ *                                           how many. With set 0 also templates that are over
  *   director6_xdp, director6_tc: the same source compiled for IPv6, with a table of connections of
  *                 its own. Their programs xdp_director6, tc_director6 are never attached: the
  *                 attached ones jump to them through the PROG_ARRAYs klvs_families_xdp and
@@ -24,7 +24,8 @@
  *                 SEC tc     tc_mss_clamp   clsact egress of a real server
  *
  * No packet depends on klvs_sweep: who meets an expired connection takes it out. But an expired
- * one that nobody meets is still counted in klvs_real_conns; sweep before reading those counts.
+ * one that nobody meets is still counted in klvs_real_conns, and a template in klvs_real_templates;
+ * sweep before reading those counts.
  *
  * A node that is director and real server has two direct-action filters on ingress, tc_decap at
  * the lower preference: what it takes off its outer header goes straight to the stack
@@ -38,7 +39,7 @@
  *     replaced; the old extent rests 1 s before reuse. To change an address, port, method, next
  *     hop or MAC of a real server in use, clear KLVS_REAL_L2 first and set it last.
  *   - A removed real server keeps its record, with KLVS_REAL_REMOVED, until klvs_real_conns of
- *     its id reads 0 active and 0 inactive.
+ *     its id reads 0 active and 0 inactive, and klvs_real_templates 0.
  */
 #pragma once
 
@@ -100,6 +101,8 @@ enum klvs_setting_flags {
 	KLVS_SETTING_PLAIN_NAT = 1,
 	/* VIPs are addresses of this host, too: what cannot be balanced goes to its stack. */
 	KLVS_SETTING_SHARED_VIPS = 2,
+	/* Templates of a quiesced real server do not hold: the kernel's expire_quiescent_template. */
+	KLVS_SETTING_EXPIRE_QUIESCENT = 4,
 };
 
 struct klvs_settings {
@@ -197,6 +200,7 @@ enum klvs_service_flags {
 	KLVS_SERVICE_HASH_FALLBACK = 4, /* mh, sh: an unavailable choice is replaced by another */
 	KLVS_SERVICE_THRESHOLDS = 8,	/* some real server of its list has an upper threshold */
 	KLVS_SERVICE_ONE_PACKET = 16,	/* UDP, not NAT: each packet is scheduled, none remembered */
+	KLVS_SERVICE_PERSISTENT = 32,	/* clients stay with their real server: klvs_template */
 };
 
 /*
@@ -219,8 +223,10 @@ struct klvs_service {
 	__u32 wrr_gcd;	  /* of all weights > 0; 1 if there is none */
 	__u32 start_weight; /* wrr: current weight of this generation's first choice */
 	__u16 start_position;
-	__u16 reserved0;
-	__u32 reserved[6];
+	__u8 template_prefix; /* PERSISTENT: of the clients that share a template; <= 32 or 128 */
+	__u8 reserved0;
+	__u32 template_seconds; /* PERSISTENT: how long a new template lives */
+	__u32 reserved[5];
 };
 KLVS_ASSERT_SIZE(struct klvs_service, 64);
 
@@ -280,6 +286,7 @@ enum klvs_real_flags {
 	KLVS_REAL_LOCAL = 4,   /* this node: handed to the stack (not NAT) */
 	KLVS_REAL_L2 = 8, /* dst_mac, src_mac are valid, so that XDP on `ifindex` may transmit */
 	KLVS_REAL_IPV6 = 16, /* address, next_hop and source are in klvs_reals6, here 0 */
+	KLVS_REAL_FORGOTTEN = 32, /* with REMOVED: klvs_sweep takes out its templates */
 };
 
 /* One real server of one service: two services with the same endpoint have two ids. */
@@ -352,6 +359,9 @@ enum klvs_conn_flags {
 	 * KLVS_SETTLED packets of the client were seen. State, counts and timeout are as ever, but
 	 * it may give way to a new connection. */
 	KLVS_CONN_EMBRYONIC = 32,
+	/* Counted by the template of its client, service and `template_prefix`, if that still is of
+	 * its `real` and `template_generation`. Its port is not used again before it has expired. */
+	KLVS_CONN_CONTROLLED = 64,
 };
 
 /* NAT: an answer counts for all packets of the client but the last. */
@@ -378,7 +388,8 @@ struct klvs_conn {
 	__u16 seen; /* EMBRYONIC: packets of the client */
 	__u32 peer; /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
 	__u8 client_mac[6]; /* where the client's packets came from; NAT: the last one */
-	__u16 reserved1;
+	__u8 template_prefix; /* CONTROLLED */
+	__u8 template_generation;
 	union {
 		__u32 client_ifindex;  /* interface of the client's packets */
 		__u32 peer_generation; /* of a REPLY entry */
@@ -420,7 +431,8 @@ struct klvs_conn6 {
 	__u16 seen;
 	__u32 peer;
 	__u8 client_mac[6];
-	__u16 reserved1;
+	__u8 template_prefix; /* CONTROLLED */
+	__u8 template_generation;
 	union {
 		__u32 client_ifindex;
 		__u32 peer_generation;
@@ -435,6 +447,55 @@ struct klvs_conn_set6 {
 	struct klvs_conn6 ways[KLVS_CONN_WAYS];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1088);
+
+/* ---- persistence: klvs_templates, HASH struct klvs_template_key -> struct klvs_template; of IPv6
+ *      klvs_templates6 ---------------------------------------------------------------------------
+ *
+ * The kernel's template: where the new connections of a client go, or of all clients of a prefix.
+ * Each of them renews it, by its own `timeout`; it is over when it was not renewed so long and
+ * controls no connection. While it does, it goes on by KLVS_TEMPLATE_AGAIN_SECONDS at a time, and is
+ * renewed by as much from then on. A change of the service's time is for new templates.
+ *
+ * Source: ip_vs_sched_persist, ip_vs_check_template, ip_vs_conn_expire of Linux 6.1. The kernel
+ * goes by timers and pointers, these by what is met, with these differences:
+ *   - A connection that has expired controls its template until it is taken out: by a packet, by
+ *     the few sets that each new connection of a persistent service sweeps, or by klvs_sweep. Then
+ *     the template's end is as if it had been taken out in time.
+ *   - When the map is full a new client goes without a template; the others keep theirs.
+ *   - A template whose real server was removed is replaced in place when its client comes again.
+ *     Its generation keeps older connections from being taken for its own; of 8 bits, so that one
+ *     may be after 255 replacements: then it is over too early.
+ */
+struct klvs_template_key {
+	__u32 service; /* id */
+	__be32 client; /* its prefix, the rest 0 */
+};
+KLVS_ASSERT_SIZE(struct klvs_template_key, 8);
+
+struct klvs_template_key6 {
+	__u32 service;
+	struct klvs_in6 client;
+};
+KLVS_ASSERT_SIZE(struct klvs_template_key6, 20);
+
+#define KLVS_TEMPLATE_AGAIN_SECONDS 60
+
+/* `word`: real << 32 | generation << 24 | connections that it controls; one word, replaced by
+ * compare-and-swap. 0 is one that is being taken out. */
+#define KLVS_TEMPLATE_REAL(word) ((__u32)((word) >> 32))
+#define KLVS_TEMPLATE_GENERATION(word) ((__u32)(word) >> 24)
+#define KLVS_TEMPLATE_CONTROLLED(word) ((__u32)(word) & 0xffffff)
+
+struct klvs_template {
+	__u64 word;
+	__u64 expires; /* jiffies; if it controls connections, it lives on */
+	__u32 timeout; /* jiffies; from the last renewal */
+	__u32 reserved;
+};
+KLVS_ASSERT_SIZE(struct klvs_template, 24);
+
+/* klvs_real_templates, ARRAY by real id, mapped: how many templates name it, of both maps. */
+typedef __u32 klvs_template_count;
 
 /* ---- counters ------------------------------------------------------------------------------ */
 

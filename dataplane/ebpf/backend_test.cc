@@ -76,6 +76,9 @@ class EbpfBackendTest : public testing::Test {
   std::span<klvs_real_conns> Conns() {
     return GetArray<klvs_real_conns>(maps_, kRealConnsMap).value();
   }
+  std::span<TemplateCount> Templates() {
+    return GetArray<TemplateCount>(maps_, kRealTemplatesMap).value();
+  }
   std::span<klvs_service_state> States() {
     return GetArray<klvs_service_state>(maps_, kServiceStateMap).value();
   }
@@ -357,6 +360,43 @@ TEST_F(EbpfBackendTest, WhereCountsDecideExpiredConnectionsAreSweptInTime) {
   EXPECT_EQ(refreshed(), 0U);
   ASSERT_TRUE(Do({SetService{web_, Config("lc")}}).ok());
   EXPECT_EQ(refreshed(), sets);
+  // Templates, too.
+  ServiceConfig persistent = Config("rr");
+  persistent.persistence = Persistence{};
+  ASSERT_TRUE(Do({SetService{web_, persistent}}).ok());
+  EXPECT_EQ(refreshed(), sets);
+}
+
+TEST_F(EbpfBackendTest, TemplatesWaitTwoMinutesForARealServerThatWasRemoved) {
+  ServiceConfig persistent = Config("rr");
+  persistent.persistence = Persistence{};
+  ASSERT_TRUE(Do({AddService{web_, persistent}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  const uint32_t id = IdOf(web_, "10.0.0.1");
+  Templates()[id].templates = 3;
+  EXPECT_EQ(backend_->ReadStats()->reals.at({web_, Real("10.0.0.1:80").at}).persistent_connections,
+            3U);
+  const auto remove = [&] { return Do({RemoveReal{web_, Real("10.0.0.1:80").at}}); };
+  const auto after = [&](std::chrono::seconds wait) {
+    clock_.Advance(wait);
+    EXPECT_TRUE(backend_->Refresh().ok());
+    return Reals()[id].flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED | KLVS_REAL_FORGOTTEN);
+  };
+  ASSERT_TRUE(remove().ok());
+  EXPECT_EQ(after(std::chrono::seconds(119)), KLVS_REAL_VALID | KLVS_REAL_REMOVED);
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  EXPECT_EQ(IdOf(web_, "10.0.0.1"), id);
+  ASSERT_TRUE(remove().ok());
+  EXPECT_EQ(after(std::chrono::seconds(120)),
+            KLVS_REAL_VALID | KLVS_REAL_REMOVED | KLVS_REAL_FORGOTTEN);
+  // It comes back just before the programs forget its clients.
+  ASSERT_TRUE(Do({AddReal{web_, Real("10.0.0.1:80")}}).ok());
+  EXPECT_EQ(after(std::chrono::seconds(1)), static_cast<int>(KLVS_REAL_VALID));
+  ASSERT_TRUE(remove().ok());
+  EXPECT_NE(after(std::chrono::seconds(120)), 0);
+  Start();
+  EXPECT_NE(after(std::chrono::seconds(0)), 0);
+  Templates()[id].templates = 0;
+  EXPECT_EQ(after(std::chrono::seconds(1)), 0);
 }
 
 TEST_F(EbpfBackendTest, ARemovedRealServerKeepsItsRecordWhileItHasConnections) {

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstdio>
@@ -43,13 +44,16 @@ namespace fs = std::filesystem;
 constexpr std::string_view kMapPrefix = "klvs_";
 constexpr std::string_view kProgramsPrefix = "programs-";
 constexpr uint32_t kMostConnLocks = 4096;
+// A template takes about 100 bytes, with its bucket.
+constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 24> kMaps = {
+constexpr std::array<std::string_view, 27> kMaps = {
     kSettingsMap,  kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
     kListsMap,     kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
     kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
     kMssClampsMap, kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
-    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,
+    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTemplatesMap,
+    kTemplates6Map, kRealTemplatesMap,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
@@ -123,6 +127,9 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   set(kServiceVips6Map, sizes.services + 1);
   set(kReals6Map, sizes.reals + 1);
   set(kConns6Map, sets6);
+  set(kTemplatesMap, sets * KLVS_CONN_WAYS / kConnectionsPerTemplate);
+  set(kTemplates6Map, sets6 * KLVS_CONN_WAYS / kConnectionsPerTemplate);
+  set(kRealTemplatesMap, sizes.reals + 1);
   set(kConnLocks6Map, std::min(sets6, kMostConnLocks));
   return out;
 }
@@ -251,6 +258,14 @@ absl::Status InitialiseSettings6(BpfMaps& maps, klvs_settings& settings) {
   return absl::OkStatus();
 }
 
+// As the agent has it with IPVS: clients that persistence keeps at a real server get another one
+// while it drains.
+absl::Status LetQuiescedGo(BpfMaps& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
+  std::atomic_ref<uint32_t>(settings[0].flags).fetch_or(KLVS_SETTING_EXPIRE_QUIESCENT);
+  return absl::OkStatus();
+}
+
 // Takes back what Network::HearQuestions did for the IPv6 VIPs that are answered.
 absl::Status StopHearing(const std::string& dir, std::span<const Link> links, Network& network) {
   BpfMaps maps;
@@ -366,6 +381,7 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
     out.loaded = true;
   }
   KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(**maps));
+  KUBE_LVS_RETURN_IF_ERROR(LetQuiescedGo(**maps));
   KUBE_LVS_RETURN_IF_ERROR(JoinFamilies(options.dir, *programs));
 
   std::vector<std::string> old_dirs;

@@ -16,7 +16,7 @@
 
 namespace kube_lvs::ebpf {
 
-// How many of each, for maps that are made; maps that are there keep their size. About 80 MB with
+// How many of each, for maps that are made; maps that are there keep their size. About 90 MB with
 // the defaults, and 0.8 MB for each CPU.
 struct MapSizes {
   uint32_t addresses = 32768;
@@ -24,7 +24,8 @@ struct MapSizes {
   uint32_t reals = 16384;          // over all services, with removed ones that have connections
   uint32_t list_entries = 131072;  // over all services; a list is written anew at each change
   uint32_t table_slots = 1048576;  // mh takes 4093 a service, and as many while it changes
-  // NAT takes two; a power of two, 1024 or more. Of IPv6, a quarter as many come on top.
+  // NAT takes two; a power of two, 1024 or more. Of IPv6, a quarter as many come on top; of each
+  // family one template, a client that persistence remembers, for 8 connections.
   uint32_t connections = 524288;
 };
 

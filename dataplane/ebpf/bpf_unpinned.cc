@@ -189,6 +189,9 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
   }
   KUBE_LVS_ASSIGN_OR_RETURN(set.sweep, Keep(directors.v4->progs.klvs_sweep));
   KUBE_LVS_ASSIGN_OR_RETURN(set.sweep6, Keep(directors.v6->progs.klvs_sweep6));
+  // Maps that programs of an older version, which stay, do not have: empty.
+  KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.sweep, *maps));
+  KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.sweep6, *maps));
   auto hooks = std::make_unique<BpfHooks>(Owner::kLvsadm, std::move(set), std::vector<ProgramSet>{},
                                           std::vector<std::string>{});
   if (access == Access::kWrite && (load_v4 || load_v6)) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "base/status.h"
 #include "dataplane/model/schedulers.h"
 #include "dataplane/plan/maglev.h"
 
@@ -16,6 +17,7 @@ namespace kube_lvs::ebpf {
 namespace {
 
 constexpr uint32_t kMaxWeight = 65535;
+constexpr uint32_t kMaxPersistenceSeconds = 31 * 86400;  // ipvsadm's limit; in jiffies, 32 bits
 
 absl::Status Unimplemented(const ServiceKey& key, const std::string& what) {
   return absl::UnimplementedError(ToString(key) + ": " + what);
@@ -70,6 +72,30 @@ std::string MacText(const uint8_t (&mac)[6]) {
   MacAddress out;
   std::ranges::copy(mac, out.bytes.begin());
   return out.ToString();
+}
+
+absl::Status CheckPersistence(const ServiceKey& key, const Persistence& persistence) {
+  if (!persistence.engine.empty()) {
+    return Unimplemented(key, "persistence engine \"" + persistence.engine +
+                                  "\" needs dataplane IPVS; eBPF goes by the client's address");
+  }
+  if (persistence.mask_with_holes != 0) {
+    return Unimplemented(key,
+                         "a netmask that is no prefix needs dataplane IPVS; use one such as "
+                         "255.255.255.0");
+  }
+  const bool v4 = std::get<Endpoint>(key.match).ip.IsV4();
+  const int longest = v4 ? 32 : 128, shortest = v4 ? 0 : 1;
+  if (persistence.prefix_length < shortest || persistence.prefix_length > longest) {
+    return Invalid(ToString(key), "prefix length " + std::to_string(persistence.prefix_length) +
+                                      " of persistence; it is " + std::to_string(shortest) +
+                                      " to " + std::to_string(longest));
+  }
+  if (persistence.timeout_seconds == 0 || persistence.timeout_seconds > kMaxPersistenceSeconds) {
+    return Invalid(ToString(key), "persistence of " + std::to_string(persistence.timeout_seconds) +
+                                      " s; it is 1 to " + std::to_string(kMaxPersistenceSeconds));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -128,7 +154,7 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
     return Invalid(ToString(key), "hash flags make no sense with scheduler \"" + config.scheduler +
                                       "\"; use sh or mh, or leave them out");
   }
-  if (config.persistence) return Unimplemented(key, "persistence needs dataplane IPVS");
+  if (config.persistence) KUBE_LVS_RETURN_IF_ERROR(CheckPersistence(key, *config.persistence));
   if (config.one_packet && key.protocol != Protocol::kUdp) {
     return Invalid(ToString(key), "one-packet scheduling is for UDP; leave it out");
   }
@@ -203,6 +229,11 @@ klvs_service EncodeConfig(const ServiceConfig& config) {
   if (config.hash.source_port) out.flags |= KLVS_SERVICE_HASH_PORT;
   if (config.hash.fallback) out.flags |= KLVS_SERVICE_HASH_FALLBACK;
   if (config.one_packet) out.flags |= KLVS_SERVICE_ONE_PACKET;
+  if (config.persistence) {
+    out.flags |= KLVS_SERVICE_PERSISTENT;
+    out.template_seconds = config.persistence->timeout_seconds;
+    out.template_prefix = static_cast<uint8_t>(config.persistence->prefix_length);
+  }
   if (out.scheduler == KLVS_SCHEDULER_MH) out.table_size = kMaglevDefaultSize;
   if (out.scheduler == KLVS_SCHEDULER_SH || out.scheduler == KLVS_SCHEDULER_DH) {
     out.table_size = KLVS_HASH_BUCKETS;
@@ -222,6 +253,11 @@ absl::StatusOr<ServiceConfig> DecodeConfig(const klvs_service& service) {
   out.hash.source_port = (service.flags & KLVS_SERVICE_HASH_PORT) != 0;
   out.hash.fallback = (service.flags & KLVS_SERVICE_HASH_FALLBACK) != 0;
   out.one_packet = (service.flags & KLVS_SERVICE_ONE_PACKET) != 0;
+  if ((service.flags & KLVS_SERVICE_PERSISTENT) != 0) {
+    out.persistence.emplace();
+    out.persistence->timeout_seconds = service.template_seconds;
+    out.persistence->prefix_length = service.template_prefix;
+  }
   return out;
 }
 
@@ -348,6 +384,10 @@ std::string ToString(const klvs_service& service) {
         " table " + std::to_string(service.table_base) + "+" + std::to_string(service.table_size);
   }
   if ((service.flags & KLVS_SERVICE_SOURCE_NAT) != 0) out += " source-nat";
+  if ((service.flags & KLVS_SERVICE_PERSISTENT) != 0) {
+    out += " persistent " + std::to_string(service.template_seconds) + "s/" +
+           std::to_string(service.template_prefix);
+  }
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -111,12 +112,42 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
       {Key("192.0.2.1:0"), {}},
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},
-      {Key("192.0.2.1:80"), config([](auto& c) { c.persistence = Persistence{}; })},
+      {Key("192.0.2.1:80", Protocol::kUdp), config([](auto& c) {
+         c.persistence = Persistence{};
+         c.persistence->engine = "sip";
+       })},
+      {Key("192.0.2.1:80"), config([](auto& c) {
+         c.persistence = Persistence{};
+         c.persistence->prefix_length = 0;
+         c.persistence->mask_with_holes = 0xff00ff00;
+       })},
   };
   for (const auto& [key, settings] : refused) {
     const absl::Status status = CheckSupported(key, settings);
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << ToString(key);
     EXPECT_EQ(Message(status).find(ToString(key)), 0U) << Message(status);
+  }
+}
+
+TEST(Codec, PersistenceGoesBothWaysWithinItsBounds) {
+  ServiceConfig config;
+  const auto check = [&](const char* vip, uint32_t seconds, int prefix) {
+    config.persistence = Persistence{};
+    config.persistence->timeout_seconds = seconds;
+    config.persistence->prefix_length = prefix;
+    return CheckSupported(Key(vip), config).code();
+  };
+  const char* const v4 = "192.0.2.1:80";
+  const char* const v6 = "[2001:db8::1]:80";
+  for (const auto& [vip, seconds, prefix] : {std::tuple(v4, 1U, 0), std::tuple(v4, 360U, 32),
+                                             std::tuple(v6, 2678400U, 1), std::tuple(v6, 5U, 128)}) {
+    EXPECT_EQ(check(vip, seconds, prefix), absl::StatusCode::kOk) << vip << " " << prefix;
+    EXPECT_EQ(*DecodeConfig(EncodeConfig(config)), config);
+  }
+  for (const auto& [vip, seconds, prefix] :
+       {std::tuple(v4, 0U, 32), std::tuple(v4, 2678401U, 32), std::tuple(v4, 360U, 33),
+        std::tuple(v4, 360U, -1), std::tuple(v6, 360U, 0), std::tuple(v6, 360U, 129)}) {
+    EXPECT_EQ(check(vip, seconds, prefix), absl::StatusCode::kInvalidArgument) << seconds << prefix;
   }
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
@@ -37,6 +38,33 @@ struct Reals {
     return {FromWire(v6[id].address), port};
   }
 };
+
+// The templates of one family, as ipvsadm shows them: from no port. `vip` is a service's VIP by its
+// id.
+template <typename Key, typename VipOfService>
+absl::Status AddTemplates(MapStore& maps, std::string_view map, const Reals& reals,
+                          std::span<const klvs_service_state> states, VipOfService vip,
+                          uint64_t jiffies, uint32_t hz, std::vector<Connection>& out) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, (GetAll<Key, klvs_template>(maps, map)));
+  for (const auto& [key, entry] : entries) {
+    const uint32_t real = KLVS_TEMPLATE_REAL(entry.word);
+    if (key.service >= states.size() || real == 0 || real >= reals.v4.size()) continue;
+    const klvs_service_state& state = states[key.service];
+    uint64_t left = entry.expires - jiffies;
+    if (jiffies > entry.expires) {
+      if (KLVS_TEMPLATE_CONTROLLED(entry.word) == 0) continue;
+      const uint64_t again = uint64_t{KLVS_TEMPLATE_AGAIN_SECONDS} * hz;
+      left = again - (jiffies - entry.expires) % again;
+    }
+    out.push_back({.protocol = static_cast<Protocol>(state.protocol),
+                   .client = {.ip = FromWire(key.client), .port = 0},
+                   .vip = {.ip = vip(key.service), .port = FromWirePort(state.port)},
+                   .real = reals.At(real),
+                   .state = ConnectionStateName(KLVS_NONE),
+                   .expires_seconds = static_cast<uint32_t>(left / hz)});
+  }
+  return absl::OkStatus();
+}
 
 // The entries of one family.
 template <typename Set>
@@ -72,6 +100,19 @@ absl::StatusOr<std::vector<Connection>> ReadConnections(MapStore& maps, uint64_t
   std::vector<Connection> out;
   Add(sets, reals, jiffies, hz, out);
   Add(sets6, reals, jiffies, hz, out);
+
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto states,
+                            GetArray<klvs_service_state>(maps, kServiceStateMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vips6, GetArray<klvs_in6>(maps, kServiceVips6Map));
+  if (vips6.size() < states.size()) {
+    return absl::DataLossError("klvs_service_vips6 is smaller than klvs_service_state");
+  }
+  const auto vip = [states = std::span(states)](uint32_t id) { return FromWire(states[id].vip); };
+  const auto vip6 = [vips6 = std::span(vips6)](uint32_t id) { return FromWire(vips6[id]); };
+  KUBE_LVS_RETURN_IF_ERROR(
+      AddTemplates<klvs_template_key>(maps, kTemplatesMap, reals, states, vip, jiffies, hz, out));
+  KUBE_LVS_RETURN_IF_ERROR(AddTemplates<klvs_template_key6>(maps, kTemplates6Map, reals, states,
+                                                            vip6, jiffies, hz, out));
   return out;
 }
 

@@ -21,7 +21,8 @@ struct Connection {
 };
 
 // Those that are there at `jiffies` (ProgramsJiffies), in the table's order; of NAT's two entries
-// the client's. One that changes meanwhile may be left out.
+// the client's. One that changes meanwhile may be left out. After them the templates of persistent
+// services: in state NONE, the client without the bits that are not of its prefix and without port.
 absl::StatusOr<std::vector<Connection>> ReadConnections(MapStore& maps, uint64_t jiffies);
 
 }  // namespace kube_lvs::ebpf

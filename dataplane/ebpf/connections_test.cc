@@ -66,6 +66,23 @@ TEST(Connections, OfTheTableWhatIsThere) {
   set6.tags[7] = 7;
   set6.ways[7] = six;
 
+  // Service 2, of persistence: clients that stay, one after its time, and one that is over.
+  klvs_service_state& service = GetArray<klvs_service_state>(maps, kServiceStateMap).value()[2];
+  service.vip = ToWire(*IpAddress::Parse("192.0.2.1"));
+  service.port = ToWirePort(80);
+  service.protocol = 6;
+  const auto stay = [&](const char* who, uint64_t expires, uint32_t controlled) {
+    const klvs_template_key key = {.service = 2, .client = ToWire(*IpAddress::Parse(who))};
+    const klvs_template value = {.word = uint64_t{3} << 32 | 1U << 24 | controlled,
+                                 .expires = expires,
+                                 .timeout = 6000,
+                                 .reserved = 0};
+    ASSERT_TRUE(Put(maps, kTemplatesMap, key, value).ok());
+  };
+  stay("10.1.0.0", kNow + 30 * 100, 0);
+  stay("10.2.0.0", kNow - 100 * 100, 1);
+  stay("10.3.0.0", kNow - 1, 0);
+
   const Endpoint client = *Endpoint::Parse("10.1.0.1:40000");
   const Endpoint vip = *Endpoint::Parse("192.0.2.1:80");
   const Endpoint at = *Endpoint::Parse("10.0.0.1:8080");
@@ -74,7 +91,11 @@ TEST(Connections, OfTheTableWhatIsThere) {
                                      {Protocol::kUdp, client, vip, at, "UDP", 0},
                                      {Protocol::kTcp, *Endpoint::Parse("[fd00:c::2]:40000"),
                                       *Endpoint::Parse("[2001:db8::1]:80"),
-                                      *Endpoint::Parse("[fd00::1]:8080"), "FIN_WAIT", 10}}));
+                                      *Endpoint::Parse("[fd00::1]:8080"), "FIN_WAIT", 10},
+                                     {Protocol::kTcp, {*IpAddress::Parse("10.1.0.0"), 0}, vip, at,
+                                      "NONE", 30},
+                                     {Protocol::kTcp, {*IpAddress::Parse("10.2.0.0"), 0}, vip, at,
+                                      "NONE", 20}}));
 }
 
 }  // namespace

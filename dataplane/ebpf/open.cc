@@ -12,7 +12,7 @@
 namespace kube_lvs::ebpf {
 namespace {
 
-// Some 19 MB (5 of them IPv6's), and 0.2 MB for each CPU.
+// Some 21 MB (5 of them IPv6's), and 0.2 MB for each CPU.
 constexpr MapSizes kAloneSizes = {.addresses = 8192,
                                   .services = 1024,
                                   .reals = 4096,

@@ -20,6 +20,10 @@ namespace {
 // How long what a program may still be reading is left alone.
 constexpr Duration kRest = std::chrono::seconds(1);
 
+// How long templates of a removed real server wait for it, as the kernel's trash does
+// (IP_VS_DEST_TRASH_PERIOD).
+constexpr Duration kTemplatesWait = std::chrono::seconds(120);
+
 constexpr uint32_t kMaxListLength = UINT16_MAX;  // start_position counts in 16 bits
 
 absl::StatusOr<uint32_t> FullTableSays(const absl::StatusOr<uint32_t>& id, const ServiceKey& key) {
@@ -130,12 +134,17 @@ absl::Status ServiceTables::Map() {
   KUBE_LVS_ASSIGN_OR_RETURN(reals_, GetArray<klvs_real>(maps_, kRealsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(ends6_, GetArray<klvs_real6>(maps_, kReals6Map));
   KUBE_LVS_ASSIGN_OR_RETURN(conns_, GetArray<klvs_real_conns>(maps_, kRealConnsMap));
-  if (conns_.size() < reals_.size() || ends6_.size() < reals_.size()) {
-    return absl::DataLossError("klvs_real_conns or klvs_reals6 is smaller than klvs_reals");
+  KUBE_LVS_ASSIGN_OR_RETURN(templates_, GetArray<TemplateCount>(maps_, kRealTemplatesMap));
+  if (conns_.size() < reals_.size() || ends6_.size() < reals_.size() ||
+      templates_.size() < reals_.size()) {
+    return absl::DataLossError(
+        "klvs_real_conns, klvs_reals6 or klvs_real_templates is smaller than klvs_reals");
   }
   KUBE_LVS_ASSIGN_OR_RETURN(service_capacity_, maps_.Capacity(kServicesMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps_.Capacity(kConnsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets6, maps_.Capacity(kConns6Map));
+  KUBE_LVS_ASSIGN_OR_RETURN(template_capacity_, maps_.Capacity(kTemplatesMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(template_capacity6_, maps_.Capacity(kTemplates6Map));
   connection_capacity_ = uint64_t{sets} * KLVS_CONN_WAYS;
   connection_capacity6_ = uint64_t{sets6} * KLVS_CONN_WAYS;
   service_ids_.emplace("services", static_cast<uint32_t>(states_.size()));
@@ -203,7 +212,7 @@ absl::Status ServiceTables::AdoptLists(
       KUBE_LVS_RETURN_IF_ERROR(
           Annotate(real_ids_->Adopt({service.id, At(record)}, entry.real, /*live=*/true), name));
       // The list is what counts: a change that was cut short did not get to the record.
-      record.real.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
+      record.real.flags &= static_cast<uint8_t>(~(KLVS_REAL_REMOVED | KLVS_REAL_FORGOTTEN));
       record.real.weight = entry.weight;
       if (entry.weight != 0) record.real.last_weight = entry.weight;
       Store(entry.real, record);
@@ -413,7 +422,7 @@ absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const Virtua
     if (klvs_real& record = whole.real; IsValid(record)) {
       // One that comes back is as a new one: what it weighed before is forgotten.
       if ((record.flags & KLVS_REAL_REMOVED) != 0) record.last_weight = real.weight;
-      record.flags &= static_cast<uint8_t>(~KLVS_REAL_REMOVED);
+      record.flags &= static_cast<uint8_t>(~(KLVS_REAL_REMOVED | KLVS_REAL_FORGOTTEN));
       record.method = static_cast<uint8_t>(real.method);
       record.upper_threshold = real.upper_threshold;
       record.lower_threshold = real.lower_threshold;
@@ -442,6 +451,15 @@ void ServiceTables::Retire(const RealKey& key, TimePoint now) {
   if (!IsValid(record.real)) return;
   record.real.flags |= KLVS_REAL_REMOVED;
   Store(id, record);
+}
+
+bool ServiceTables::IsNeeded(uint32_t id, Duration rested) {
+  if (conns_[id].active != 0 || conns_[id].inactive != 0 || rested < kRest) return true;
+  if (std::atomic_ref<uint32_t>(templates_[id].templates).load() == 0) return false;
+  if (rested >= kTemplatesWait && IsValid(reals_[id])) {
+    std::atomic_ref<uint8_t>(reals_[id].flags).fetch_or(KLVS_REAL_FORGOTTEN);
+  }
+  return true;
 }
 
 void ServiceTables::GiveBack(const ServiceKey& key, const Claim& claim, TimePoint now) {
@@ -588,7 +606,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
   for (auto rest = real_rests_since_.begin(); rest != real_rests_since_.end();) {
     const auto& [key, since] = *rest;
     const uint32_t id = real_ids_->FindResting(key);
-    if (id != 0 && (conns_[id].active != 0 || conns_[id].inactive != 0 || now - since < kRest)) {
+    if (id != 0 && IsNeeded(id, now - since)) {
       referred.insert(key.first);
       ++rest;
       continue;
@@ -651,8 +669,9 @@ absl::StatusOr<bool> ServiceTables::CountsMatter() {
   if (!real_rests_since_.empty()) return true;
   KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
                             (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
-  return std::ranges::any_of(entries,
-                             [](const auto& entry) { return CountsConnections(entry.second); });
+  return std::ranges::any_of(entries, [](const auto& entry) {
+    return CountsConnections(entry.second) || (entry.second.flags & KLVS_SERVICE_PERSISTENT) != 0;
+  });
 }
 
 absl::Status ServiceTables::RefreshWays() {
@@ -711,6 +730,7 @@ absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualServic
     out.weight = real.weight;
     out.active_connections = conns_[real_id].active;
     out.inactive_connections = conns_[real_id].inactive;
+    out.persistent_connections = templates_[real_id].templates;
   }
   return absl::OkStatus();
 }
@@ -718,9 +738,12 @@ absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualServic
 std::map<std::string, double> ServiceTables::Fill() const {
   uint64_t connections = 0;
   uint64_t connections6 = 0;
+  uint64_t templates = 0;
+  uint64_t templates6 = 0;
   for (size_t id = 0; id < reals_.size(); ++id) {
-    (reals_[id].flags & KLVS_REAL_IPV6 ? connections6 : connections) +=
-        uint64_t{conns_[id].active} + conns_[id].inactive;
+    const bool v6 = (reals_[id].flags & KLVS_REAL_IPV6) != 0;
+    (v6 ? connections6 : connections) += uint64_t{conns_[id].active} + conns_[id].inactive;
+    (v6 ? templates6 : templates) += templates_[id].templates;
   }
   const auto ratio = [](uint64_t taken, uint64_t capacity) {
     return capacity == 0 ? 1.0 : static_cast<double>(taken) / static_cast<double>(capacity);
@@ -732,6 +755,8 @@ std::map<std::string, double> ServiceTables::Fill() const {
       {"tables", ratio(table_extents_->taken(), table_extents_->size())},
       {"connections", ratio(connections, connection_capacity_)},
       {"connections_ipv6", ratio(connections6, connection_capacity6_)},
+      {"templates", ratio(templates, template_capacity_)},
+      {"templates_ipv6", ratio(templates6, template_capacity6_)},
   };
 }
 

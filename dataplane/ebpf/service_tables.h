@@ -52,10 +52,11 @@ class ServiceTables {
 
   bool HasServices(const IpAddress& vip) const { return services_of_vip_.contains(vip); }
 
-  // Whether the counts of connections matter: an id rests, or some service chooses by them.
+  // Whether the counts of connections matter: an id rests, or some service chooses by them or has
+  // templates.
   absl::StatusOr<bool> CountsMatter();
 
-  // Ends the rest of ids whose connections are gone, and forgets addresses that NAT needs no more.
+  // Ends the rest of ids whose connections and templates are gone, and forgets addresses that NAT needs no more.
   absl::Status Sweep(TimePoint now);
 
   // Brings the ways to all real servers up to date; writes only what changed.
@@ -116,6 +117,9 @@ class ServiceTables {
   void SetState(uint32_t id, const ServiceKey& key, uint64_t cursor);
   void ClearState(uint32_t id);
   void Retire(const RealKey& key, TimePoint now);
+  // Whether programs still need the record of a real server that was removed so long ago. Templates
+  // that only wait for its return are given up after a while.
+  bool IsNeeded(uint32_t id, Duration rested);
   // VIPs that lost their last service and are not answered for: they would only drop packets.
   absl::Status RemoveStaleVips();
 
@@ -131,9 +135,12 @@ class ServiceTables {
   std::span<klvs_real> reals_;
   std::span<klvs_real6> ends6_;  // by real id
   std::span<klvs_real_conns> conns_;
+  std::span<TemplateCount> templates_;  // by real id
   uint32_t service_capacity_ = 0;  // of the hash map
   uint64_t connection_capacity_ = 0;
   uint64_t connection_capacity6_ = 0;
+  uint64_t template_capacity_ = 0;
+  uint64_t template_capacity6_ = 0;
 
   std::optional<IdAllocator<ServiceKey>> service_ids_;
   std::optional<IdAllocator<RealKey>> real_ids_;

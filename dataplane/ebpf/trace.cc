@@ -87,6 +87,19 @@ absl::Status ExplainService(MapStore& maps, const klvs_service& service, Trace& 
   return absl::OkStatus();
 }
 
+// Whether the client's template was there before, and named the same real server.
+absl::StatusOr<bool> HadTemplate(MapStore& before, MapStore& after, const klvs_service& service,
+                                 const IpAddress& client) {
+  if ((service.flags & KLVS_SERVICE_PERSISTENT) == 0) return false;
+  const uint32_t mask = static_cast<uint32_t>(~(0xffffffffULL >> service.template_prefix));
+  const klvs_template_key key = {.service = service.id,
+                                 .client = ToWire(IpAddress::FromV4(client.V4() & mask))};
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto was, Get<klvs_template>(before, kTemplatesMap, key));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto is, Get<klvs_template>(after, kTemplatesMap, key));
+  // Made anew after it was over, it has another generation.
+  return was && is && was->word >> 24 == is->word >> 24;
+}
+
 }  // namespace
 
 std::vector<uint8_t> FrameOf(const TracePacket& packet) {
@@ -127,7 +140,8 @@ std::vector<uint8_t> FrameOf(const TracePacket& packet) {
 
 absl::Status CopyMaps(MapStore& from, MapStore& to) {
   for (const std::string_view map : {kSettingsMap, kInterfacesMap, kServiceStateMap, kLocalityMap,
-                                     kListsMap, kTablesMap, kRealsMap, kRealConnsMap, kConnsMap}) {
+                                     kListsMap, kTablesMap, kRealsMap, kRealConnsMap,
+                                     kRealTemplatesMap, kConnsMap}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto source, from.Mapped(map));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto target, to.Mapped(map));
     if (source.size() != target.size()) {
@@ -135,7 +149,7 @@ absl::Status CopyMaps(MapStore& from, MapStore& to) {
     }
     std::ranges::copy(source, target.begin());
   }
-  for (const std::string_view map : {kAddressesMap, kServicesMap}) {
+  for (const std::string_view map : {kAddressesMap, kServicesMap, kTemplatesMap}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, from.Dump(map));
     for (const auto& [key, value] : entries) {
       KUBE_LVS_RETURN_IF_ERROR(to.Update(map, key, value));
@@ -159,7 +173,11 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
   key.protocol = packet.protocol;
   KUBE_LVS_ASSIGN_OR_RETURN(const auto service,
                             Get<klvs_service>(before, kServicesMap, EncodeKey(vip->vip_id, key)));
-  if (service) KUBE_LVS_RETURN_IF_ERROR(ExplainService(before, *service, out));
+  if (service) {
+    KUBE_LVS_RETURN_IF_ERROR(ExplainService(before, *service, out));
+    KUBE_LVS_ASSIGN_OR_RETURN(out.persistent,
+                              HadTemplate(before, after, *service, packet.client.ip));
+  }
   if (out.verdict == TraceVerdict::kDropped) {
     KUBE_LVS_ASSIGN_OR_RETURN(out.drop_reason, DropReason(after));
   }

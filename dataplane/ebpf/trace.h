@@ -34,6 +34,7 @@ struct Trace {
   std::optional<RealServer> real;  // without a drop, or with one that came after the choice
   std::string state;               // of the connection that was there before, else empty
   std::string scheduler;           // of the service, if there is one
+  bool persistent = false;         // persistence had the client stay with its real server
   size_t reals = 0;                // of the service
   size_t available = 0;            // of them, those with a weight and below their threshold
   bool operator==(const Trace&) const = default;

@@ -99,6 +99,28 @@ TEST_F(TraceTest, OnePacketByTheCounterOfItsRealServer) {
   EXPECT_EQ(Explained(TC_ACT_REDIRECT).real, real_);
 }
 
+TEST_F(TraceTest, AClientThatPersistenceHasStay) {
+  const klvs_template_key key = {.service = 1, .client = ToWire(*IpAddress::Parse("10.1.0.0"))};
+  klvs_template value = {.word = uint64_t{3} << 32 | 1U << 24, .expires = 9, .timeout = 9,
+                         .reserved = 0};
+  const auto services = GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap).value();
+  ASSERT_EQ(services.size(), 1U);
+  const auto& [at, service] = services.front();
+  klvs_service persistent = service;
+  persistent.flags |= KLVS_SERVICE_PERSISTENT;
+  persistent.template_prefix = 24;
+  ASSERT_TRUE(Put(maps_, kServicesMap, at, persistent).ok());
+  Connect(copy_, 3, 1);
+  ASSERT_TRUE(Put(copy_, kTemplatesMap, key, value).ok());
+  EXPECT_FALSE(Explained(TC_ACT_REDIRECT).persistent);
+  ASSERT_TRUE(Put(maps_, kTemplatesMap, key, value).ok());
+  EXPECT_TRUE(Explained(TC_ACT_REDIRECT).persistent);
+  // It was over, and is another one now.
+  value.word += 1U << 24;
+  ASSERT_TRUE(Put(copy_, kTemplatesMap, key, value).ok());
+  EXPECT_FALSE(Explained(TC_ACT_REDIRECT).persistent);
+}
+
 TEST_F(TraceTest, ADropAndItsReason) {
   const uint64_t one = 1;
   copy_.SetOnCpu(kDropsMap, KLVS_DROP_NO_REAL_SERVER, 0, AsBytes(one));

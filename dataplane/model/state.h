@@ -142,6 +142,7 @@ struct RealServerStats {
   uint32_t weight = 0;
   uint64_t active_connections = 0;
   uint64_t inactive_connections = 0;
+  uint64_t persistent_connections = 0;  // eBPF: clients, or prefixes of them, that stay with it
   bool operator==(const RealServerStats&) const = default;
 };
 

@@ -283,7 +283,9 @@ void CheckRest(const LvsServiceSpec& spec, Problems& out) {
 void CheckEbpf(const LvsService& service, Problems& out) {
   const LvsServiceSpec& spec = service.spec;
   const std::string mend = " needs dataplane IPVS; dataplane eBPF does not support it yet";
-  if (spec.persistence) out.NotHere("spec.persistence" + mend);
+  if (spec.persistence && spec.persistence->engine != "SourceAddress") {
+    out.NotHere("spec.persistence.engine: " + spec.persistence->engine + mend);
+  }
   if (spec.one_packet && spec.method == ForwardingMethod::kNat) {
     out.NotHere("spec.onePacketScheduling: Enabled with method NAT" + mend);
   }

@@ -190,7 +190,6 @@ TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
       "addresses: [{type: CIDR, value: 198.51.96.0/20}]",
       "{addresses: [{type: CIDR, value: 198.51.100.2/31}], forwarding: {method: DirectRouting}}",
-      "persistence: {timeoutSeconds: 60}",
       "ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]",
       "{allPorts: Enabled, ports: null}",
       "{allPorts: Enabled, ports: null, forwarding: {method: DirectRouting}, backends: [{name: a, "
@@ -213,6 +212,7 @@ TEST(ValidateTest, TheDataplanesDiffer) {
   for (const Dataplane dataplane : {Dataplane::kEbpf, Dataplane::kIpvs}) {
     EXPECT_EQ(ProblemsOf("access: {icmpEcho: Respond}", dataplane), "");
     EXPECT_EQ(ProblemsOf("ports: [{name: a, port: 80, protocol: SCTP}]", dataplane), "");
+    EXPECT_EQ(ProblemsOf("persistence: {timeoutSeconds: 60, prefixLengthIPv4: 24}", dataplane), "");
   }
 }
 

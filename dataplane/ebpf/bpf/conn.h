@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/bpf/defs.h"
 #include "dataplane/ebpf/bpf/real_conns.h"
 #include "dataplane/ebpf/bpf/state.h"
+#include "dataplane/ebpf/bpf/template.h"
 
 #define CONN_EXISTS -1
 #define CONN_FULL -2
@@ -187,8 +188,8 @@ __noinline int conn_release(__u32 handle, __u32 generation)
 
 /*
  * Takes out a connection (not a reply key), its reply key with it, and corrects the counts of its
- * real server. Does nothing, and returns 0, if it is not `ctl` any more: somebody else was faster,
- * or a packet has just moved it on.
+ * real server and its template. Does nothing, and returns 0, if it is not `ctl` any more: somebody
+ * else was faster, or a packet has just moved it on.
  */
 __noinline int conn_remove(__u32 handle, __u64 ctl)
 {
@@ -202,6 +203,8 @@ __noinline int conn_remove(__u32 handle, __u64 ctl)
 	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) != ctl)
 		return 0;
 	real_conns_close(real, KLVS_CTL_STATE(ctl));
+	if (ctl & CTL_CONTROLLED)
+		template_release(c);
 	if (peer) {
 		struct klvs_conn *r = conn_get(peer);
 
@@ -319,6 +322,8 @@ static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct
 	c->seen = 0;
 	c->peer = new->peer;
 	mac_copy(c->client_mac, new->client_mac);
+	c->template_prefix = new->template_prefix;
+	c->template_generation = new->template_generation;
 	c->client_ifindex = new->client_ifindex;
 	/* A full barrier: who sees LIVE sees the rest. */
 	__sync_lock_test_and_set(&c->ctl, ctl);

@@ -17,6 +17,7 @@
 #include "dataplane/ebpf/bpf/fragment.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
+#include "dataplane/ebpf/bpf/template_sweep.h"
 
 #ifdef KLVS_IPV6
 #include "dataplane/ebpf/bpf/echo6.h"
@@ -261,8 +262,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 
 			/* A client may use a port again, and need not stay with a real server that
 			 * is gone. */
-			if (state_is_closed(KLVS_CTL_STATE(ctl)) || !real ||
-			    real->flags & KLVS_REAL_REMOVED) {
+			if ((!(ctl & CTL_CONTROLLED) && state_is_closed(KLVS_CTL_STATE(ctl))) ||
+			    !real || real->flags & KLVS_REAL_REMOVED) {
 				p->reused = handle;
 				p->reused_ctl = ctl;
 				c = NULL;
@@ -466,6 +467,8 @@ int FAMILY_PROGRAM(klvs_sweep)(struct __sk_buff *ctx)
 	if (sets > KLVS_SWEEP_SETS)
 		sets = KLVS_SWEEP_SETS;
 	bpf_loop(sets * KLVS_CONN_WAYS, sweep_visit, &sweep, 0);
+	if (!sweep.first_set)
+		templates_sweep(sweep.survey.now);
 	return sweep.removed;
 }
 

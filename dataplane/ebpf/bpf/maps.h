@@ -123,6 +123,21 @@ struct {
 	__type(value, struct klvs_locality);
 } klvs_locality SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct klvs_template_key);
+	__type(value, struct klvs_template);
+} klvs_templates SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, klvs_template_count);
+} klvs_real_templates SEC(".maps");
+
 /* The set of klvs_conns from which the next conn_sweep goes on. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

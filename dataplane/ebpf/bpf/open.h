@@ -63,8 +63,8 @@ __noinline int schedule(struct packet *p)
 /*
  * Inserts the reply key of a connection, which claims its port on the real server's `source`
  * address: the client's own port if that is in the range and free, else up to SNAT_TRIES - 1 from
- * a hashed start; of SCTP, only the client's own port. Without source NAT the key is what it is. Returns the handle of the reply key,
- * or 0; the port is in `reply->key.dport`.
+ * a hashed start; of SCTP, only the client's own port. Without source NAT the key is what it is.
+ * Returns the handle of the reply key, or 0; the port is in `reply->key.dport`.
  */
 static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u64 now, __u32 snat,
 				       const struct klvs_settings *settings)
@@ -140,6 +140,21 @@ __noinline int conn_translate(struct packet *p, __u32 handle)
 	return 0;
 }
 
+/* Where the client of a persistent service stays, and how it is remembered; 0 if nowhere. */
+static __always_inline __u64 choose_persistent(struct packet *p, const struct klvs_service *service)
+{
+	__u32 id = service->id, prefix = service->template_prefix;
+	__u64 choice = template_find(p, id, prefix);
+
+	if (!choice) {
+		__u32 real = schedule(p);
+
+		if (real)
+			choice = template_make(p, id, prefix, service->template_seconds, real);
+	}
+	return choice;
+}
+
 /*
  * Opens a connection for `p`. Returns its handle, or a negated KLVS_DROP_*. With NAT the
  * connection is PENDING until conn_translate. Where each packet is scheduled for itself there is no
@@ -152,6 +167,7 @@ __noinline int conn_open(struct packet *p)
 	CONN_DRAFT(new, 0);
 	struct klvs_real *real;
 	const klvs_ends *ends;
+	__u64 choice = 0;
 	__u32 state, nat;
 	int handle;
 
@@ -165,10 +181,16 @@ __noinline int conn_open(struct packet *p)
 		return -KLVS_DROP_NO_CONNECTION;
 	if (source_is_martian(p) || source_is_ours(p))
 		return -KLVS_DROP_MARTIAN;
-	if (scheduler_counts(service->scheduler) || service->flags & KLVS_SERVICE_THRESHOLDS)
+	if (scheduler_counts(service->scheduler) ||
+	    service->flags & (KLVS_SERVICE_THRESHOLDS | KLVS_SERVICE_PERSISTENT))
 		conn_sweep(p->now);
 	new->service = service->id;
-	new->real = schedule(p);
+	if (service->flags & KLVS_SERVICE_PERSISTENT) {
+		choice = choose_persistent(p, service);
+		new->real = KLVS_TEMPLATE_REAL(choice);
+	} else {
+		new->real = schedule(p);
+	}
 	/* The kernel's choice still counts it: its timer takes it out after the packet. */
 	if (p->reused)
 		conn_remove(p->reused, p->reused_ctl);
@@ -211,7 +233,14 @@ __noinline int conn_open(struct packet *p)
 	if (nat && service->flags & KLVS_SERVICE_SOURCE_NAT)
 		new->ctl |= (__u64)KLVS_CONN_SNAT << 8;
 	new->expires = p->now + state_timeout(settings, state);
+	if (choice && template_hold(p, new->service, service->template_prefix, choice)) {
+		new->ctl |= CTL_CONTROLLED;
+		new->template_prefix = service->template_prefix;
+		new->template_generation = KLVS_TEMPLATE_GENERATION(choice);
+	}
 	handle = conn_insert(new, p->now);
+	if (handle <= 0 && new->ctl & CTL_CONTROLLED)
+		template_release(new);
 	if (handle == CONN_EXISTS)
 		return -KLVS_DROP_RACE;
 	if (handle <= 0)

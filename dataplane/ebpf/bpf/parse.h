@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* The headers of TCP, UDP and SCTP, each byte checked before it is read. Lengths come from the IP header:
- * short frames carry padding. */
+/* The headers of TCP, UDP and SCTP, each byte checked before it is read. Lengths come from the IP
+ * header: short frames carry padding. */
 #pragma once
 
 #include <linux/if_ether.h>
@@ -102,8 +102,8 @@ __noinline int parse_sctp(klvs_ctx *ctx, struct packet *p, __u32 payload)
 }
 
 /*
- * What TCP, UDP and SCTP say; `payload` bytes are behind the IP header. 0, or why nothing can be done with
- * the packet by itself: KLVS_DROP_ICMP for anything else.
+ * What TCP, UDP and SCTP say; `payload` bytes are behind the IP header. 0, or why nothing can be
+ * done with the packet by itself: KLVS_DROP_ICMP for anything else.
  */
 static __always_inline __u32 parse_transport(klvs_ctx *ctx, struct packet *p, __u32 payload)
 {

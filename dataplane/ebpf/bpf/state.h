@@ -16,6 +16,7 @@ static __always_inline struct klvs_settings *settings_get(void)
 #define CTL_REPLY ((__u64)KLVS_CONN_REPLY << 8)
 #define CTL_PENDING ((__u64)KLVS_CONN_PENDING << 8)
 #define CTL_EMBRYONIC ((__u64)KLVS_CONN_EMBRYONIC << 8)
+#define CTL_CONTROLLED ((__u64)KLVS_CONN_CONTROLLED << 8)
 #define CTL_GENERATION_ONE (1ULL << 32)
 
 /* Which way a packet goes, and whether we see both ways. */

@@ -228,6 +228,11 @@ void Director::Replace(const Service& service, const Start& start) {
   value.wrr_gcd = 0;
   value.start_weight = start.start_weight;
   value.start_position = start.start_position;
+  if (service.template_seconds != 0) {
+    value.flags |= KLVS_SERVICE_PERSISTENT;
+    value.template_seconds = service.template_seconds;
+    value.template_prefix = service.template_prefix;
+  }
   uint32_t greatest = 0;
   for (size_t i = 0; i < service.reals.size(); ++i) {
     const Real& r = service.reals[i];
@@ -360,6 +365,37 @@ void Director::ExpireAll() {
   for (klvs_conn* c : Entries()) c->expires = 0;
   if (tc6_ == nullptr) return;
   for (klvs_conn6* c : Entries6()) c->expires = 0;
+}
+
+std::pair<bpf_map*, Bytes> Director::TemplateKey(uint32_t service, std::string_view client) {
+  const auto bytes = [](const auto& key) {
+    const auto* begin = reinterpret_cast<const uint8_t*>(&key);
+    return Bytes(begin, begin + sizeof key);
+  };
+  if (IsIpv6(client)) {
+    LoadIpv6();
+    return {Find("klvs_templates6"), bytes(klvs_template_key6{service, Ip6(client)})};
+  }
+  return {Find("klvs_templates"), bytes(klvs_template_key{service, htonl(Ip(client))})};
+}
+
+std::optional<klvs_template> Director::Template(uint32_t service, std::string_view client) {
+  const auto [map, key] = TemplateKey(service, client);
+  klvs_template out = {};
+  if (bpf_map__lookup_elem(map, key.data(), key.size(), &out, sizeof out, 0) != 0) {
+    return std::nullopt;
+  }
+  return out;
+}
+
+bool Director::SetTemplate(uint32_t service, std::string_view client, const klvs_template& value) {
+  const auto [map, key] = TemplateKey(service, client);
+  return bpf_map__update_elem(map, key.data(), key.size(), &value, sizeof value, BPF_ANY) == 0;
+}
+
+uint32_t Director::Templates(uint32_t real) {
+  const uint64_t both = Map<uint64_t>("klvs_real_templates")[real];
+  return static_cast<uint32_t>(both);
 }
 
 klvs_counters Director::Sum(const char* name, uint32_t id) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,6 +62,8 @@ struct Service {
   uint8_t scheduler = KLVS_SCHEDULER_RR;
   uint8_t flags = 0;
   uint8_t method = KLVS_METHOD_DIRECT_ROUTING;
+  uint32_t template_seconds = 0;  // not 0: persistent
+  uint8_t template_prefix = 32;
   std::vector<Real> reals;  // in the order of the list
   uint32_t first_real = 1;  // id of reals[0]
 };
@@ -123,6 +126,11 @@ class Director {
   klvs_conn6& Connection6();
   // Makes every connection expired.
   void ExpireAll();
+  // The template of a client, whose address has no bits beyond the prefix; nullopt if there is none.
+  std::optional<klvs_template> Template(uint32_t service, std::string_view client);
+  // Writes it; false if there is no room.
+  bool SetTemplate(uint32_t service, std::string_view client, const klvs_template& value);
+  uint32_t Templates(uint32_t real);  // how many name it
 
   klvs_counters ServiceCounters(uint32_t id);
   klvs_counters RealCounters(uint32_t id);
@@ -144,6 +152,8 @@ class Director {
   template <typename T>
   std::span<T> Map(const char* name);
   bpf_map* Find(const char* name);
+  // Of a client of either family: its map and key.
+  std::pair<bpf_map*, Bytes> TemplateKey(uint32_t service, std::string_view client);
   Outcome Test(bpf_program* program, const Bytes& frame, Stage stage);
   klvs_counters Sum(const char* name, uint32_t id);
 

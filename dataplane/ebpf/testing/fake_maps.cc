@@ -26,6 +26,8 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   array(kTablesMap, sizeof(klvs_table_slot), sizes.tables);
   array(kRealsMap, sizeof(klvs_real), sizes.reals);
   array(kRealConnsMap, sizeof(klvs_real_conns), sizes.reals);
+  array(kRealTemplatesMap, sizeof(klvs_template_count), sizes.reals);
+  hash(kTemplatesMap, sizeof(klvs_template_key), sizeof(klvs_template), 64);
   array(kConnsMap, sizeof(klvs_conn_set), 16);
   store.Make(std::string(kServiceCountersMap), Kind::kPerCpuArray, 4, sizeof(klvs_counters),
              sizes.services);
@@ -38,6 +40,7 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   array(kServiceVips6Map, sizeof(klvs_in6), sizes.services);
   array(kReals6Map, sizeof(klvs_real6), sizes.reals);
   array(kConns6Map, sizeof(klvs_conn_set6), 16);
+  hash(kTemplates6Map, sizeof(klvs_template_key6), sizeof(klvs_template), 64);
   hash(kTunnelPeers6Map, sizeof(klvs_tunnel_peer6), 4, 64);
   hash(kMssClamps6Map, 16, 4, 64);
   GetArray<klvs_settings>(store, kSettingsMap).value()[0].layout = KLVS_LAYOUT;
