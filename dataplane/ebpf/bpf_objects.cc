@@ -44,12 +44,13 @@ constexpr std::string_view kMapPrefix = "klvs_";
 constexpr std::string_view kProgramsPrefix = "programs-";
 constexpr uint32_t kMostConnLocks = 4096;
 
-constexpr std::array<std::string_view, 24> kMaps = {
+constexpr std::array<std::string_view, 28> kMaps = {
     kSettingsMap,  kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
     kListsMap,     kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
     kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
     kMssClampsMap, kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
-    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,
+    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
+    kMssNetsMap,   kTunnelNets6Map,     kMssNets6Map,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
