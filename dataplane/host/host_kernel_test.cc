@@ -251,8 +251,10 @@ TEST_F(HostKernelTest, APrefixOfIpv6IsReachedByARouteViaItsFirstAddress) {
   neighbour.RoutesVia(vips, vips.address);
   EXPECT_FALSE(neighbour.Reaches("2001:db8::5:77"));
   State desired;
+  // And of a real server, too.
   desired.items = {AnsweredVip{Dataplane::kIpvs, vips.address, "kl0", vips.length},
-                   AnsweredVip{Dataplane::kIpvs, vips.address, "kl0"}};
+                   AnsweredVip{Dataplane::kIpvs, vips.address, "kl0"},
+                   SilentVip{vips.address, vips.length}};
   const auto backend = Open();
   neighbour.Knows({"2001:db8::5:0"});
   for (const absl::Status& status : backend->Apply(Diff(desired, *backend->Read()).steps)) {
