@@ -2,7 +2,7 @@
 # Sourced by guests: machines as network namespaces on one LAN, with a router to a client's network.
 # Who sources it defines LAN (the first three numbers), address=([MACHINE]=LAST ...) with router=254,
 # and fail WHAT. Of IPv6 the LAN is $LAN6/64, a machine's address its number there, the client's fd98::10.
-# shellcheck disable=SC2154,SC2034  # address, LAN: see above; agents: for who sources it
+# shellcheck disable=SC2153,SC2154,SC2034  # address, LAN: see above; agents: for who sources it
 declare -A agents
 LAN6=fd77::
 
