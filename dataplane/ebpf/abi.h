@@ -555,3 +555,29 @@ struct klvs_tunnel_peer6 {
 KLVS_ASSERT_SIZE(struct klvs_tunnel_peer6, 32);
 
 /* klvs_tunnel_peers6 and klvs_mss_clamps6 (HASH struct klvs_in6 -> __u32): the same for IPv6. */
+
+/* klvs_tunnel_nets, klvs_mss_nets and IPv6's: LPM_TRIE with the values of the four above, for a
+ * prefix of VIPs. `bits` counts all that must be equal: a whole director, then of the VIP. */
+struct klvs_tunnel_net {
+	__u32 bits;
+	struct klvs_tunnel_peer to;
+};
+KLVS_ASSERT_SIZE(struct klvs_tunnel_net, 12);
+
+struct klvs_tunnel_net6 {
+	__u32 bits;
+	struct klvs_tunnel_peer6 to;
+};
+KLVS_ASSERT_SIZE(struct klvs_tunnel_net6, 36);
+
+struct klvs_mss_net {
+	__u32 bits;
+	__be32 vip;
+};
+KLVS_ASSERT_SIZE(struct klvs_mss_net, 8);
+
+struct klvs_mss_net6 {
+	__u32 bits;
+	struct klvs_in6 vip;
+};
+KLVS_ASSERT_SIZE(struct klvs_mss_net6, 20);

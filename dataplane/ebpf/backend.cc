@@ -22,6 +22,30 @@ absl::Status PutOrErase(MapStore& maps, bool v4, bool put, std::string_view map4
   return put ? Put(maps, map6, key6, value) : Erase(maps, map6, key6);
 }
 
+// Tunnel peers and clamps of prefixes of VIPs.
+absl::Status ReadNets(MapStore& maps, std::set<NodeItem>& items) {
+  const auto peer = [&items](const auto& net, int director_bits) {
+    items.insert(TunnelPeer{FromWire(net.to.director), FromWire(net.to.vip),
+                            static_cast<int>(net.bits) - director_bits});
+  };
+  const auto clamp = [&items](const auto& net, uint32_t mss) {
+    items.insert(
+        MssClamp{FromWire(net.vip), static_cast<uint16_t>(mss), static_cast<int>(net.bits)});
+  };
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto nets,
+                            (GetAll<klvs_tunnel_net, uint32_t>(maps, kTunnelNetsMap)));
+  for (const auto& [net, one] : nets) peer(net, 32);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto nets6,
+                            (GetAll<klvs_tunnel_net6, uint32_t>(maps, kTunnelNets6Map)));
+  for (const auto& [net, one] : nets6) peer(net, 128);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto clamps, (GetAll<klvs_mss_net, uint32_t>(maps, kMssNetsMap)));
+  for (const auto& [net, mss] : clamps) clamp(net, mss);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto clamps6,
+                            (GetAll<klvs_mss_net6, uint32_t>(maps, kMssNets6Map)));
+  for (const auto& [net, mss] : clamps6) clamp(net, mss);
+  return absl::OkStatus();
+}
+
 constexpr ConnectionKind kKinds[] = {ConnectionKind::kTcp, ConnectionKind::kTcpFin,
                                      ConnectionKind::kUdp};
 
@@ -209,7 +233,7 @@ absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
   for (const auto& [vip, mss] : clamps) {
     items.insert(MssClamp{FromWire(vip), static_cast<uint16_t>(mss)});
   }
-  return absl::OkStatus();
+  return ReadNets(maps_, items);
 }
 
 std::vector<absl::Status> EbpfBackend::Apply(std::span<const Step> steps) {
@@ -328,11 +352,16 @@ absl::Status EbpfBackend::Set(const TunnelPeer& item, bool add) {
                                     ": eBPF unpacks IPv4 in IPv4 and IPv6 in IPv6; give the "
                                     "director an address of the VIP's family");
   }
-  return Annotate(
-      PutOrErase(maps_, item.vip.IsV4(), add, kTunnelPeersMap,
-                 klvs_tunnel_peer{ToWire(item.director), ToWire(item.vip)}, kTunnelPeers6Map,
-                 klvs_tunnel_peer6{ToWire6(item.director), ToWire6(item.vip)}, 1),
-      ToString(item));
+  const klvs_tunnel_peer peer{ToWire(item.director), ToWire(item.vip)};
+  const klvs_tunnel_peer6 peer6{ToWire6(item.director), ToWire6(item.vip)};
+  const auto length = static_cast<uint32_t>(item.prefix_length);
+  return Annotate(item.prefix_length == 0
+                      ? PutOrErase(maps_, item.vip.IsV4(), add, kTunnelPeersMap, peer,
+                                   kTunnelPeers6Map, peer6, 1)
+                      : PutOrErase(maps_, item.vip.IsV4(), add, kTunnelNetsMap,
+                                   klvs_tunnel_net{32 + length, peer}, kTunnelNets6Map,
+                                   klvs_tunnel_net6{128 + length, peer6}, 1),
+                  ToString(item));
 }
 
 absl::Status EbpfBackend::Set(const MssClamp& item, bool add) {
@@ -340,6 +369,17 @@ absl::Status EbpfBackend::Set(const MssClamp& item, bool add) {
   const bool v4 = item.vip.IsV4();
   const __be32 key = ToWire(item.vip);
   const klvs_in6 key6 = ToWire6(item.vip);
+  if (item.prefix_length != 0) {
+    if (!add) {
+      std::set<NodeItem> there;
+      KUBE_LVS_RETURN_IF_ERROR(ReadNets(maps_, there));
+      if (!there.contains(item)) return absl::OkStatus();  // another clamp replaced it
+    }
+    const auto length = static_cast<uint32_t>(item.prefix_length);
+    return Annotate(PutOrErase(maps_, v4, add, kMssNetsMap, klvs_mss_net{length, key}, kMssNets6Map,
+                               klvs_mss_net6{length, key6}, item.mss),
+                    ToString(item));
+  }
   if (!add) {
     const auto asked =
         v4 ? Get<uint32_t>(maps_, kMssClampsMap, key) : Get<uint32_t>(maps_, kMssClamps6Map, key6);

@@ -81,7 +81,8 @@ class EbpfKernelTest : public testing::Test {
       EXPECT_TRUE(bytes.ok()) << bytes.status();
       out.emplace_back(bytes->begin(), bytes->end());
     }
-    for (const auto map : {kAddressesMap, kServicesMap, kTunnelPeersMap, kMssClampsMap}) {
+    for (const auto map : {kAddressesMap, kServicesMap, kTunnelPeersMap, kMssClampsMap,
+                           kTunnelNetsMap, kMssNetsMap, kTunnelNets6Map, kMssNets6Map}) {
       const auto entries = maps.Dump(map);
       EXPECT_TRUE(entries.ok()) << entries.status();
       for (const auto& [key, value] : *entries) {
@@ -100,8 +101,14 @@ class EbpfKernelTest : public testing::Test {
     web.reals = {{*Endpoint::Parse("10.0.0.1:80"), ForwardingMethod::kNat, 3, 0, 0},
                  {*Endpoint::Parse("10.0.0.2:8080"), ForwardingMethod::kNat, 0, 0, 0}};
     out.services[Key("192.0.2.1:80")] = web;
-    out.items = {Attachment{"up0"}, TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.9")},
+    out.items = {Attachment{"up0"},
+                 TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.9")},
                  MssClamp{Ip("192.0.2.9"), 1400},
+                 TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.64"), 26},
+                 TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.0"), 24},
+                 TunnelPeer{Ip("2001:db8::9"), Ip("2001:db8:1::"), 64},
+                 MssClamp{Ip("192.0.2.64"), 1400, 26},
+                 MssClamp{Ip("2001:db8:1::"), 1380, 64},
                  AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.1"), "up0"}};
     return out;
   }
@@ -150,6 +157,8 @@ State RandomState(std::mt19937& random) {
     if (below(3) == 0) out.items.insert(AnsweredVip{Dataplane::kEbpf, ip, interface});
     if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), ip});
     if (below(3) == 0) out.items.insert(MssClamp{ip, static_cast<uint16_t>(1300 + below(3))});
+    if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), ip, 32});
+    if (below(3) == 0) out.items.insert(MssClamp{ip, static_cast<uint16_t>(1300 + below(3)), 32});
   }
   return out;
 }

@@ -735,6 +735,26 @@ TEST_F(EbpfBackendTest, TunnelPeersAndClampsOfIpv6AreReadBack) {
   EXPECT_TRUE(backend_->Read()->items.empty());
 }
 
+TEST_F(EbpfBackendTest, TunnelPeersAndClampsOfPrefixesAreReadBackAndGoAlone) {
+  const std::set<NodeItem> items = {TunnelPeer{Ip("10.0.0.8"), Ip("192.0.2.64"), 26},
+                                    TunnelPeer{Ip("10.0.0.8"), Ip("192.0.2.64")},
+                                    TunnelPeer{Ip("2001:db8::9"), Ip("2001:db8:1::"), 64},
+                                    MssClamp{Ip("192.0.2.64"), 1440, 26},
+                                    MssClamp{Ip("192.0.2.64"), 1400},
+                                    MssClamp{Ip("2001:db8:1::"), 1380, 64}};
+  for (const NodeItem& item : items) ASSERT_TRUE(Do({AddItem{item}}).ok());
+  EXPECT_EQ(backend_->Read()->items, items);
+  const MssClamp old{Ip("192.0.2.64"), 1440, 26}, now{Ip("192.0.2.64"), 1300, 26};
+  ASSERT_TRUE(Do({AddItem{now}, RemoveItem{old}}).ok());
+  EXPECT_TRUE(backend_->Read()->items.contains(now));
+  ASSERT_TRUE(Do({RemoveItem{now}}).ok());
+  std::set<NodeItem> left = items;
+  left.erase(old);
+  EXPECT_EQ(backend_->Read()->items, left);
+  for (const NodeItem& item : left) ASSERT_TRUE(Do({RemoveItem{item}}).ok());
+  EXPECT_TRUE(backend_->Read()->items.empty());
+}
+
 TEST_F(EbpfBackendTest, AServiceThatCannotBeWrittenLeavesNoVipBehind) {
   maps_.fault = [](std::string_view map) {
     return map == kServicesMap ? absl::UnavailableError("busy") : absl::OkStatus();

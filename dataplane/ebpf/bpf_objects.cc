@@ -47,13 +47,14 @@ constexpr uint32_t kMostConnLocks = 4096;
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 27> kMaps = {
+constexpr std::array<std::string_view, 31> kMaps = {
     kSettingsMap,  kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
     kListsMap,     kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
     kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
     kMssClampsMap, kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
-    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTemplatesMap,
-    kTemplates6Map, kRealTemplatesMap,
+    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
+    kMssNetsMap,   kTunnelNets6Map,     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,
+    kRealTemplatesMap,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.

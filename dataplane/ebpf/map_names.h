@@ -27,6 +27,8 @@ inline constexpr std::string_view kRealCountersMap = "klvs_real_counters";
 inline constexpr std::string_view kDropsMap = "klvs_drops";
 inline constexpr std::string_view kTunnelPeersMap = "klvs_tunnel_peers";
 inline constexpr std::string_view kMssClampsMap = "klvs_mss_clamps";
+inline constexpr std::string_view kTunnelNetsMap = "klvs_tunnel_nets";
+inline constexpr std::string_view kMssNetsMap = "klvs_mss_nets";
 // Of IPv6.
 inline constexpr std::string_view kAddresses6Map = "klvs_addresses6";
 inline constexpr std::string_view kServiceVips6Map = "klvs_service_vips6";
@@ -37,6 +39,8 @@ inline constexpr std::string_view kConnLocks6Map = "klvs_locks6";
 inline constexpr std::string_view kTemplates6Map = "klvs_templates6";
 inline constexpr std::string_view kTunnelPeers6Map = "klvs_tunnel_peers6";
 inline constexpr std::string_view kMssClamps6Map = "klvs_mss_clamps6";
+inline constexpr std::string_view kTunnelNets6Map = "klvs_tunnel_nets6";
+inline constexpr std::string_view kMssNets6Map = "klvs_mss_nets6";
 
 // A value of klvs_tables in memory: the kernel gives each value of an array a multiple of 8 bytes.
 struct TableCell {

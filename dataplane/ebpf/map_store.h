@@ -35,7 +35,7 @@ class MapStore {
                               std::span<const uint8_t> value) = 0;
   virtual absl::Status Delete(std::string_view map,
                               std::span<const uint8_t> key) = 0;  // absent: OK
-  // All entries of a hash map, in no order.
+  // All entries of a hash map or a trie, in no order.
   virtual absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> Dump(std::string_view map) = 0;
   // One value of a per-CPU map, of each possible CPU.
   virtual absl::StatusOr<std::vector<Bytes>> LookupPerCpu(std::string_view map,

@@ -35,10 +35,10 @@ std::string NameOf(const Table& table) { return table.nft_family + " " + kName; 
 
 // Of a prefix the first address stands in the sets.
 std::string Elements(const std::set<Cidr>& vips, const std::string& suffix) {
+  std::set<IpAddress> first;  // of a prefix of IPv6, which is answered for by itself, too
+  for (const Cidr& cidr : vips) first.insert(cidr.address);
   std::string out;
-  for (const Cidr& cidr : vips) {
-    out += (out.empty() ? "" : ", ") + cidr.address.ToString() + suffix;
-  }
+  for (const IpAddress& ip : first) out += (out.empty() ? "" : ", ") + ip.ToString() + suffix;
   return "{ " + out + " }";
 }
 

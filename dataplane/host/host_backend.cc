@@ -11,6 +11,8 @@ namespace {
 
 constexpr Duration kRenewalWithoutEnd = std::chrono::seconds(30);  // only to mend what others broke
 
+bool NeighboursAskFor(const Cidr& vips) { return vips.IsHost() || vips.address.IsV4(); }
+
 const NodeItem* ItemOf(const Step& step) {
   if (const auto* add = std::get_if<AddItem>(&step)) return &add->item;
   if (const auto* remove = std::get_if<RemoveItem>(&step)) return &remove->item;
@@ -94,7 +96,8 @@ absl::Status HostBackend::RenewClaims(std::optional<Duration> lifetime, TimePoin
 absl::Status HostBackend::AnnounceAgain(const std::set<IpAddress>& vips) {
   absl::Status status;
   for (const auto& [answered, interface] : answered_) {
-    if (vips.contains(answered.address)) status.Update(Announce(answered, interface));
+    if (!vips.contains(answered.address) || !NeighboursAskFor(answered)) continue;
+    status.Update(Announce(answered, interface));
   }
   return status;
 }
@@ -130,18 +133,15 @@ absl::Status HostBackend::CheckAnswersForRoutes(const std::string& interface) co
 
 absl::Status HostBackend::Answer(const AnsweredVip& item) {
   const Cidr vips = item.Vips();
-  if (!vips.IsHost() && !vips.address.IsV4()) {
-    return absl::FailedPreconditionError(vips.ToString() +
-                                         ": the kernel answers NDP for single addresses only; "
-                                         "give the service single IPv6 addresses");
+  if (!vips.IsHost() && vips.address.IsV4()) {
+    KUBE_LVS_RETURN_IF_ERROR(CheckAnswersForRoutes(item.interface));
   }
-  if (!vips.IsHost()) KUBE_LVS_RETURN_IF_ERROR(CheckAnswersForRoutes(item.interface));
   // First the claim: VIPs without one would be answered for without end.
   KUBE_LVS_RETURN_IF_ERROR(claims_->Add(vips, lifetime_));
   if (claimed_.has_value()) claimed_->insert(vips);
   KUBE_LVS_RETURN_IF_ERROR(Place(vips, item.interface, true));
   answered_.emplace(vips, item.interface);
-  return Announce(vips, item.interface);
+  return NeighboursAskFor(vips) ? Announce(vips, item.interface) : absl::OkStatus();
 }
 
 absl::Status HostBackend::Silence(const AnsweredVip& item) {

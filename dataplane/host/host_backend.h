@@ -20,8 +20,10 @@ namespace kube_lvs::host {
 // Takes Sysctl, SilentVip, Masquerade and AnsweredVip of IPVS. A SilentVip is an address of ours on
 // lo, an AnsweredVip one on any other interface, and of a prefix a local route there; adding an
 // AnsweredVip claims and announces it. Claims are no part of the state: whoever plans renews them.
-// A prefix of IPv6 addresses is not answered for (kFailedPrecondition), nor is one of IPv4 where
-// arp_ignore, whoever set it, makes the kernel silent for routes.
+// A prefix of IPv4 is not answered for where arp_ignore, whoever set it, makes the kernel silent
+// for routes (kFailedPrecondition). One of IPv6 is a local route and no more, since the kernel
+// answers NDP for single addresses only: packets for it come by a router's route, via an
+// AnsweredVip of one address.
 class HostBackend final : public Backend {
  public:
   HostBackend(std::unique_ptr<Addresses> addresses, std::unique_ptr<LocalRoutes> routes,

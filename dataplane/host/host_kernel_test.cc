@@ -101,6 +101,20 @@ class Neighbour {
                            .c_str()) == 0;
   }
 
+  // From now on it has a route.
+  void RoutesVia(const Cidr& to, const IpAddress& hop) const {
+    EXPECT_EQ(std::system(("ip -n " + name_ + " route add " + to.ToString() + " via " +
+                           hop.ToString() + " dev kl1")
+                              .c_str()),
+              0);
+  }
+  // Whether somebody refuses a connection to the address, and so has it.
+  bool Reaches(const std::string& vip) const {
+    return std::system(("ip netns exec " + name_ + " timeout 5 bash -c 'echo > /dev/tcp/" + vip +
+                        "/9' 2>&1 | grep -q refused")
+                           .c_str()) == 0;
+  }
+
   // From now on it has each of these in its table, with another's link address.
   void Knows(const std::vector<std::string>& vips) const {
     for (const std::string& vip : vips) {
@@ -228,8 +242,41 @@ TEST_F(HostKernelTest, APrefixIsAnnouncedAddressByAddress) {
   EXPECT_TRUE(neighbour.WasTold("192.0.2.65"));
   EXPECT_TRUE(neighbour.WasTold("192.0.2.127"));
   EXPECT_FALSE(neighbour.WasTold("192.0.2.128"));
-  const AddItem six{AnsweredVip{Dataplane::kIpvs, *IpAddress::Parse("2001:db8:1::"), "kl0", 64}};
-  EXPECT_TRUE(absl::IsFailedPrecondition(Open()->Apply(std::vector<Step>{six})[0]));
+}
+
+// The kernel answers NDP for no prefix. As items.cc asks for it, the first address is the next hop.
+TEST_F(HostKernelTest, APrefixOfIpv6IsReachedByARouteViaItsFirstAddress) {
+  const Neighbour neighbour;
+  const Cidr vips = *Cidr::Parse("2001:db8::5:0/112");
+  neighbour.RoutesVia(vips, vips.address);
+  EXPECT_FALSE(neighbour.Reaches("2001:db8::5:77"));
+  State desired;
+  // And of a real server, too.
+  desired.items = {AnsweredVip{Dataplane::kIpvs, vips.address, "kl0", vips.length},
+                   AnsweredVip{Dataplane::kIpvs, vips.address, "kl0"},
+                   SilentVip{vips.address, vips.length}};
+  const auto backend = Open();
+  neighbour.Knows({"2001:db8::5:0"});
+  for (const absl::Status& status : backend->Apply(Diff(desired, *backend->Read()).steps)) {
+    EXPECT_TRUE(status.ok()) << status;
+  }
+  EXPECT_TRUE(neighbour.WasTold("2001:db8::5:0"));
+  EXPECT_EQ(*backend->Read(), desired);
+  const TimePoint now{std::chrono::hours(1)};
+  ASSERT_TRUE(backend->RenewClaims(std::nullopt, now).ok());
+  ASSERT_TRUE(backend->AnnounceAgain({vips.address}).ok());
+  for (const char* vip : {"2001:db8::5:0", "2001:db8::5:77", "2001:db8::5:ffff"}) {
+    EXPECT_TRUE(neighbour.Reaches(vip)) << vip;
+  }
+  EXPECT_FALSE(neighbour.Reaches("2001:db8::6:0"));
+
+  ASSERT_TRUE(backend->RenewClaims(std::chrono::milliseconds(100), now).ok());
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (backend->RunOut()->empty() && std::chrono::steady_clock::now() < give_up) {
+  }
+  EXPECT_EQ(*backend->RunOut(), std::set<IpAddress>{vips.address});
+  EXPECT_FALSE(neighbour.Finds(vips.address));
+  Reach(State{});
   EXPECT_NE(std::system("ip -6 route show table local | grep 'proto 142'"), 0);
 }
 

@@ -7,10 +7,10 @@ struct Printer {
   std::string operator()(const Sysctl& s) const { return "sysctl " + s.name + "=" + s.value; }
   std::string operator()(const Attachment& a) const { return "programs on " + a.interface; }
   std::string operator()(const TunnelPeer& p) const {
-    return "tunnel from " + p.director.ToString() + " for " + p.vip.ToString();
+    return "tunnel from " + p.director.ToString() + " for " + p.Vips().ShortText();
   }
   std::string operator()(const MssClamp& c) const {
-    return "mss " + std::to_string(c.mss) + " from " + c.vip.ToString();
+    return "mss " + std::to_string(c.mss) + " from " + c.Vips().ShortText();
   }
   std::string operator()(const SilentVip& v) const { return "silent vip " + v.Vips().ShortText(); }
   std::string operator()(const Masquerade& m) const {

@@ -43,6 +43,8 @@ struct Attachment {
 struct TunnelPeer {
   IpAddress director;
   IpAddress vip;
+  int prefix_length = 0;  // as of a SilentVip
+  Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const TunnelPeer&) const = default;
   bool operator==(const TunnelPeer&) const = default;
 };
@@ -52,6 +54,8 @@ struct TunnelPeer {
 struct MssClamp {
   IpAddress vip;
   uint16_t mss = 0;
+  int prefix_length = 0;  // as of a SilentVip
+  Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const MssClamp&) const = default;
   bool operator==(const MssClamp&) const = default;
 };
@@ -77,8 +81,9 @@ struct Masquerade {
 };
 
 // This node answers ARP (NDP) for the VIP on `interface`: it is the active director. With IPVS the
-// host puts the address there (of a prefix of VIPs, a local route); with eBPF our program answers
-// and the VIP sits on no interface. Both announce it by gratuitous ARP when added.
+// host puts the address there (of a prefix of VIPs, a local route, which of IPv6 nobody answers
+// for); with eBPF our program answers and the VIP sits on no interface. Both announce it by
+// gratuitous ARP when added.
 struct AnsweredVip {
   Dataplane dataplane = Dataplane::kEbpf;
   IpAddress vip;

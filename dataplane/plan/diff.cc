@@ -10,7 +10,9 @@ namespace {
 bool Replaces(const NodeItem& a, const NodeItem& b) {
   if (a.index() != b.index()) return false;
   if (const auto* sysctl = std::get_if<Sysctl>(&a)) return sysctl->name == std::get<Sysctl>(b).name;
-  if (const auto* clamp = std::get_if<MssClamp>(&a)) return clamp->vip == std::get<MssClamp>(b).vip;
+  if (const auto* clamp = std::get_if<MssClamp>(&a)) {
+    return clamp->Vips() == std::get<MssClamp>(b).Vips();
+  }
   if (const auto* daemon = std::get_if<SyncDaemon>(&a)) {
     return daemon->role == std::get<SyncDaemon>(b).role;
   }

@@ -65,9 +65,10 @@ class Maker {
       case 1:
         return Attachment{"eth" + std::to_string(Below(2))};
       case 2:
-        return TunnelPeer{IpAddress::FromV4(Below(2)), vip};
+        return TunnelPeer{IpAddress::FromV4(Below(2)), vip, static_cast<int>(Below(2) * 31)};
       case 3:
-        return MssClamp{vip, static_cast<uint16_t>(1400 + Below(2))};
+        return MssClamp{vip, static_cast<uint16_t>(1400 + Below(2)),
+                        static_cast<int>(Below(2) * 31)};
       case 4:
         return SilentVip{vip, static_cast<int>(Below(2) * 31)};
       case 5:

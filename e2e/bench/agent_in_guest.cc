@@ -1,9 +1,17 @@
 #include "e2e/bench/agent_in_guest.h"
 
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "base/status.h"
 #include "dataplane/model/testing/fake_backend.h"
+#include "kube/api/decode.h"
+#include "kube/api/encode.h"
+#include "kube/json.h"
+#include "kube/store.h"
 #include "node-agent/loop/agent.h"
 
 namespace kube_lvs::bench {
@@ -45,22 +53,30 @@ class NoPeers final : public Peers {
   std::set<IpAddress> vips_;
 };
 
+// The store that a reflector writes, with all that a changed object costs there.
 class Objects final : public DesiredSource {
  public:
-  explicit Objects(ObjectMap<api::LvsService> services) { Put(std::move(services)); }
-  SnapshotPtr Get() override { return snapshot_; }
+  explicit Objects(const ObjectMap<api::LvsService>& services) {
+    std::map<std::string, kube::ObjectSink::Object> all;
+    for (const auto& [key, service] : services) all.emplace(key, service);
+    store_.Replace(std::move(all));
+  }
+  SnapshotPtr Get() override {
+    auto services = store_.Snapshot();
+    if (last_ != nullptr && services == last_->services) return last_;
+    auto snapshot = std::make_shared<Snapshot>();
+    snapshot->services = std::move(services);
+    snapshot->complete = true;
+    last_ = std::move(snapshot);
+    return last_;
+  }
   absl::Status Run(std::stop_token, std::function<void()>) override { return absl::OkStatus(); }
 
-  void Put(ObjectMap<api::LvsService> services) {
-    previous_ = snapshot_;
-    auto snapshot = std::make_shared<Snapshot>();
-    snapshot->services = std::make_shared<const ObjectMap<api::LvsService>>(std::move(services));
-    snapshot->complete = true;
-    snapshot_ = std::move(snapshot);
-  }
+  kube::Store<api::LvsService>& store() { return store_; }
 
  private:
-  SnapshotPtr snapshot_, previous_;  // so that the loop is not the one to free it
+  kube::Store<api::LvsService> store_;
+  SnapshotPtr last_;
 };
 
 std::string NameOf(size_t index) { return "service-" + std::to_string(index); }
@@ -131,16 +147,19 @@ const std::set<NodeItem>& AgentInGuest::items() const { return parts_->host.stat
 
 bool AgentInGuest::Pass() { return parts_->agent.Pass().in_sync; }
 
-void AgentInGuest::PutWeight(size_t index, uint32_t weight) {
-  ObjectMap<api::LvsService> services = *parts_->objects.Get()->services;
-  auto& object = services.at("bench/" + NameOf(index));
-  auto changed = std::make_shared<api::LvsService>(*object);
-  changed->spec.backends[0].static_reals[0].weight = weight;
-  object = std::move(changed);
-  parts_->objects.Put(std::move(services));
+std::string AgentInGuest::EventOfWeight(size_t index, uint32_t weight) const {
+  auto changed = *parts_->objects.store().Get("bench/" + NameOf(index));
+  changed.spec.backends[0].static_reals[0].weight = weight;
+  return nlohmann::json({{"type", "MODIFIED"}, {"object", api::Encode(changed)}}).dump();
 }
 
-bool AgentInGuest::TakeChange() {
+bool AgentInGuest::TakeEvent(std::string_view line) {
+  const auto event = kube::ParseJson(line);
+  if (!event.ok()) return false;
+  auto service = api::DecodeLvsService(event->at("object"));
+  if (!service.ok()) return false;
+  const std::string key = service->meta.Key();
+  parts_->objects.store().Set(key, std::make_shared<const api::LvsService>(*std::move(service)));
   const auto report = parts_->agent.TouchedPass();
   return report.has_value() && report->in_sync;
 }

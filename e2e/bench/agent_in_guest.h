@@ -1,10 +1,13 @@
-// An agent whose loop, backend and journal are the real ones, and IPVS this namespace's; objects,
-// facts, peers and the host's items are in memory, so that what is measured is the loop and IPVS.
+// An agent whose store of objects, loop, backend and journal are the real ones, with whichever IPVS
+// its backend has; facts, peers and the host's items are in memory, so that what is measured is the
+// agent and IPVS.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <string>
+#include <string_view>
 
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/model/state.h"
@@ -22,11 +25,12 @@ class AgentInGuest {
 
   // A pass over everything. False: it did not leave everything as desired.
   bool Pass();
-  // The object of the service at `index` gives its first real server this weight: what a source's
-  // thread does with an event.
-  void PutWeight(size_t index, uint32_t weight);
-  // The loop takes the changed objects. False: it had to pass over everything, or did not arrive.
-  bool TakeChange();
+  // The line by which the API server would tell that the first real server of the service at
+  // `index` has this weight.
+  std::string EventOfWeight(size_t index, uint32_t weight) const;
+  // From such a line, as a source's thread takes it, to what the loop does about it. False: the
+  // loop had to pass over everything, or did not arrive.
+  bool TakeEvent(std::string_view line);
   // The cheap look. False: it had to pass over everything.
   bool Look();
 

@@ -31,6 +31,7 @@
 #include "dataplane/ipvs/nft_marks.h"
 #include "dataplane/plan/diff.h"
 #include "e2e/bench/agent_in_guest.h"
+#include "e2e/bench/many_services.h"
 
 namespace kube_lvs {
 namespace {
@@ -80,26 +81,6 @@ void Shell(const std::string& command) {
   }
   int status = 0;
   if (waitpid(child, &status, 0) != child || status != 0) Die("failed: " + command);
-}
-
-ServiceKey KeyOfService(uint32_t index) {
-  // 10.128.0.1 and up, port 80.
-  return {Dataplane::kIpvs, Endpoint{IpAddress::FromV4(0x0a800001u + index), 80}, Protocol::kTcp};
-}
-
-State Wanted(uint32_t services, uint32_t reals) {
-  State state;
-  for (uint32_t s = 0; s < services; ++s) {
-    VirtualService& service = state.services[KeyOfService(s)];
-    service.config.scheduler = "wrr";
-    for (uint32_t r = 0; r < reals; ++r) {
-      service.reals.push_back(
-          {.at = {IpAddress::FromV4(0x0a000001u + (s * reals + r) % 60000u), 8080},
-           .weight = 1 + r % 3});
-    }
-    SortCanonically(service.reals);
-  }
-  return state;
 }
 
 void WriteRules(const State& state, const std::string& path) {
@@ -249,9 +230,10 @@ void MeasureAgent(const State& wanted) {
   measure("agent: pass over all", 0, [&] { return agent.Pass(); });
   measure("agent: look at all", 0, [&] { return agent.Look(); });
   for (int i = 1; i <= 3; ++i) {
-    agent.PutWeight(static_cast<size_t>(i) * 2, static_cast<uint32_t>(10 + i));
+    const std::string event =
+        agent.EventOfWeight(static_cast<size_t>(i) * 2, static_cast<uint32_t>(10 + i));
     const std::string step = "agent: one changed weight, try " + std::to_string(i);
-    measure(step.c_str(), 1, [&] { return agent.TakeChange(); });
+    measure(step.c_str(), 1, [&] { return agent.TakeEvent(event); });
   }
   Shell("ipvsadm -e -t 10.128.0.1:80 -r " + wanted.services.begin()->second.reals[0].at.ToString() +
         " -m -w 77");
@@ -260,7 +242,7 @@ void MeasureAgent(const State& wanted) {
 }
 
 int Main(uint32_t services, uint32_t reals, const std::string& lvsadm) {
-  const State wanted = Wanted(services, reals);
+  const State wanted = bench::ManyServices(services, reals);
   Renew();
   MeasureIpvsadm(wanted, lvsadm);
   Renew();

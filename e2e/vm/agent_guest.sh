@@ -29,7 +29,11 @@ get() {
 }
 rules() { on d1 ipvsadm -Sn; }
 # Prefixes of VIPs.
-routes() { for machine in d1 r1; do ip -n "$machine" route show table local proto 142; done; }
+routes() {
+  for machine in d1 r1; do
+    for family in -4 -6; do ip -n "$machine" $family route show table local proto 142; done
+  done
+}
 expect_counts() {  # WHAT WANTED <ANSWERS; a count: "r1 6,r2 4,r3 2,"
   local got
   got=$(sort | uniq -c | awk '{ printf "%s %s,", $2, $1 }')
@@ -44,13 +48,17 @@ make_site
 for machine in r1 r2 r3; do
   mkdir "www-$machine"
   echo "$machine" >"www-$machine/index.html"
-  for port in 80 8080; do on "$machine" busybox httpd -p "0.0.0.0:$port" -h "/test/www-$machine"; done
+  for port in 0.0.0.0:80 0.0.0.0:8080 "[::]:8090"; do
+    on "$machine" busybox httpd -p "$port" -h "/test/www-$machine"
+  done
 done
 
 # The site as it is, but IPVS and one director.
 cp site/group.yaml two-directors.yaml
 sed -i 's/dataplane: eBPF/dataplane: IPVS/; /node: d2/d' site/group.yaml
 grep -q 'dataplane: IPVS' site/group.yaml || fail "the examples' group has no dataplane to change"
+sed -i "s|allowedRanges: \[|&'$LAN6/64', |" site/group.yaml two-directors.yaml
+grep -q "$LAN6/64" site/group.yaml || fail "the examples' group has no ranges to add to"
 # Many ports and VIPs, which only IPVS has.
 cat >site/ports.yaml <<END
 apiVersion: kube-lvs.io/v1alpha1
@@ -92,13 +100,47 @@ spec:
   forwarding: {method: DirectRouting}
   scheduler: {name: rr}
   backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
+---
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: net-by-tunnel}
+spec:
+  addresses: [{type: CIDR, value: $LAN.232/29}]
+  ports: [{name: web, port: 80}]
+  forwarding: {method: Tunnel}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
+---
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: net6-by-nat}
+spec:
+  addresses: [{type: CIDR, value: "${LAN6}5:0/112"}]
+  ports: [{name: web, port: 80, targetPort: 8090}]
+  forwarding: {sourceNAT: Enabled}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: "${LAN6}21"}, {address: "${LAN6}22"}, {address: "${LAN6}23"}]}]
+---
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: net6-by-direct-routing}
+spec:
+  addresses: [{type: CIDR, value: "${LAN6}6:0/112"}]
+  ports: [{name: web, port: 8090}]
+  forwarding: {method: DirectRouting}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: "${LAN6}21"}, {address: "${LAN6}22"}, {address: "${LAN6}23"}]}]
 END
+# To a network of IPv6 VIPs a router has a route, via the first of them.
+for net in "${LAN6}5:0" "${LAN6}6:0"; do ip -n router -6 route add "$net/112" via "$net"; done
 # Four agents at once would each have the kernel ask for these, which takes minutes in emulation.
 modprobe -a ip_vs ip_vs_rr ip_vs_wrr nf_tables nft_ct nft_masq nft_chain_nat
 for machine in d1 r1 r2 r3; do start_agent "$machine"; done
-for vip in 201 202 203 204 205 208 216; do within 240 "VIP $LAN.$vip never answered" get $LAN.$vip; done
+for vip in 201 202 203 204 205 208 216 232; do within 240 "VIP $LAN.$vip never answered" get $LAN.$vip; done
+within 240 "VIP ${LAN6}5:0 never answered" get "${LAN6}5:0"
+within 240 "VIP ${LAN6}6:0 never answered" get "${LAN6}6:0" 8090
 within 60 "not all services have their three real servers" \
-  sh -c "[ \$(nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -c -- '-a ') = 30 ]"
+  sh -c "[ \$(nsenter --net=/run/netns/d1 ipvsadm -Sn | grep -c -- '-a ') = 39 ]"
 echo "ok the services from files, in the kernel's IPVS:" && on d1 ipvsadm -Ln
 
 expect_tally "NAT in proportion 3:2:1" $LAN.201 12 "r1 6,r2 4,r3 2,"
@@ -113,12 +155,18 @@ echo "ok a port outside of the range is not balanced, every other port of allPor
 
 # Any address of a CIDR is as good as another: the six requests go in one turn.
 several() { for last in "$@" "$@"; do get "$LAN.$last" || echo nobody; done; }
+several6() { for vip in "${@:2}" "${@:2}"; do get "$LAN6$vip" "$1" || echo nobody; done; }
 several 208 211 215 | expect_counts "a CIDR by NAT in turn" "r1 2,r2 2,r3 2,"
 several 216 221 223 | expect_counts "a CIDR by DirectRouting in turn" "r1 2,r2 2,r3 2,"
+several 232 234 239 | expect_counts "a CIDR by Tunnel in turn" "r1 2,r2 2,r3 2,"
+several6 80 5:0 5:77 5:ffff | expect_counts "a CIDR of IPv6 by NAT in turn" "r1 2,r2 2,r3 2,"
+several6 8090 6:0 6:77 6:ffff | expect_counts "a CIDR of IPv6 by DirectRouting in turn" "r1 2,r2 2,r3 2,"
 ! get $LAN.208 81 >/dev/null || fail "a port that the CIDR's service has not is balanced"
 ! get $LAN.224 >/dev/null || fail "an address outside of the CIDR is balanced"
+! get "${LAN6}7:0" 8090 >/dev/null || fail "an IPv6 address outside of the CIDR is balanced"
 routed=$(routes)
-[ "$(grep -c "^local $LAN.2" <<<"$routed")" = 3 ] || fail "local routes: $routed"
+[ "$(grep -c "^local $LAN6" <<<"$routed")" = 3 ] || fail "local routes: $routed"
+[ "$(grep -c "^local $LAN.2" <<<"$routed")" = 5 ] || fail "local routes: $routed"
 
 marks() { on d1 nft list map inet kube-lvs-marks tcp4; }
 marked=$(marks)
@@ -126,7 +174,7 @@ before=$(rules)
 for machine in d1 r1 r2 r3; do kill -KILL "${agents[$machine]}"; done
 wait "${agents[@]}" 2>/dev/null || :
 [ "$(rules)" = "$before" ] || fail "rules went with their agent"
-for vip in 201 202 203 204 205 209 217; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
+for vip in 201 202 203 204 205 209 217 233; do get $LAN.$vip >/dev/null || fail "$LAN.$vip fell silent with its agents"; done
 for machine in d1 r1 r2 r3; do : >"/run/$machine.log"; start_agent "$machine"; done
 in_sync() {
   on d1 bash -c 'exec 3<>/dev/tcp/127.0.0.1/9474 && printf "GET /metrics HTTP/1.0\r\n\r\n" >&3 &&

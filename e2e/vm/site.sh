@@ -1,9 +1,10 @@
 # shellcheck shell=bash
 # Sourced by guests: machines as network namespaces on one LAN, with a router to a client's network.
 # Who sources it defines LAN (the first three numbers), address=([MACHINE]=LAST ...) with router=254,
-# and fail WHAT.
-# shellcheck disable=SC2154,SC2034  # address, LAN: see above; agents: for who sources it
+# and fail WHAT. Of IPv6 the LAN is $LAN6/64, a machine's address its number there, the client's fd98::10.
+# shellcheck disable=SC2153,SC2154,SC2034  # address, LAN: see above; agents: for who sources it
 declare -A agents
+LAN6=fd77::
 
 on() { local machine=$1 && shift && nsenter --net="/run/netns/$machine" "$@"; }
 
@@ -38,7 +39,10 @@ make_site() {
     ip -n lan link set "p-$machine" master br0 up
     ip -n "$machine" link set eth0 up
     ip -n "$machine" addr add "$LAN.${address[$machine]}/24" dev eth0
-    [ "$machine" = router ] || ip -n "$machine" route add default via "$LAN.254"
+    ip -n "$machine" addr add "$LAN6${address[$machine]}/64" dev eth0 nodad
+    [ "$machine" = router ] && continue
+    ip -n "$machine" route add default via "$LAN.254"
+    ip -n "$machine" route add default via "${LAN6}254"
   done
   ip -n router link add name eth1 type veth peer name eth0 netns client
   ip -n router link set eth1 up
@@ -46,5 +50,8 @@ make_site() {
   ip -n client link set eth0 up
   ip -n client addr add 198.51.100.10/24 dev eth0
   ip -n client route add default via 198.51.100.1
-  on router sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward'
+  ip -n router addr add fd98::1/64 dev eth1 nodad
+  ip -n client addr add fd98::10/64 dev eth0 nodad
+  ip -n client route add default via fd98::1
+  on router sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
 }

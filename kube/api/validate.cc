@@ -106,8 +106,6 @@ void CheckAddresses(const LvsServiceSpec& spec, Problems& out) {
       case AddressRequest::Type::kCidr:
         if (const absl::StatusOr<Cidr> cidr = Cidr::Parse(request.value); !cidr.ok()) {
           out.Invalid(field + ".value", Message(cidr.status()));
-        } else if (!cidr->address.IsV4()) {
-          out.Unsupported(field + ".value: an IPv6 CIDR");
         } else if (const absl::Status allowed = CheckVipPrefix(*cidr); !allowed.ok()) {
           out.Invalid(field + ".value", Message(allowed));
         }
@@ -127,9 +125,6 @@ void CheckAddresses(const LvsServiceSpec& spec, Problems& out) {
 }
 
 void CheckForwarding(const LvsServiceSpec& spec, Problems& out) {
-  if (spec.method == ForwardingMethod::kTunnel && HasCidr(spec)) {
-    out.Unsupported("spec.forwarding.method: Tunnel with an address of type CIDR");
-  }
   if (spec.fallback != "None") out.Unsupported("spec.forwarding.fallback: " + spec.fallback);
   if (spec.tunnel_type != "IPIP" || spec.tunnel_port) {
     if (spec.method != ForwardingMethod::kTunnel) {
@@ -313,17 +308,16 @@ bool IsNeverAllowed(const IpAddress& address) {
 }
 
 absl::Status CheckVipPrefix(const Cidr& cidr) {
-  // None of what is never allowed has a longer prefix than the shortest one here.
+  // None of what is never allowed has a longer prefix than the shortest one here, but ::1, whose
+  // prefixes begin with ::.
   if (IsNeverAllowed(cidr.address)) {
     return absl::InvalidArgumentError(
         "loopback, link-local, multicast and unspecified addresses cannot be VIPs");
   }
-  if (cidr.length >= kShortestVipPrefix && cidr.length <= kLongestVipPrefix) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError("must be of /" + std::to_string(kShortestVipPrefix) + " to /" +
-                                    std::to_string(kLongestVipPrefix) +
-                                    "; a single address is of type IP");
+  const auto [shortest, longest] = VipPrefixLengthsOf(cidr.address.family);
+  if (cidr.length >= shortest && cidr.length <= longest) return absl::OkStatus();
+  return absl::InvalidArgumentError("must be of /" + std::to_string(shortest) + " to /" +
+                                    std::to_string(longest) + "; a single address is of type IP");
 }
 
 bool HasCidr(const LvsServiceSpec& spec) {

@@ -47,9 +47,14 @@ std::vector<Problem> Validate(const LvsDirectorGroup& group);
 // neither a VIP nor a real server may have one.
 bool IsNeverAllowed(const IpAddress& address);
 
-// Prefix lengths of a CIDR of VIPs (IPv4): each of its addresses is announced by itself.
-inline constexpr int kShortestVipPrefix = 20;
-inline constexpr int kLongestVipPrefix = 31;
+// Prefix lengths of a CIDR of VIPs. Of IPv4 each address is announced by itself; of IPv6 a router
+// has a route, and the shortest is what a site gets (RFC 6177).
+struct VipPrefixLengths {
+  int shortest = 0, longest = 0;
+};
+inline constexpr VipPrefixLengths VipPrefixLengthsOf(Family family) {
+  return family == Family::kIpv4 ? VipPrefixLengths{20, 31} : VipPrefixLengths{48, 127};
+}
 
 // Whether all addresses of the prefix may be VIPs of one service of type CIDR; else why not.
 absl::Status CheckVipPrefix(const Cidr& cidr);

@@ -108,6 +108,15 @@ TEST(ValidateTest, SpecsThatMakeNoSenseAreInvalid) {
       {"addresses: [{type: CIDR, value: 198.51.100.1}]",
        "InvalidSpec spec.addresses[0].value: must be of /20 to /31; a single address is of type "
        "IP"},
+      {"addresses: [{type: CIDR, value: '2001:db8::/47'}]",
+       "InvalidSpec spec.addresses[0].value: must be of /48 to /127; a single address is of type "
+       "IP"},
+      {"addresses: [{type: CIDR, value: '2001:db8::1/128'}]",
+       "InvalidSpec spec.addresses[0].value: must be of /48 to /127; a single address is of type "
+       "IP"},
+      {"addresses: [{type: CIDR, value: '::/64'}]",
+       "InvalidSpec spec.addresses[0].value: loopback, link-local, multicast and unspecified "
+       "addresses cannot be VIPs"},
       {"addresses: [{type: CIDR, value: 169.254.16.0/24}]",
        "InvalidSpec spec.addresses[0].value: loopback, link-local, multicast and unspecified "
        "addresses cannot be VIPs"},
@@ -160,8 +169,6 @@ TEST(ValidateTest, SpecsThatMakeNoSenseAreInvalid) {
 TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
   const char* kCases[] = {
       "ipFamilyPolicy: PreferDualStack",
-      "addresses: [{type: CIDR, value: 2001:db8::/64}]",
-      "{addresses: [{type: CIDR, value: 198.51.100.0/24}], forwarding: {method: Tunnel}}",
       "addresses: [{type: Pool, ipFamily: IPv4}, {type: Pool, ipFamily: IPv6}]",
       "forwarding: {method: DirectRouting, fallback: NAT}",
       "scheduler: {slowStartSeconds: 5}",
@@ -189,6 +196,9 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
 TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
       "addresses: [{type: CIDR, value: 198.51.96.0/20}]",
+      "addresses: [{type: CIDR, value: '2001:db8::/48'}]",
+      "{addresses: [{type: CIDR, value: 198.51.100.0/24}], forwarding: {method: Tunnel}}",
+      "addresses: [{type: CIDR, value: '2001:db8::2/127'}]",
       "{addresses: [{type: CIDR, value: 198.51.100.2/31}], forwarding: {method: DirectRouting}}",
       "ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]",
       "{allPorts: Enabled, ports: null}",

@@ -160,16 +160,15 @@ std::optional<api::Problem> Computation::Obstacle(const api::LvsService& service
   if (!other.empty()) return api::Problem{kAddressConflict, other};
   if (vips.IsHost()) return std::nullopt;
   // Of files these are invalid. The API may have assigned the prefix to an earlier specification.
-  if (dataplane == Dataplane::kEbpf || service.spec.method == ForwardingMethod::kTunnel) {
-    return api::Problem{api::kUnsupportedByDataplane,
-                        vips.ToString() +
-                            " can be balanced by dataplane IPVS and methods NAT and DirectRouting "
-                            "only: ask for a single address"};
+  if (dataplane == Dataplane::kEbpf) {
+    return api::Problem{
+        api::kUnsupportedByDataplane,
+        vips.ToString() + " can be balanced by dataplane IPVS only: ask for a single address"};
   }
   return std::nullopt;
 }
 
-// The kernel answers ARP for a prefix only where it may for what no interface has.
+// The kernel answers ARP for a prefix (of IPv4) only where it may for what no interface has.
 void Computation::ReportSilentPrefixes() {
   const bool silent = std::ranges::any_of(out_.state.items, [](const NodeItem& item) {
     const auto* sysctl = std::get_if<Sysctl>(&item);
@@ -177,7 +176,7 @@ void Computation::ReportSilentPrefixes() {
   });
   if (!silent) return;
   for (const auto& [vip, answerable] : answerable_) {
-    if (answerable.vips.IsHost()) continue;
+    if (answerable.vips.IsHost() || !vip.IsV4()) continue;
     out_.unable.insert(vip);
     Report(*answerable.service, kPrerequisiteMissing,
            answerable.vips.ToString() +

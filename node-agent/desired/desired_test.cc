@@ -321,6 +321,17 @@ TEST_F(DesiredTest, ARealServerTakesEveryAddressOfACidr) {
   EXPECT_TRUE(desired.setups.contains({Ip("192.0.2.192"), ForwardingMethod::kDirectRouting}));
 }
 
+TEST_F(DesiredTest, ATunnelRealServerUnpacksForEveryAddressOfACidr) {
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kTunnel)};
+  const Desired desired = Compute(Node("r1", 11));
+  EXPECT_TRUE(desired.problems.empty());
+  EXPECT_TRUE(Has(desired, TunnelPeer{Ip("192.0.2.1"), Ip("192.0.2.192"), 27}));
+  EXPECT_TRUE(Has(desired, MssClamp{Ip("192.0.2.192"), 1440, 27}));
+  EXPECT_TRUE(Has(desired, SilentVip{Ip("192.0.2.192"), 27}));
+  EXPECT_EQ(Compute(Node("d1", 1)).state.services.size(), 1u);
+}
+
 TEST_F(DesiredTest, ADirectorThatMustBeSilentAnswersForNoCidrAndLeavesItToItsFellows) {
   group_.spec.dataplane = api::DataplaneChoice::kIpvs;
   services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kNat),
@@ -388,10 +399,29 @@ TEST_F(DesiredTest, ACidrWithAnAddressThatSomebodyHasIsRefused) {
   // As the API may have assigned it, before the specification changed.
   services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kTunnel)};
   services_[0].spec.addresses.clear();
+  group_.spec.dataplane = api::DataplaneChoice::kEbpf;
   Desired desired = Compute(Node("d1", 1));
   ASSERT_EQ(desired.problems.size(), 1u);
   EXPECT_EQ(desired.problems[0].reason, api::kUnsupportedByDataplane);
   EXPECT_TRUE(desired.state.services.empty());
+}
+
+TEST_F(DesiredTest, OfACidrOfIpv6TheFirstAddressIsAnsweredForAndTheRestRouted) {
+  kubernetes_ = false;
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  group_.spec.static_allowed_ranges = {"2001:db8::/64"};
+  services_ = {CidrService("net", "2001:db8::5:0/112", ForwardingMethod::kDirectRouting)};
+  services_[0].spec.backends[0].static_reals[0].address = "2001:db8::1";
+  const IpAddress first = Ip("2001:db8::5:0");
+  NodeFacts facts = Node("d1", 1);
+  facts.interfaces["eth0"].addresses.push_back({Ip("2001:db8::1"), 64});
+  // A director that is its own real server, too: only IPv4's would be silent.
+  const Desired desired = Compute(facts, {first});
+  for (const ServiceProblem& problem : desired.problems) ADD_FAILURE() << problem.message;
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kIpvs, first, "eth0", 112}));
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kIpvs, first, "eth0"}));
+  EXPECT_TRUE(Has(desired, SilentVip{first, 112}));
+  EXPECT_FALSE(Has(desired, SilentVip{first}));
 }
 
 TEST_F(DesiredTest, FromFilesACidrIsTakenAsWritten) {

@@ -16,7 +16,7 @@ bool Decided(const std::set<NodeItem>& desired, const NodeItem& item) {
     }
     if (const auto* a = std::get_if<MssClamp>(&item)) {
       const auto* b = std::get_if<MssClamp>(&wanted);
-      return b != nullptr && a->vip == b->vip;
+      return b != nullptr && a->Vips() == b->Vips();
     }
     if (const auto* a = std::get_if<SyncDaemon>(&item)) {
       const auto* b = std::get_if<SyncDaemon>(&wanted);
@@ -78,13 +78,14 @@ State KeepHeld(State desired, const State& actual, const Hold& hold) {
     }
     if (reals.size() != count) SortCanonically(reals);
   }
+  const std::set<NodeItem> decided = desired.items;
   for (const NodeItem& item : actual.items) {
     if (const auto* answer = std::get_if<AnsweredVip>(&item)) {
       const bool ours =
           hold.answered.contains(answer->vip) || (hold.all && !hold.elected.contains(answer->vip));
       if (!ours) continue;
     }
-    if (held(VipOf(item)) && !Decided(desired.items, item)) desired.items.insert(item);
+    if (held(VipOf(item)) && !Decided(decided, item)) desired.items.insert(item);
   }
   return desired;
 }

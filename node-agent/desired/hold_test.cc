@@ -70,5 +70,22 @@ TEST(Hold, AnAnswerIsHeldOnlyWhereTheElectionGaveItOrHasNoSay) {
   EXPECT_EQ(KeepHeld({}, actual, hold).items, expected);
 }
 
+TEST(Hold, EachPlaceOfAnAnswerIsHeldAndNoneBesideADecidedOne) {
+  const IpAddress first = *IpAddress::Parse("2001:db8:5::");
+  State actual;
+  actual.items = {AnsweredVip{Dataplane::kEbpf, Vip(1), "eth0"},
+                  AnsweredVip{Dataplane::kEbpf, Vip(1), "eth1"},
+                  AnsweredVip{Dataplane::kIpvs, first, "eth0"},
+                  AnsweredVip{Dataplane::kIpvs, first, "eth0", 64}};
+  Hold hold;
+  hold.all = true;
+  EXPECT_EQ(KeepHeld({}, actual, hold).items, actual.items);
+  State desired;
+  desired.items = {AnsweredVip{Dataplane::kEbpf, Vip(1), "eth1"}};
+  State expected = actual;
+  expected.items.erase(AnsweredVip{Dataplane::kEbpf, Vip(1), "eth0"});
+  EXPECT_EQ(KeepHeld(desired, actual, hold).items, expected.items);
+}
+
 }  // namespace
 }  // namespace kube_lvs

@@ -111,14 +111,19 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
 std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
                                const std::vector<const InterfaceFacts*>& uplinks) {
   std::set<NodeItem> items;
-  const auto on = [&](const InterfaceFacts& uplink) {
-    return AnsweredVip{dataplane, vips.address, uplink.name, LengthOf(vips)};
+  const auto put = [&](const InterfaceFacts& uplink) {
+    items.insert(AnsweredVip{dataplane, vips.address, uplink.name, LengthOf(vips)});
+    if (!vips.IsHost() && !vips.address.IsV4()) {
+      items.insert(AnsweredVip{dataplane, vips.address, uplink.name});
+    }
   };
   for (const InterfaceFacts* uplink : uplinks) {
-    if (HasSubnetOf(*uplink, vips.address)) return {on(*uplink)};
+    if (!HasSubnetOf(*uplink, vips.address)) continue;
+    put(*uplink);
+    return items;
   }
   for (const InterfaceFacts* uplink : uplinks) {
-    items.insert(on(*uplink));
+    put(*uplink);
     // One place is enough for an address of the host: the kernel answers for it everywhere.
     if (dataplane == Dataplane::kIpvs) break;
   }
@@ -148,14 +153,16 @@ std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, co
   if (method != ForwardingMethod::kTunnel || arrival == nullptr) return items;
   items.insert(Attachment{arrival->name});
   for (const IpAddress& director : directors) {
-    if (director.family == vip.family) items.insert(TunnelPeer{director, vip});
+    if (director.family == vip.family) items.insert(TunnelPeer{director, vip, LengthOf(vips)});
   }
   if (mss_clamp) {
     const InterfaceFacts* out = DefaultRouteInterface(facts, vip.family);
     if (out != nullptr) items.insert(Attachment{out->name});
     const uint32_t mtu = std::min(arrival->mtu, 65535u);
     const uint32_t headers = TunnelOverhead(vip) + IpAndTcpHeaders(vip);
-    if (mtu > headers) items.insert(MssClamp{vip, static_cast<uint16_t>(mtu - headers)});
+    if (mtu > headers) {
+      items.insert(MssClamp{vip, static_cast<uint16_t>(mtu - headers), LengthOf(vips)});
+    }
   }
   return items;
 }

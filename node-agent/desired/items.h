@@ -22,7 +22,9 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
                                  const std::vector<const InterfaceFacts*>& uplinks,
                                  const NodeFacts& facts);
 
-// For answering ARP for `vips`: on the uplink whose subnet has them, else on all of them.
+// For answering ARP for `vips`: on the uplink whose subnet has them, else on all of them. Of a
+// prefix of IPv6, for which there is no such answer, its first address is answered for by NDP, as
+// the next hop of a router's route to all of it.
 std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
                                const std::vector<const InterfaceFacts*>& uplinks);
 

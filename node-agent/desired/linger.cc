@@ -17,7 +17,7 @@ bool Replaced(const std::set<NodeItem>& wanted, const NodeItem& item) {
   const auto* clamp = std::get_if<MssClamp>(&item);
   return clamp != nullptr && std::ranges::any_of(wanted, [clamp](const NodeItem& other) {
            const auto* fresh = std::get_if<MssClamp>(&other);
-           return fresh != nullptr && fresh->vip == clamp->vip;
+           return fresh != nullptr && fresh->Vips() == clamp->Vips();
          });
 }
 

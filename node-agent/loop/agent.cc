@@ -24,9 +24,14 @@ constexpr Duration kLongestWithoutPass = std::chrono::minutes(10);
 
 std::set<Cidr> AnsweredVips(const State& state) {
   std::set<Cidr> vips;
+  std::set<IpAddress> of_prefixes;
   for (const NodeItem& item : state.items) {
-    if (const auto* answer = std::get_if<AnsweredVip>(&item)) vips.insert(answer->Vips());
+    const auto* answer = std::get_if<AnsweredVip>(&item);
+    if (answer == nullptr) continue;
+    vips.insert(answer->Vips());
+    if (answer->prefix_length != 0) of_prefixes.insert(answer->vip);
   }
+  for (const IpAddress& first : of_prefixes) vips.erase(Cidr::Host(first));
   return vips;
 }
 

@@ -12,6 +12,22 @@
 
 #define IP6_HEADER sizeof(struct ipv6hdr)
 
+static __always_inline int is_known6(const struct klvs_tunnel_peer6 *peer)
+{
+	struct klvs_tunnel_net6 net = { .bits = 256, .to = *peer };
+
+	return bpf_map_lookup_elem(&klvs_tunnel_peers6, peer) ||
+	       bpf_map_lookup_elem(&klvs_tunnel_nets6, &net);
+}
+
+static __always_inline int is_known(const struct klvs_tunnel_peer *peer)
+{
+	struct klvs_tunnel_net net = { .bits = 64, .to = *peer };
+
+	return bpf_map_lookup_elem(&klvs_tunnel_peers, peer) ||
+	       bpf_map_lookup_elem(&klvs_tunnel_nets, &net);
+}
+
 static __always_inline int decapsulate6(struct __sk_buff *ctx)
 {
 	struct klvs_tunnel_peer6 peer;
@@ -30,7 +46,7 @@ static __always_inline int decapsulate6(struct __sk_buff *ctx)
 		return TC_ACT_UNSPEC;
 	peer.director = *(struct klvs_in6 *)&outer.saddr;
 	peer.vip = *(struct klvs_in6 *)&inner.daddr;
-	if (!bpf_map_lookup_elem(&klvs_tunnel_peers6, &peer))
+	if (!is_known6(&peer))
 		return TC_ACT_UNSPEC;
 	if (bpf_skb_adjust_room(ctx, -(__s32)IP6_HEADER, BPF_ADJ_ROOM_MAC,
 				BPF_F_ADJ_ROOM_FIXED_GSO))
@@ -67,7 +83,7 @@ static __always_inline int decapsulate(struct __sk_buff *ctx)
 		return TC_ACT_UNSPEC;
 	peer.director = outer.saddr;
 	peer.vip = inner.daddr;
-	if (!bpf_map_lookup_elem(&klvs_tunnel_peers, &peer))
+	if (!is_known(&peer))
 		return TC_ACT_UNSPEC;
 	if (bpf_skb_adjust_room(ctx, -(__s32)header, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return TC_ACT_UNSPEC;

@@ -17,28 +17,35 @@
 /* The clamp for a TCP packet of ours, and where its TCP header is; NULL for all others. */
 static __always_inline __u32 *mss_clamp_of(struct __sk_buff *ctx, __u32 *l4)
 {
+	struct klvs_mss_net net4 = { .bits = 32 };
 	struct ipv6hdr ip6;
 	struct iphdr ip;
 	__be16 protocol;
+	__u32 *clamp;
 
 	if (bpf_skb_load_bytes(ctx, ETH_HEADER - 2, &protocol, sizeof(protocol)))
 		return NULL;
 	if (protocol == bpf_htons(ETH_P_IPV6)) {
-		struct klvs_in6 vip;
+		struct klvs_mss_net6 net = { .bits = 128 };
 
 		if (bpf_skb_load_bytes(ctx, ETH_HEADER, &ip6, sizeof(ip6)) || ip6.version != 6 ||
 		    ip6.nexthdr != IPPROTO_TCP)
 			return NULL;
-		vip = *(struct klvs_in6 *)&ip6.saddr;
+		net.vip = *(struct klvs_in6 *)&ip6.saddr;
 		*l4 = ETH_HEADER + sizeof(ip6);
-		return bpf_map_lookup_elem(&klvs_mss_clamps6, &vip);
+		clamp = bpf_map_lookup_elem(&klvs_mss_clamps6, &net.vip);
+		return clamp ? clamp : bpf_map_lookup_elem(&klvs_mss_nets6, &net);
 	}
 	if (protocol != bpf_htons(ETH_P_IP) ||
 	    bpf_skb_load_bytes(ctx, ETH_HEADER, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5 ||
 	    ip.protocol != IPPROTO_TCP || ip.frag_off & bpf_htons(0x1fff))
 		return NULL;
 	*l4 = ETH_HEADER + ip.ihl * 4;
-	return bpf_map_lookup_elem(&klvs_mss_clamps, &ip.saddr);
+	clamp = bpf_map_lookup_elem(&klvs_mss_clamps, &ip.saddr);
+	if (clamp)
+		return clamp;
+	net4.vip = ip.saddr;
+	return bpf_map_lookup_elem(&klvs_mss_nets, &net4);
 }
 
 static __always_inline void mss_clamp(struct __sk_buff *ctx)

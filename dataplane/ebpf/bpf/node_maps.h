@@ -35,3 +35,35 @@ struct {
 	__type(key, struct klvs_in6);
 	__type(value, __u32);
 } klvs_mss_clamps6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_tunnel_net);
+	__type(value, __u32);
+} klvs_tunnel_nets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_mss_net);
+	__type(value, __u32);
+} klvs_mss_nets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_tunnel_net6);
+	__type(value, __u32);
+} klvs_tunnel_nets6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_mss_net6);
+	__type(value, __u32);
+} klvs_mss_nets6 SEC(".maps");

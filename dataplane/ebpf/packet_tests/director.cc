@@ -465,6 +465,22 @@ void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
     Check(node_ != nullptr, "load node_tc");
   }
   const uint32_t value = 1;
+  if (const auto slash = vip.find('/'); slash != std::string_view::npos) {
+    const auto length = static_cast<uint32_t>(std::stoi(std::string(vip.substr(slash + 1))));
+    vip = vip.substr(0, slash);
+    const klvs_tunnel_net6 net6 = IsIpv6(vip)
+                                      ? klvs_tunnel_net6{128 + length, {Ip6(director), Ip6(vip)}}
+                                      : klvs_tunnel_net6{};
+    const klvs_tunnel_net net =
+        IsIpv6(vip) ? klvs_tunnel_net{}
+                    : klvs_tunnel_net{32 + length, {htonl(Ip(director)), htonl(Ip(vip))}};
+    bpf_map* map = IsIpv6(vip) ? node_->maps.klvs_tunnel_nets6 : node_->maps.klvs_tunnel_nets;
+    const void* key = IsIpv6(vip) ? static_cast<const void*>(&net6) : &net;
+    Check(
+        bpf_map__update_elem(map, key, bpf_map__key_size(map), &value, sizeof value, BPF_ANY) == 0,
+        "klvs_tunnel_nets");
+    return;
+  }
   if (IsIpv6(vip)) {
     const klvs_tunnel_peer6 key = {Ip6(director), Ip6(vip)};
     Check(bpf_map__update_elem(node_->maps.klvs_tunnel_peers6, &key, sizeof key, &value,
@@ -482,6 +498,17 @@ void Director::AddMssClamp(std::string_view vip, uint32_t mss) {
   if (node_ == nullptr) {
     node_ = node_tc__open_and_load();
     Check(node_ != nullptr, "load node_tc");
+  }
+  if (const auto slash = vip.find('/'); slash != std::string_view::npos) {
+    const auto length = static_cast<uint32_t>(std::stoi(std::string(vip.substr(slash + 1))));
+    vip = vip.substr(0, slash);
+    const klvs_mss_net6 net6 = IsIpv6(vip) ? klvs_mss_net6{length, Ip6(vip)} : klvs_mss_net6{};
+    const klvs_mss_net net = IsIpv6(vip) ? klvs_mss_net{} : klvs_mss_net{length, htonl(Ip(vip))};
+    bpf_map* map = IsIpv6(vip) ? node_->maps.klvs_mss_nets6 : node_->maps.klvs_mss_nets;
+    const void* key = IsIpv6(vip) ? static_cast<const void*>(&net6) : &net;
+    Check(bpf_map__update_elem(map, key, bpf_map__key_size(map), &mss, sizeof mss, BPF_ANY) == 0,
+          "klvs_mss_nets");
+    return;
   }
   if (IsIpv6(vip)) {
     const klvs_in6 key = Ip6(vip);

@@ -139,6 +139,7 @@ class Director {
   // Runs klvs_sweep over the whole table; how many it took out.
   uint32_t Sweep();
 
+  // `vip`: an address, or a prefix of them, as "192.0.2.0/24".
   void AddTunnelPeer(std::string_view director, std::string_view vip);
   void AddMssClamp(std::string_view vip, uint32_t mss);
 

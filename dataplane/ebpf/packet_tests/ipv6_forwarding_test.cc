@@ -140,6 +140,27 @@ TEST_P(Ipv6ForwardingTest, ATunnelsEndTakesTheOuterHeaderOff) {
   }
 }
 
+TEST_P(Ipv6ForwardingTest, ATunnelsEndKnowsPrefixesOfVips) {
+  director_.AddTunnelPeer(kSource, "2001:db8:9::4000/114");
+  director_.AddMssClamp("2001:db8:9::4000/114", 1400);
+  const auto verdict = [&](const char* vip, const char* director) {
+    const Bytes inner = ClientFrame6(kClient, 1, vip).Build();
+    return director_.RunDecap(Encapsulate6(inner, director, kReal)).verdict;
+  };
+  EXPECT_EQ(verdict("2001:db8:9::4000", kSource), Verdict::kToStack);
+  EXPECT_EQ(verdict("2001:db8:9::7fff", kSource), Verdict::kToStack);
+  EXPECT_EQ(verdict("2001:db8:9::8000", kSource), Verdict::kUntouched);
+  EXPECT_EQ(verdict("2001:db8:9::7fff", kClient), Verdict::kUntouched);
+  Frame6 in = ClientFrame6("2001:db8:9::4abc", 80, kClient, 40000);
+  in.flags = kSyn | kAck;
+  in.tcp_options = {2, 4, 1440 >> 8, 1440 & 255};
+  Frame6 expected = in;
+  expected.tcp_options = {2, 4, 1400 >> 8, 1400 & 255};
+  EXPECT_EQ(Hex(director_.RunMssClamp(in.Build()).frame), Hex(expected.Build()));
+  in.src = "2001:db8:9::8000";
+  EXPECT_EQ(Hex(director_.RunMssClamp(in.Build()).frame), Hex(in.Build()));
+}
+
 TEST_P(Ipv6ForwardingTest, AnMssOfATunnelledVipIsClamped) {
   director_.AddMssClamp(kVip, 1400);
   Frame6 in = ClientFrame6(kVip, 80, kClient, 40000);

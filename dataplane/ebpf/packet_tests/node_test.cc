@@ -53,6 +53,19 @@ TEST_F(DecapTest, AnythingElseIsUntouched) {
   ExpectUntouched(longer);
 }
 
+TEST_F(DecapTest, OfAPrefixOfVipsEachIsUnpackedAndNoOther) {
+  director_.AddTunnelPeer("10.1.0.254", "10.9.1.64/26");
+  for (const char* vip : {"10.9.1.64", "10.9.1.100", "10.9.1.127", "10.9.0.1"}) {
+    const Frame inner = ClientFrame("10.1.0.1", 40000, vip);
+    const Outcome out = director_.RunDecap(Tunnelled(inner));
+    EXPECT_EQ(out.verdict, Verdict::kToStack) << vip;
+    EXPECT_EQ(Hex(out.frame), Hex(inner.Build()));
+  }
+  ExpectUntouched(Tunnelled(ClientFrame("10.1.0.1", 40000, "10.9.1.63")));
+  ExpectUntouched(Tunnelled(ClientFrame("10.1.0.1", 40000, "10.9.1.128")));
+  ExpectUntouched(Tunnelled(ClientFrame("10.1.0.1", 40000, "10.9.1.100"), "10.1.0.253"));
+}
+
 TEST_F(DecapTest, APacketThatEndsEarlyIsUntouched) {
   const Bytes whole = Tunnelled();
   for (size_t size = 34; size < whole.size(); ++size) {
@@ -83,6 +96,15 @@ class MssTest : public testing::Test {
 TEST_F(MssTest, AGreaterMssBecomesTheClamp) {
   Expect(SynAck({2, 4, 1460 >> 8, 1460 & 255}), {2, 4, 1440 >> 8, 1440 & 255});
   Expect(SynAck({1, 1, 4, 2, 2, 4, 0xff, 0xff}), {1, 1, 4, 2, 2, 4, 1440 >> 8, 1440 & 255});
+}
+
+TEST_F(MssTest, OfAPrefixOfVipsToo) {
+  director_.AddMssClamp("10.9.1.64/26", 1400);
+  Frame in = SynAck({2, 4, 1460 >> 8, 1460 & 255});
+  in.src = Ip("10.9.1.100");
+  Expect(in, {2, 4, 1400 >> 8, 1400 & 255});
+  in.src = Ip("10.9.1.128");
+  Expect(in, {2, 4, 1460 >> 8, 1460 & 255});
 }
 
 TEST_F(MssTest, AlsoAtAnOddOffset) {

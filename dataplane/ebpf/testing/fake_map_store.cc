@@ -42,6 +42,7 @@ absl::StatusOr<std::optional<Bytes>> FakeMapStore::Lookup(std::string_view map,
                                                           std::span<const uint8_t> key) {
   KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
   if (key.size() != found->key_size) return absl::InvalidArgumentError("key size");
+  if (found->kind == Kind::kTrie) return absl::InvalidArgumentError("not an exact lookup");
   if (found->kind == Kind::kHash) {
     const auto entry = found->hash.find(Bytes(key.begin(), key.end()));
     if (entry == found->hash.end()) return std::optional<Bytes>();
@@ -59,7 +60,7 @@ absl::Status FakeMapStore::Update(std::string_view map, std::span<const uint8_t>
     return absl::InvalidArgumentError("size of key or value of " + std::string(map));
   }
   if (fault) KUBE_LVS_RETURN_IF_ERROR(fault(map));
-  if (found->kind == Kind::kHash) {
+  if (found->HasKeys()) {
     const Bytes key_bytes(key.begin(), key.end());
     if (!found->hash.contains(key_bytes) && found->hash.size() >= found->capacity) {
       return absl::ResourceExhaustedError("the map " + std::string(map) + " is full");
@@ -77,7 +78,7 @@ absl::Status FakeMapStore::Update(std::string_view map, std::span<const uint8_t>
 
 absl::Status FakeMapStore::Delete(std::string_view map, std::span<const uint8_t> key) {
   KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
-  if (found->kind != Kind::kHash || key.size() != found->key_size) {
+  if (!found->HasKeys() || key.size() != found->key_size) {
     return absl::InvalidArgumentError("cannot delete from " + std::string(map));
   }
   if (fault) KUBE_LVS_RETURN_IF_ERROR(fault(map));
@@ -89,7 +90,7 @@ absl::Status FakeMapStore::Delete(std::string_view map, std::span<const uint8_t>
 
 absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> FakeMapStore::Dump(std::string_view map) {
   KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
-  if (found->kind != Kind::kHash) return absl::InvalidArgumentError("not a hash map");
+  if (!found->HasKeys()) return absl::InvalidArgumentError("not a map of keys");
   return std::vector<std::pair<Bytes, Bytes>>(found->hash.begin(), found->hash.end());
 }
 

@@ -11,7 +11,8 @@ namespace kube_lvs::ebpf {
 
 class FakeMapStore final : public MapStore {
  public:
-  enum class Kind { kHash, kArray, kPerCpuArray };
+  // A kTrie has no Lookup: the kernel's finds a longer prefix's, too.
+  enum class Kind { kHash, kTrie, kArray, kPerCpuArray };
   static constexpr int kCpus = 3;
 
   void Make(const std::string& name, Kind kind, uint32_t key_size, uint32_t value_size,
@@ -50,6 +51,7 @@ class FakeMapStore final : public MapStore {
     std::map<Bytes, Bytes> hash;
     Bytes array;    // stride as in the kernel: the value's size rounded up to 8
     Bytes per_cpu;  // [index][cpu]
+    bool HasKeys() const { return kind == Kind::kHash || kind == Kind::kTrie; }
     uint32_t stride() const { return (value_size + 7) / 8 * 8; }
   };
   absl::StatusOr<Map*> Find(std::string_view map);

@@ -43,6 +43,13 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   hash(kTemplates6Map, sizeof(klvs_template_key6), sizeof(klvs_template), 64);
   hash(kTunnelPeers6Map, sizeof(klvs_tunnel_peer6), 4, 64);
   hash(kMssClamps6Map, 16, 4, 64);
+  const auto trie = [&](std::string_view name, uint32_t key_size) {
+    store.Make(std::string(name), Kind::kTrie, key_size, 4, 64);
+  };
+  trie(kTunnelNetsMap, sizeof(klvs_tunnel_net));
+  trie(kMssNetsMap, sizeof(klvs_mss_net));
+  trie(kTunnelNets6Map, sizeof(klvs_tunnel_net6));
+  trie(kMssNets6Map, sizeof(klvs_mss_net6));
   GetArray<klvs_settings>(store, kSettingsMap).value()[0].layout = KLVS_LAYOUT;
 }
 

@@ -20,7 +20,7 @@ bool SameThing(const NodeItem& a, const NodeItem& b) {
   }
   if (const auto* c = std::get_if<MssClamp>(&a)) {
     const auto* d = std::get_if<MssClamp>(&b);
-    return d != nullptr && c->vip == d->vip;
+    return d != nullptr && c->Vips() == d->Vips();
   }
   if (const auto* c = std::get_if<SyncDaemon>(&a)) {
     const auto* d = std::get_if<SyncDaemon>(&b);
