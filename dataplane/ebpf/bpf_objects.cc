@@ -48,12 +48,12 @@ constexpr uint32_t kMostConnLocks = 4096;
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
 constexpr std::array<std::string_view, 31> kMaps = {
-    kSettingsMap,  kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
-    kListsMap,     kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
-    kConnLocksMap, kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
-    kMssClampsMap, kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
-    kConns6Map,    kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
-    kMssNetsMap,   kTunnelNets6Map,     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,
+    kSettingsMap,      kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
+    kListsMap,         kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
+    kConnLocksMap,     kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
+    kMssClampsMap,     kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
+    kConns6Map,        kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
+    kMssNetsMap,       kTunnelNets6Map,     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,
     kRealTemplatesMap,
 };
 
