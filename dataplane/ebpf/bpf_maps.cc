@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -155,12 +156,14 @@ absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> BpfMaps::Dump(std::string_v
   Bytes keys(size_t{room} * found->key_size);
   Bytes values(size_t{room} * found->value_size);
   std::vector<std::pair<Bytes, Bytes>> out;
-  uint32_t next = 0;
+  // Where to go on: a number in a hash map, a key in an LPM trie.
+  Bytes next(std::max<size_t>(sizeof(uint32_t), found->key_size));
   bool first = true;
   while (true) {
     uint32_t count = room;
-    const int result = bpf_map_lookup_batch(found->fd.get(), first ? nullptr : &next, &next,
-                                            keys.data(), values.data(), &count, nullptr);
+    const int result =
+        bpf_map_lookup_batch(found->fd.get(), first ? nullptr : next.data(), next.data(),
+                             keys.data(), values.data(), &count, nullptr);
     const int error = errno;
     if (result != 0 && error != ENOENT) return BpfError("listing " + std::string(map), error);
     for (uint32_t i = 0; i < count; ++i) {

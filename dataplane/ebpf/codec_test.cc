@@ -37,6 +37,19 @@ TEST(Codec, KeysGoBothWays) {
   EXPECT_EQ(DecodeKey(Ip("192.0.2.1"), record), key);
 }
 
+TEST(Codec, KeysOfManyPortsGoBothWays) {
+  for (const ServiceKey& key :
+       {ServiceKey{Dataplane::kEbpf, PortRange{Ip("192.0.2.1"), 80, 89}, Protocol::kUdp},
+        ServiceKey{Dataplane::kEbpf, PortRange{Ip("192.0.2.1"), 1, 65535}, Protocol::kTcp},
+        ServiceKey{Dataplane::kEbpf, AllPorts{Ip("192.0.2.1")}, Protocol::kTcp}}) {
+    EXPECT_TRUE(IsWide(key));
+    EXPECT_EQ(EncodeWideKey(7, key).vip_id, 7U);
+    EXPECT_EQ(DecodeKey(Ip("192.0.2.1"), EncodeWideKey(7, key)), key) << ToString(key);
+    EXPECT_TRUE(CheckSupported(key, ServiceConfig{}).ok());
+  }
+  EXPECT_FALSE(IsWide(Key("192.0.2.1:80")));
+}
+
 TEST(Codec, AddressesLieAsOnTheWire) {
   const __be32 wire = ToWire(Ip("192.0.2.1"));
   const auto* bytes = reinterpret_cast<const uint8_t*>(&wire);
@@ -97,6 +110,8 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
   const std::vector<std::pair<ServiceKey, ServiceConfig>> refused = {
       {Key("192.0.2.1:80", Protocol::kSctp), {}},
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
+      {{Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.0/24"), 80, 80}, Protocol::kTcp}, {}},
+      {{Dataplane::kEbpf, PortRange{Ip("192.0.2.1"), 80, 89}, Protocol::kSctp}, {}},
       {Key("192.0.2.1:0"), {}},
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},
       {Key("192.0.2.1:80"), config([](auto& c) { c.persistence = Persistence{}; })},

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/service_records.h"
 #include "dataplane/ebpf/service_tables.h"
+#include "dataplane/ebpf/wide_ports.h"
 
 namespace kube_lvs::ebpf {
 
@@ -16,11 +17,13 @@ absl::StatusOr<std::unique_ptr<ServiceTables>> ServiceTables::Adopt(MapStore& ma
 
 absl::Status ServiceTables::Map() {
   KUBE_LVS_ASSIGN_OR_RETURN(states_, GetArray<klvs_service_state>(maps_, kServiceStateMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(wide_states_, GetArray<klvs_wide_state>(maps_, kWideStateMap));
   KUBE_LVS_ASSIGN_OR_RETURN(vips6_, GetArray<klvs_in6>(maps_, kServiceVips6Map));
   KUBE_LVS_ASSIGN_OR_RETURN(localities_, GetArray<klvs_locality>(maps_, kLocalityMap));
-  if (localities_.size() < states_.size() || vips6_.size() < states_.size()) {
+  if (localities_.size() < states_.size() || vips6_.size() < states_.size() ||
+      wide_states_.size() < states_.size()) {
     return absl::DataLossError(
-        "klvs_locality or klvs_service_vips6 is smaller than klvs_service_state");
+        "klvs_locality, klvs_service_vips6 or klvs_wide_state is smaller than klvs_service_state");
   }
   KUBE_LVS_ASSIGN_OR_RETURN(lists_, GetArray<klvs_list_entry>(maps_, kListsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(tables_, GetArray<TableCell>(maps_, kTablesMap));
@@ -50,24 +53,24 @@ absl::Status ServiceTables::AdoptServices(TimePoint now) {
     vips.emplace(record.vip_id, ip);
     addresses_.SkipVipId(record.vip_id);
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
-                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
   std::vector<std::pair<ServiceKey, klvs_service>> services;
   for (const auto& [record_key, service] : entries) {
-    addresses_.SkipVipId(record_key.vip_id);
-    const auto vip = vips.find(record_key.vip_id);
+    addresses_.SkipVipId(VipIdOf(record_key));
+    const auto vip = vips.find(VipIdOf(record_key));
     if (vip == vips.end()) {
       // A removal that was cut short: nobody can reach it.
-      KUBE_LVS_RETURN_IF_ERROR(Erase(maps_, kServicesMap, record_key));
+      KUBE_LVS_RETURN_IF_ERROR(EraseService(maps_, record_key));
       continue;
     }
-    const ServiceKey key = DecodeKey(vip->second, record_key);
+    const ServiceKey key = DecodeRecordKey(vip->second, record_key);
     KUBE_LVS_RETURN_IF_ERROR(
         Annotate(service_ids_->Adopt(key, service.id, /*live=*/true), ToString(key)));
     if (KeyOfState(service.id) != key) SetState(service.id, key, states_[service.id].cursor);
     ++services_of_vip_[vip->second];
     services.emplace_back(key, service);
   }
+  KUBE_LVS_RETURN_IF_ERROR(TidyPorts(maps_));
   KUBE_LVS_RETURN_IF_ERROR(AdoptLists(services));
   KUBE_LVS_RETURN_IF_ERROR(AdoptRemoved(now));
   for (const auto& [ip, record] : addresses) {
@@ -124,7 +127,7 @@ absl::Status ServiceTables::AdoptThresholds(const ServiceKey& key, const klvs_se
   if (!found) return absl::OkStatus();
   klvs_service repaired = service;
   repaired.flags |= KLVS_SERVICE_THRESHOLDS;
-  return Annotate(Put(maps_, kServicesMap, found->key, repaired), ToString(key));
+  return Annotate(PutService(maps_, found->key, repaired), ToString(key));
 }
 
 absl::Status ServiceTables::AdoptRemoved(TimePoint now) {

@@ -3,6 +3,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/service_tables.h"
+#include "dataplane/ebpf/wide_ports.h"
 
 namespace kube_lvs::ebpf {
 
@@ -16,11 +17,16 @@ absl::StatusOr<std::span<klvs_list_entry>> ServiceTables::ListOf(
 }
 
 absl::StatusOr<VirtualService> ServiceTables::Decode(const ServiceKey& key,
-                                                     const klvs_service& service) const {
+                                                     const Found& found) const {
+  const klvs_service& service = found.value;
   VirtualService out;
   auto config = DecodeConfig(service);
   if (!config.ok()) return Annotate(config.status(), ToString(key));
   out.config = *std::move(config);
+  if (const auto* wide = std::get_if<klvs_wide_key>(&found.key)) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const bool reached, HasItsPorts(maps_, *wide));
+    out.config.unreached = !reached;
+  }
   KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(service));
   for (const klvs_list_entry& entry : list) {
     if (entry.real >= reals_.size()) {
@@ -40,23 +46,22 @@ absl::StatusOr<ServiceTable> ServiceTables::Read() {
   for (const auto& [ip, record] : addresses) {
     if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, ip);
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
-                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
   ServiceTable out;
   for (const auto& [record_key, service] : entries) {
-    const auto vip = vips.find(record_key.vip_id);
+    const auto vip = vips.find(VipIdOf(record_key));
     if (vip == vips.end()) continue;
-    const ServiceKey key = DecodeKey(vip->second, record_key);
-    KUBE_LVS_ASSIGN_OR_RETURN(out[key], Decode(key, service));
+    const ServiceKey key = DecodeRecordKey(vip->second, record_key);
+    KUBE_LVS_ASSIGN_OR_RETURN(out[key], Decode(key, Found{record_key, service}));
   }
   return out;
 }
 
 absl::StatusOr<std::optional<ServiceTables::Found>> ServiceTables::Lookup(const ServiceKey& key) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, addresses_.Find(std::get<Endpoint>(key.match).ip));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, addresses_.Find(*VipOf(key)));
   if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return std::optional<Found>();
-  const klvs_service_key record_key = EncodeKey(vip->vip_id, key);
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto value, Get<klvs_service>(maps_, kServicesMap, record_key));
+  const RecordKey record_key = EncodeRecordKey(vip->vip_id, key);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto value, GetService(maps_, record_key));
   if (!value) return std::optional<Found>();
   return std::optional<Found>(Found{record_key, *value});
 }
@@ -64,14 +69,13 @@ absl::StatusOr<std::optional<ServiceTables::Found>> ServiceTables::Lookup(const 
 absl::StatusOr<std::optional<VirtualService>> ServiceTables::Find(const ServiceKey& key) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Lookup(key));
   if (!found) return std::optional<VirtualService>();
-  KUBE_LVS_ASSIGN_OR_RETURN(VirtualService service, Decode(key, found->value));
+  KUBE_LVS_ASSIGN_OR_RETURN(VirtualService service, Decode(key, *found));
   return std::optional<VirtualService>(std::move(service));
 }
 
 absl::StatusOr<bool> ServiceTables::CountsMatter() {
   if (!real_rests_since_.empty()) return true;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
-                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
   return std::ranges::any_of(entries,
                              [](const auto& entry) { return CountsConnections(entry.second); });
 }

@@ -35,11 +35,19 @@ void StoreReal(klvs_real& shared, klvs_real6& ends6, const RealRecord& record) {
 
 klvs_service_state IdentityOf(const ServiceKey& key) {
   klvs_service_state out{};
-  const Endpoint& at = std::get<Endpoint>(key.match);
-  out.vip = ToWire(at.ip);
-  out.ipv6 = at.ip.IsV4() ? 0 : 1;
-  out.port = ToWirePort(at.port);
+  const IpAddress vip = *VipOf(key);
+  out.vip = ToWire(vip);
+  out.ipv6 = vip.IsV4() ? 0 : 1;
+  out.port = IsWide(key) ? EncodeWideKey(0, key).first : EncodeKey(0, key).port;
   out.protocol = static_cast<uint8_t>(key.protocol);
+  return out;
+}
+
+klvs_wide_state WideStateOf(const ServiceKey& key) {
+  klvs_wide_state out{};
+  if (!IsWide(key)) return out;
+  out.wide = 1;
+  out.last = EncodeWideKey(0, key).last;
   return out;
 }
 
@@ -60,21 +68,27 @@ void ServiceTables::Store(uint32_t id, const RealRecord& record) {
 std::optional<ServiceKey> ServiceTables::KeyOfState(uint32_t id) const {
   const klvs_service_state& state = states_[id];
   if (state.protocol == 0) return std::nullopt;
-  ServiceKey out;
   const IpAddress vip = state.ipv6 != 0 ? FromWire(vips6_[id]) : FromWire(state.vip);
-  out.match = Endpoint{vip, FromWirePort(state.port)};
-  out.protocol = static_cast<Protocol>(state.protocol);
-  return out;
+  if (wide_states_[id].wide == 0) {
+    return DecodeKey(vip, klvs_service_key{0, state.port, state.protocol, 0});
+  }
+  klvs_wide_key wide{};
+  wide.first = state.port;
+  wide.last = wide_states_[id].last;
+  wide.protocol = state.port == 0 ? 0 : state.protocol;
+  return DecodeKey(vip, wide);
 }
 
 void ServiceTables::SetState(uint32_t id, const ServiceKey& key, uint64_t cursor) {
   states_[id] = IdentityOf(key);
   states_[id].cursor = cursor;
-  vips6_[id] = ToWire6(std::get<Endpoint>(key.match).ip);
+  wide_states_[id] = WideStateOf(key);
+  vips6_[id] = ToWire6(*VipOf(key));
 }
 
 void ServiceTables::ClearState(uint32_t id) {
   states_[id] = klvs_service_state{};
+  wide_states_[id] = klvs_wide_state{};
   vips6_[id] = klvs_in6{};
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/service_records.h"
+#include "dataplane/ebpf/wide_ports.h"
 #include "dataplane/plan/hash_buckets.h"
 #include "dataplane/plan/maglev.h"
 
@@ -171,11 +172,11 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   }
   KUBE_LVS_ASSIGN_OR_RETURN(const auto before, Lookup(key));
   if (before) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const VirtualService actual, Decode(key, before->value));
+    KUBE_LVS_ASSIGN_OR_RETURN(const VirtualService actual, Decode(key, *before));
     if (actual == wanted) return absl::OkStatus();
   }
   Claim claim;
-  const IpAddress vip = std::get<Endpoint>(key.match).ip;
+  const IpAddress vip = *VipOf(key);
   bool made_vip = false;
   const auto fail = [&](const absl::Status& status) {
     GiveBack(key, claim, now);
@@ -184,6 +185,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
         before && before->value.table_size != 0 && before->value.table_base == claim.table.base;
     if (!shared) table_extents_->Free(claim.table, now);
     if (made_vip) stale_vips_.insert(vip);
+    if (IsWide(key)) stale_ports_ = true;
     return status;
   };
   if (absl::Status s = TakeIds(key, wanted, claim); !s.ok()) return fail(s);
@@ -197,6 +199,12 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   made_vip = !*address || ((*address)->flags & KLVS_ADDRESS_VIP) == 0;
   const auto vip_id = addresses_.AddVip(vip);
   if (!vip_id.ok()) return fail(vip_id.status());
+  const RecordKey record_key = EncodeRecordKey(*vip_id, key);
+  const auto* wide = std::get_if<klvs_wide_key>(&record_key);
+  if (wide != nullptr) {
+    absl::Status led = LeadPorts(maps_, *wide, /*take=*/false);
+    if (!led.ok()) return fail(Annotate(led, ToString(key)));
+  }
 
   klvs_service next = EncodeConfig(wanted.config);
   next.id = claim.service_id;
@@ -224,7 +232,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
     Store(id, (*records)[i]);
   }
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (absl::Status s = Put(maps_, kServicesMap, EncodeKey(*vip_id, key), next); !s.ok()) {
+  if (absl::Status s = PutService(maps_, record_key, next); !s.ok()) {
     for (size_t i = 0; i < replaced.size(); ++i) {
       if (IsValid(replaced[i].real)) Store(claim.reals[i], replaced[i]);
     }
@@ -251,14 +259,19 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
     if (IsValid(was) && was.method != (*records)[i].real.method) nat_changed_ = true;
   }
   if (before && ((old.flags ^ next.flags) & KLVS_SERVICE_SOURCE_NAT) != 0) nat_changed_ = true;
-  return absl::OkStatus();
+  // Of ports that it could not take, reading says so: it is not all reached.
+  return wide == nullptr ? absl::OkStatus()
+                         : Annotate(LeadPorts(maps_, *wide, /*take=*/true), ToString(key));
 }
 
 absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Lookup(key));
   if (!found) return absl::NotFoundError(ToString(key) + " is not there");
   KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(found->value));
-  KUBE_LVS_RETURN_IF_ERROR(Annotate(Erase(maps_, kServicesMap, found->key), ToString(key)));
+  if (const auto* wide = std::get_if<klvs_wide_key>(&found->key)) {
+    KUBE_LVS_RETURN_IF_ERROR(Annotate(ReleasePorts(maps_, *wide), ToString(key)));
+  }
+  KUBE_LVS_RETURN_IF_ERROR(Annotate(EraseService(maps_, found->key), ToString(key)));
   for (const klvs_list_entry& entry : list) {
     if (entry.real < reals_.size()) Retire({found->value.id, At(Record(entry.real))}, now);
   }
@@ -267,7 +280,7 @@ absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
   service_ids_->Retire(key);
   service_rests_since_[key] = now;
   nat_changed_ = true;
-  const IpAddress vip = std::get<Endpoint>(key.match).ip;
+  const IpAddress vip = *VipOf(key);
   if (const auto count = services_of_vip_.find(vip);
       count != services_of_vip_.end() && --count->second == 0) {
     services_of_vip_.erase(count);

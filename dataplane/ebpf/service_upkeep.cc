@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/service_records.h"
 #include "dataplane/ebpf/service_tables.h"
+#include "dataplane/ebpf/wide_ports.h"
 
 namespace kube_lvs::ebpf {
 
@@ -34,6 +35,10 @@ absl::Status ServiceTables::RemoveStaleVips() {
 
 absl::Status ServiceTables::Sweep(TimePoint now) {
   KUBE_LVS_RETURN_IF_ERROR(RemoveStaleVips());
+  if (stale_ports_) {
+    KUBE_LVS_RETURN_IF_ERROR(TidyPorts(maps_));
+    stale_ports_ = false;
+  }
   std::set<uint32_t> referred;
   for (auto rest = real_rests_since_.begin(); rest != real_rests_since_.end();) {
     const auto& [key, since] = *rest;
@@ -65,8 +70,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
   }
   if (!nat_changed_) return absl::OkStatus();
 
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
-                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
   std::map<uint32_t, bool> source_nat;
   for (const auto& [key, service] : entries) {
     source_nat[service.id] = (service.flags & KLVS_SERVICE_SOURCE_NAT) != 0;
@@ -98,8 +102,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
 }
 
 absl::Status ServiceTables::RefreshWays() {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries,
-                            (GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
   std::set<uint32_t> source_nat;
   for (const auto& [key, service] : entries) {
     if ((service.flags & KLVS_SERVICE_SOURCE_NAT) != 0) source_nat.insert(service.id);

@@ -11,6 +11,7 @@
 #include "dataplane/ebpf/abi_names.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/service_map.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -128,7 +129,7 @@ absl::Status CopyMaps(MapStore& from, MapStore& to) {
     }
     std::ranges::copy(source, target.begin());
   }
-  for (const std::string_view map : {kAddressesMap, kServicesMap}) {
+  for (const std::string_view map : {kAddressesMap, kServicesMap, kWideServicesMap, kPortsMap}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, from.Dump(map));
     for (const auto& [key, value] : entries) {
       KUBE_LVS_RETURN_IF_ERROR(to.Update(map, key, value));
@@ -150,8 +151,7 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
   ServiceKey key;
   key.match = packet.vip;
   key.protocol = packet.protocol;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto service,
-                            Get<klvs_service>(before, kServicesMap, EncodeKey(vip->vip_id, key)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto service, FindService(before, EncodeKey(vip->vip_id, key)));
   if (service) KUBE_LVS_RETURN_IF_ERROR(ExplainService(before, *service, out));
   if (out.verdict == TraceVerdict::kDropped) {
     KUBE_LVS_ASSIGN_OR_RETURN(out.drop_reason, DropReason(after));
@@ -174,6 +174,7 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
   }
   if (id == 0 || id >= reals.size()) return out;
   KUBE_LVS_ASSIGN_OR_RETURN(out.real, DecodeReal({reals[id], klvs_real6{}}, reals[id].weight));
+  if (out.real->at.port == 0) out.real->at.port = packet.vip.port;
   return out;
 }
 

@@ -58,7 +58,7 @@ class TraceTest : public testing::Test {
     return out.value_or(Trace{});
   }
 
-  const TracePacket packet_ = {.protocol = Protocol::kTcp,
+  TracePacket packet_ = {.protocol = Protocol::kTcp,
                                .client = *Endpoint::Parse("10.1.0.1:40000"),
                                .vip = *Endpoint::Parse("192.0.2.1:80")};
   RealServer real_;  // the third
@@ -108,6 +108,30 @@ TEST_F(TraceTest, ADropAndItsReason) {
   EXPECT_EQ(trace.drop_reason, "no_real_server");
   EXPECT_EQ(trace.available, 1U);
   EXPECT_FALSE(trace.real);
+}
+
+TEST_F(TraceTest, APortOfARangeIsKept) {
+  ServiceKey key;
+  key.match = PortRange{packet_.vip.ip, 10000, 10100};
+  ServiceConfig config;
+  config.scheduler = "lc";
+  real_.at.port = 0;
+  {
+    auto backend = EbpfBackend::Adopt(maps_, programs_, network_, clock_);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    for (const absl::Status& status :
+         (*backend)->Apply(std::vector<Step>{AddService{key, config}, AddReal{key, real_}})) {
+      ASSERT_TRUE(status.ok()) << status;
+    }
+  }
+  ASSERT_TRUE(CopyMaps(maps_, copy_).ok());
+  EXPECT_EQ(copy_.Dump(kPortsMap)->size(), maps_.Dump(kPortsMap)->size());
+  packet_.vip.port = real_.at.port = 10007;
+  Connect(copy_, 4, 1);
+  const Trace trace = Explained(TC_ACT_REDIRECT);
+  EXPECT_EQ(trace.scheduler, "lc");
+  EXPECT_EQ(trace.reals, 1U);
+  EXPECT_EQ(trace.real, real_);
 }
 
 TEST_F(TraceTest, AnAddressThatIsNobodys) {

@@ -191,10 +191,6 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       "addresses: [{type: CIDR, value: 198.51.96.0/20}]",
       "{addresses: [{type: CIDR, value: 198.51.100.2/31}], forwarding: {method: DirectRouting}}",
       "persistence: {timeoutSeconds: 60}",
-      "ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]",
-      "{allPorts: Enabled, ports: null}",
-      "{allPorts: Enabled, ports: null, forwarding: {method: DirectRouting}, backends: [{name: a, "
-      "static: [{address: 10.0.0.1}]}]}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "ports: [{name: a, port: 80, protocol: SCTP}]",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
@@ -213,6 +209,14 @@ TEST(ValidateTest, TheDataplanesDiffer) {
   }
   for (const Dataplane dataplane : {Dataplane::kEbpf, Dataplane::kIpvs}) {
     EXPECT_EQ(ProblemsOf("access: {icmpEcho: Respond}", dataplane), "");
+    EXPECT_EQ(
+        ProblemsOf("ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]", dataplane),
+        "");
+    EXPECT_EQ(ProblemsOf("{allPorts: Enabled, ports: null}", dataplane), "");
+    EXPECT_EQ(ProblemsOf("{allPorts: Enabled, ports: null, forwarding: {method: DirectRouting}, "
+                         "backends: [{name: a, static: [{address: 10.0.0.1}]}]}",
+                         dataplane),
+              "");
   }
 }
 

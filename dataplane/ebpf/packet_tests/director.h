@@ -57,6 +57,7 @@ struct Service {
   std::string vip = "10.9.0.1";  // of either family, as its real servers
   uint16_t port = 80;
   uint8_t protocol = 6;
+  uint16_t last_port = 0;  // of a range from `port` on; with port 0, of all ports
   uint8_t scheduler = KLVS_SCHEDULER_RR;
   uint8_t flags = 0;
   uint8_t method = KLVS_METHOD_DIRECT_ROUTING;
@@ -87,6 +88,8 @@ class Director {
   void Add(const Service& service, const Start& start = {});
   // As Add, for a service that is there: another generation of its list.
   void Replace(const Service& service, const Start& start = {});
+  // A service of many ports is gone; its ports still name it.
+  void ForgetWide(const Service& service);
   // `claim_until` in CLOCK_BOOTTIME ns; ARP is answered on `ifindex`, or on the
   // one interface.
   void SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until = 0,
@@ -138,6 +141,7 @@ class Director {
   const Namespace& network() const { return network_; }
 
  private:
+  void ReplaceWide(const Service& service, const klvs_service& value);
   // Has the programs that are there jump to those of IPv6. Only tests of IPv6 pay for it.
   void LoadIpv6();
   template <typename T>

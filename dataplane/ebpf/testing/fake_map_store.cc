@@ -8,6 +8,36 @@
 #include <algorithm>
 
 namespace kube_lvs::ebpf {
+namespace {
+
+// As the kernel: a number of bits, then the bits. The rest of a key does not matter.
+uint32_t PrefixLength(std::span<const uint8_t> key) {
+  uint32_t out = 0;
+  std::copy_n(key.begin(), sizeof out, reinterpret_cast<uint8_t*>(&out));
+  return out;
+}
+
+bool Covers(std::span<const uint8_t> prefix, std::span<const uint8_t> key) {
+  const uint32_t length = PrefixLength(prefix);
+  if (length > PrefixLength(key)) return false;
+  for (uint32_t bit = 0; bit < length; ++bit) {
+    const size_t byte = sizeof length + bit / 8;
+    if (((prefix[byte] ^ key[byte]) >> (7 - bit % 8) & 1) != 0) return false;
+  }
+  return true;
+}
+
+// The entry of the longest prefix of `key`.
+auto LongestPrefix(std::map<Bytes, Bytes>& trie, std::span<const uint8_t> key) {
+  auto best = trie.end();
+  for (auto it = trie.begin(); it != trie.end(); ++it) {
+    if (!Covers(it->first, key)) continue;
+    if (best == trie.end() || PrefixLength(it->first) > PrefixLength(best->first)) best = it;
+  }
+  return best;
+}
+
+}  // namespace
 
 void FakeMapStore::Make(const std::string& name, Kind kind, uint32_t key_size, uint32_t value_size,
                         uint32_t capacity) {
@@ -40,10 +70,11 @@ absl::StatusOr<uint32_t> FakeMapStore::Capacity(std::string_view map) {
 
 absl::StatusOr<std::optional<Bytes>> FakeMapStore::Lookup(std::string_view map,
                                                           std::span<const uint8_t> key) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
   if (key.size() != found->key_size) return absl::InvalidArgumentError("key size");
-  if (found->kind == Kind::kHash) {
-    const auto entry = found->hash.find(Bytes(key.begin(), key.end()));
+  if (found->HasEntries()) {
+    const auto entry = found->kind == Kind::kHash ? found->hash.find(Bytes(key.begin(), key.end()))
+                                                  : LongestPrefix(found->hash, key);
     if (entry == found->hash.end()) return std::optional<Bytes>();
     return std::optional<Bytes>(entry->second);
   }
@@ -59,7 +90,7 @@ absl::Status FakeMapStore::Update(std::string_view map, std::span<const uint8_t>
     return absl::InvalidArgumentError("size of key or value of " + std::string(map));
   }
   if (fault) KUBE_LVS_RETURN_IF_ERROR(fault(map));
-  if (found->kind == Kind::kHash) {
+  if (found->HasEntries()) {
     const Bytes key_bytes(key.begin(), key.end());
     if (!found->hash.contains(key_bytes) && found->hash.size() >= found->capacity) {
       return absl::ResourceExhaustedError("the map " + std::string(map) + " is full");
@@ -77,7 +108,7 @@ absl::Status FakeMapStore::Update(std::string_view map, std::span<const uint8_t>
 
 absl::Status FakeMapStore::Delete(std::string_view map, std::span<const uint8_t> key) {
   KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
-  if (found->kind != Kind::kHash || key.size() != found->key_size) {
+  if (!found->HasEntries() || key.size() != found->key_size) {
     return absl::InvalidArgumentError("cannot delete from " + std::string(map));
   }
   if (fault) KUBE_LVS_RETURN_IF_ERROR(fault(map));
@@ -89,7 +120,7 @@ absl::Status FakeMapStore::Delete(std::string_view map, std::span<const uint8_t>
 
 absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> FakeMapStore::Dump(std::string_view map) {
   KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
-  if (found->kind != Kind::kHash) return absl::InvalidArgumentError("not a hash map");
+  if (!found->HasEntries()) return absl::InvalidArgumentError("an array has no entries to list");
   return std::vector<std::pair<Bytes, Bytes>>(found->hash.begin(), found->hash.end());
 }
 

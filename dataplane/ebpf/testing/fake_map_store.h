@@ -11,7 +11,7 @@ namespace kube_lvs::ebpf {
 
 class FakeMapStore final : public MapStore {
  public:
-  enum class Kind { kHash, kArray, kPerCpuArray };
+  enum class Kind { kHash, kLpmTrie, kArray, kPerCpuArray };
   static constexpr int kCpus = 3;
 
   void Make(const std::string& name, Kind kind, uint32_t key_size, uint32_t value_size,
@@ -47,7 +47,8 @@ class FakeMapStore final : public MapStore {
     uint32_t key_size = 0;
     uint32_t value_size = 0;
     uint32_t capacity = 0;
-    std::map<Bytes, Bytes> hash;
+    std::map<Bytes, Bytes> hash;  // and a trie: of one that is asked, any prefix may answer
+    bool HasEntries() const { return kind == Kind::kHash || kind == Kind::kLpmTrie; }
     Bytes array;    // stride as in the kernel: the value's size rounded up to 8
     Bytes per_cpu;  // [index][cpu]
     uint32_t stride() const { return (value_size + 7) / 8 * 8; }
