@@ -80,10 +80,10 @@ std::vector<Row> RowsOf(const ListedService& listed, const Names& names) {
     name = "FWM " + std::to_string(mark->mark) + (mark->family == Family::kIpv6 ? " IPv6" : "");
   } else {
     protocol = static_cast<uint16_t>(listed.service.key.protocol);
-    name = ToString(listed.service.key.protocol);
+    name = IsOfAllPorts(listed.service.key) ? "all" : ToString(listed.service.key.protocol);
     std::ranges::transform(name, name.begin(),
                            [](char c) { return static_cast<char>(c - 'a' + 'A'); });
-    name += " " + EndpointText(std::get<Endpoint>(listed.service.key.match), protocol, names);
+    name += " " + MatchText(listed.service.key, names);
   }
   name += " " + listed.service.config.scheduler;
   out.push_back({.name = name,

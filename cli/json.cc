@@ -12,6 +12,19 @@ using Json = nlohmann::ordered_json;
 
 Json AddressPort(const Endpoint& at) { return {{"address", at.ip.ToString()}, {"port", at.port}}; }
 
+// A service without a mark; of the eBPF dataplane, it may have many ports.
+Json Matched(const ServiceKey& key) {
+  Json out = {{"address", VipOf(key).value_or(IpAddress{}).ToString()}};
+  if (const auto* one = std::get_if<Endpoint>(&key.match)) out["port"] = one->port;
+  if (const auto* range = std::get_if<PortRange>(&key.match)) {
+    out["port"] = range->first;
+    out["endPort"] = range->last;
+  }
+  if (IsOfAllPorts(key)) out["allPorts"] = true;
+  out["protocol"] = IsOfAllPorts(key) ? "all" : ToString(key.protocol);
+  return out;
+}
+
 Json NumbersOf(const Counters& c) {
   return {{"connections", c.connections},
           {"packetsIn", c.packets},
@@ -87,8 +100,7 @@ Json ServiceOf(const ListedService& listed) {
     out["fwmark"] = mark->mark;
     out["family"] = family == Family::kIpv4 ? "IPv4" : "IPv6";
   } else {
-    out = AddressPort(std::get<Endpoint>(listed.service.key.match));
-    out["protocol"] = ToString(listed.service.key.protocol);
+    out = Matched(listed.service.key);
     out["family"] = family == Family::kIpv4 ? "IPv4" : "IPv6";
   }
   out["scheduler"] = config.scheduler;

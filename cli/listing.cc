@@ -105,14 +105,14 @@ std::string ServiceName(const ServiceKey& key, const Format& format, const Names
     if (rules) return "-f " + number + (six ? " -6" : "");
     return "FWM  " + number + (six ? " IPv6" : "");
   }
-  const auto& vip = std::get<Endpoint>(key.match);
-  const std::string at = EndpointText(vip, ProtocolOf(key), names);
+  const std::string at = MatchText(key, names);
   const char *option = "-t", *protocol = "TCP";
   if (key.protocol == Protocol::kUdp) option = "-u", protocol = "UDP";
   if (key.protocol == Protocol::kSctp) option = "--sctp-service", protocol = "SCTP";
+  if (IsOfAllPorts(key)) protocol = "ALL";
   if (rules) return std::string(option) + " " + at;
   std::string out = Print("%-4s %s", protocol, at.c_str());
-  if (vip.ip.IsV4() && out.size() > kMaxServiceColumn) out.resize(kMaxServiceColumn);
+  if (VipOf(key)->IsV4() && out.size() > kMaxServiceColumn) out.resize(kMaxServiceColumn);
   return out;
 }
 
@@ -385,6 +385,22 @@ std::string EndpointText(const Endpoint& at, uint16_t protocol, const Names& nam
   out += port ? *port : std::to_string(at.port);
   if (out.size() > kMaxEndpoint) out.resize(kMaxEndpoint);
   return out;
+}
+
+std::string MatchText(const ServiceKey& key, const Names& names) {
+  const auto protocol = static_cast<uint16_t>(key.protocol);
+  if (const auto* one = std::get_if<Endpoint>(&key.match)) {
+    return EndpointText(*one, protocol, names);
+  }
+  const IpAddress vip = VipOf(key).value_or(IpAddress{});
+  const std::optional<std::string> name = names.HostName(vip);
+  const std::string host = name ? *name : vip.ToString();
+  const std::string ports = [&key] {
+    const auto* range = std::get_if<PortRange>(&key.match);
+    return range == nullptr ? std::string("all")
+                            : std::to_string(range->first) + "-" + std::to_string(range->last);
+  }();
+  return (vip.IsV4() ? host : "[" + host + "]") + ":" + ports;
 }
 
 }  // namespace kube_lvs::cli

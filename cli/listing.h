@@ -40,4 +40,8 @@ std::string DaemonLines(const std::vector<SyncDaemon>& daemons);
 // HOST:PORT, at most 59 characters.
 std::string EndpointText(const Endpoint& at, uint16_t protocol, const Names& names);
 
+// Where a service that has no mark is found: HOST:PORT and, of the eBPF dataplane, HOST:10000-10100
+// or HOST:all.
+std::string MatchText(const ServiceKey& key, const Names& names);
+
 }  // namespace kube_lvs::cli

@@ -95,6 +95,21 @@ TEST(Listing, Plain) {
             "SCTP 192.0.2.1:5060 wlc\n");
 }
 
+TEST(Listing, ManyPortsOfTheEbpfDataplane) {
+  const IpAddress vip = *IpAddress::Parse("192.0.2.1"), six = *IpAddress::Parse("2001:db8::1");
+  Table table = {
+      Service({Dataplane::kEbpf, AllPorts{six}, Protocol::kTcp}, Scheduled("rr")),
+      Service({Dataplane::kEbpf, PortRange{vip, 10000, 10100}, Protocol::kUdp}, Scheduled("wlc")),
+      Service(Key("192.0.2.1:5060", Protocol::kUdp), Scheduled("wlc"))};
+  table[1].reals = {Real("10.0.0.1:0", ForwardingMethod::kNat)};
+  SortAsIpvsadm(table);
+  EXPECT_EQ(Services(table, {}, NoNames()),
+            "UDP  192.0.2.1:5060 wlc\n"
+            "UDP  192.0.2.1:10000-10100 wlc\n"
+            "  -> 10.0.0.1:0                   Masq    1      0          0         \n"
+            "ALL  [2001:db8::1]:all rr\n");
+}
+
 TEST(Listing, RulesAsIpvsadmWritesThem) {
   const std::string wanted =
       "-A -t 192.0.2.1:80 -s wlc\n"

@@ -26,6 +26,13 @@ int32_t Compare(const IpAddress& a, const IpAddress& b, bool six) {
   return 0;
 }
 
+// eBPF knows services of many ports by their VIP and those; all ports come first.
+Endpoint FirstPort(const ServiceKey& key) {
+  if (const auto* one = std::get_if<Endpoint>(&key.match)) return *one;
+  const auto* range = std::get_if<PortRange>(&key.match);
+  return {VipOf(key).value_or(IpAddress{}), range != nullptr ? range->first : uint16_t{0}};
+}
+
 struct Key {
   uint32_t mark = 0;
   Family family = Family::kIpv4;
@@ -38,7 +45,7 @@ Key KeyOf(const ServiceKey& key) {
   if (const auto* mark = std::get_if<FwMark>(&key.match)) {
     out.mark = mark->mark;
   } else {
-    out.at = std::get<Endpoint>(key.match);
+    out.at = FirstPort(key);
     out.protocol = static_cast<int>(key.protocol);
   }
   return out;

@@ -165,7 +165,8 @@ struct klvs_interface {
 };
 KLVS_ASSERT_SIZE(struct klvs_interface, 16);
 
-/* ---- services: klvs_services, HASH struct klvs_service_key -> struct klvs_service ---------- */
+/* ---- services: klvs_services, HASH struct klvs_service_key -> struct klvs_service; those of many
+ *      ports in klvs_wide_services, HASH struct klvs_wide_key -> the same ----------------------- */
 
 struct klvs_service_key {
 	__u32 vip_id;
@@ -174,6 +175,41 @@ struct klvs_service_key {
 	__u8 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_service_key, 8);
+
+/* Ports `first` to `last` of a VIP, both included, or all of its ports. Its real
+ * servers have port 0: each packet keeps its port. */
+struct klvs_wide_key {
+	__u32 vip_id;
+	__be16 first; /* 0: all ports */
+	__be16 last;
+	__u8 protocol; /* 0: all ports */
+	__u8 reserved[3];
+};
+KLVS_ASSERT_SIZE(struct klvs_wide_key, 12);
+
+/*
+ * klvs_ports, LPM_TRIE struct klvs_port_key -> struct klvs_port_owner: which service of many ports
+ * has a port that no service of klvs_services has; the longest prefix wins. A range is cut into the
+ * fewest blocks of 2^n ports that begin at a multiple of 2^n, all ports are the prefix of the VIP.
+ * An owner that is not in klvs_wide_services owns nothing.
+ */
+#define KLVS_PORT_PREFIX_VIP 32
+#define KLVS_PORT_PREFIX_PORT 64 /* of a single port */
+
+struct klvs_port_key {
+	__u32 prefix_length; /* in bits, of what follows */
+	__u32 vip_id;
+	__u8 protocol;
+	__u8 reserved;
+	__be16 port;
+};
+KLVS_ASSERT_SIZE(struct klvs_port_key, 12);
+
+struct klvs_port_owner {
+	struct klvs_wide_key service;
+	__u32 prefix_length; /* of its key: who looks up gets the longest prefix, not the one he asks */
+};
+KLVS_ASSERT_SIZE(struct klvs_port_owner, 16);
 
 enum klvs_scheduler {
 	KLVS_SCHEDULER_RR = 1,
@@ -243,6 +279,17 @@ struct klvs_service_state {
 };
 KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
 
+/* klvs_wide_state, ARRAY by service id, mapped: what klvs_service_state lacks for a service of many
+ * ports, whose `port` is the first one and whose protocol is TCP with all ports. Only user space
+ * looks at it. */
+struct klvs_wide_state {
+	__u8 wide; /* 0: one port; the rest is 0, too */
+	__u8 reserved0;
+	__be16 last;
+	__u32 reserved;
+};
+KLVS_ASSERT_SIZE(struct klvs_wide_state, 8);
+
 /* klvs_service_vips6, ARRAY of struct klvs_in6 by service id, mapped: the VIP of klvs_service_state
  * with `ipv6`. Only user space looks at it. */
 
@@ -292,7 +339,7 @@ enum klvs_real_flags {
 /* One real server of one service: two services with the same endpoint have two ids. */
 struct klvs_real {
 	__be32 address;
-	__be16 port;
+	__be16 port; /* 0: that of the packet */
 	__u8 method;
 	__u8 flags;
 	__u32 weight;	 /* as in the list */

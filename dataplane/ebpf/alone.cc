@@ -11,6 +11,7 @@
 #include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/service_map.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -98,11 +99,10 @@ absl::Status Alone::Zero(const std::optional<ServiceKey>& key) {
 
 absl::StatusOr<std::optional<klvs_service>> Alone::Find(const ServiceKey& key) {
   const std::optional<klvs_service> nothing;
-  const auto* at = std::get_if<Endpoint>(&key.match);
-  if (at == nullptr) return nothing;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, FindAddress(maps_, at->ip));
+  if (!std::holds_alternative<Endpoint>(key.match) && !IsWide(key)) return nothing;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, FindAddress(maps_, *VipOf(key)));
   if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return nothing;
-  return Get<klvs_service>(maps_, kServicesMap, EncodeKey(vip->vip_id, key));
+  return GetService(maps_, EncodeRecordKey(vip->vip_id, key));
 }
 
 absl::StatusOr<bool> Alone::Has(const ServiceKey& key) {

@@ -61,6 +61,11 @@ klvs_state StateOf(ConnectionKind kind) {
   return KLVS_UDP;
 }
 
+// Whether a service of the key can be in the maps at all.
+bool HasPorts(const ServiceKey& key) {
+  return std::holds_alternative<Endpoint>(key.match) || IsWide(key);
+}
+
 // One step onto a service, as strict as a kernel: nullopt is "not there".
 struct ToModel {
   std::optional<VirtualService>& service;
@@ -189,7 +194,7 @@ absl::StatusOr<ServiceReading> EbpfBackend::ReadServices(const std::set<ServiceK
 absl::StatusOr<ServiceReading> EbpfBackend::ReadRules(const std::set<ServiceKey>& keys) {
   ServiceReading out;
   for (const ServiceKey& key : keys) {
-    if (key.dataplane != Dataplane::kEbpf || !std::holds_alternative<Endpoint>(key.match)) continue;
+    if (key.dataplane != Dataplane::kEbpf || !HasPorts(key)) continue;
     KUBE_LVS_ASSIGN_OR_RETURN(auto service, services_->Find(key));
     if (!service) continue;
     KUBE_LVS_RETURN_IF_ERROR(services_->ReadStats(key, *service, out.stats));
@@ -276,7 +281,7 @@ void EbpfBackend::ApplyService(std::span<const Step> steps, std::span<absl::Stat
     std::ranges::fill(statuses.subspan(first), aborted);
     statuses[first] = status;
   };
-  if (!std::holds_alternative<Endpoint>(key.match)) {
+  if (!HasPorts(key)) {
     return fail_from(0, CheckSupported(key, ServiceConfig{}));
   }
   const auto actual = services_->Find(key);

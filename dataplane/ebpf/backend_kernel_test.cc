@@ -81,8 +81,9 @@ class EbpfKernelTest : public testing::Test {
       EXPECT_TRUE(bytes.ok()) << bytes.status();
       out.emplace_back(bytes->begin(), bytes->end());
     }
-    for (const auto map : {kAddressesMap, kServicesMap, kTunnelPeersMap, kMssClampsMap,
-                           kTunnelNetsMap, kMssNetsMap, kTunnelNets6Map, kMssNets6Map}) {
+    for (const auto map :
+         {kAddressesMap, kServicesMap, kWideServicesMap, kPortsMap, kTunnelPeersMap, kMssClampsMap,
+          kTunnelNetsMap, kMssNetsMap, kTunnelNets6Map, kMssNets6Map}) {
       const auto entries = maps.Dump(map);
       EXPECT_TRUE(entries.ok()) << entries.status();
       for (const auto& [key, value] : *entries) {
@@ -101,6 +102,10 @@ class EbpfKernelTest : public testing::Test {
     web.reals = {{*Endpoint::Parse("10.0.0.1:80"), ForwardingMethod::kNat, 3, 0, 0},
                  {*Endpoint::Parse("10.0.0.2:8080"), ForwardingMethod::kNat, 0, 0, 0}};
     out.services[Key("192.0.2.1:80")] = web;
+    for (RealServer& real : web.reals) real.at.port = 0;
+    const IpAddress vip = Ip("192.0.2.1");
+    out.services[{Dataplane::kEbpf, PortRange{vip, 10000, 10100}, Protocol::kUdp}] = web;
+    out.services[{Dataplane::kEbpf, AllPorts{Ip("192.0.2.2")}, Protocol::kTcp}] = web;
     out.items = {Attachment{"up0"},
                  TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.9")},
                  MssClamp{Ip("192.0.2.9"), 1400},
@@ -127,6 +132,13 @@ State RandomState(std::mt19937& random) {
     ServiceKey key =
         Key("192.0.2." + std::to_string(1 + below(4)) + ":" + std::to_string(80 + below(3)));
     if (below(2) == 0) key.protocol = Protocol::kUdp;
+    uint16_t same_port = std::get<Endpoint>(key.match).port;
+    const bool wide = below(3) == 0;
+    if (wide) {
+      const uint16_t first = static_cast<uint16_t>(100 * (1 + below(5)) + below(20));
+      key.match = PortRange{*VipOf(key), first, static_cast<uint16_t>(first + 1 + below(40))};
+      same_port = 0;
+    }
     if (out.services.contains(key)) continue;
     VirtualService& service = out.services[key];
     service.config.scheduler = kSchedulers[below(kSchedulers.size())];
@@ -138,9 +150,9 @@ State RandomState(std::mt19937& random) {
     for (uint32_t n = below(6); n > 0; --n) {
       RealServer real;
       real.method = static_cast<ForwardingMethod>(below(3));
-      const uint16_t port = real.method == ForwardingMethod::kNat
+      const uint16_t port = real.method == ForwardingMethod::kNat && !wide
                                 ? static_cast<uint16_t>(8000 + below(2))
-                                : std::get<Endpoint>(key.match).port;
+                                : same_port;
       real.at = {Ip("10.0." + std::to_string(below(2)) + "." + std::to_string(1 + below(5))), port};
       real.weight = below(5);
       if (below(3) == 0) real.upper_threshold = 1 + below(9);

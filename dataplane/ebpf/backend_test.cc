@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/rules.h"
 #include "dataplane/ebpf/testing/fake_maps.h"
 #include "dataplane/ebpf/testing/fake_network.h"
+#include "dataplane/plan/diff.h"
 #include "gtest/gtest.h"
 
 namespace kube_lvs::ebpf {
@@ -773,6 +774,104 @@ TEST_F(EbpfBackendTest, AVipThatCouldNotBeRemovedIsRemovedLater) {
   maps_.fault = nullptr;
   ASSERT_TRUE(backend_->Refresh().ok());
   EXPECT_EQ(Address("192.0.2.1").flags, 0U);
+}
+
+ServiceKey Range(uint16_t first, uint16_t last, const std::string& vip = "192.0.2.1",
+                 Protocol protocol = Protocol::kTcp) {
+  return {Dataplane::kEbpf, PortRange{Ip(vip), first, last}, protocol};
+}
+ServiceKey All(const std::string& vip) {
+  return {Dataplane::kEbpf, AllPorts{Ip(vip)}, Protocol::kTcp};
+}
+
+TEST_F(EbpfBackendTest, ManyPortsAreReadBackAndTakenOverAsTheyAre) {
+  State desired;
+  VirtualService service;
+  service.config = Config("mh");
+  service.reals = {Real("10.0.0.1:0", 2), Real("10.0.0.2:0")};
+  const ServiceKey keys[] = {Range(10000, 10100), Range(10000, 10100, "192.0.2.1", Protocol::kUdp),
+                             Range(1, 65535, "192.0.2.2"), All("192.0.2.3")};
+  for (const ServiceKey& key : keys) desired.services[key] = service;
+  VirtualService six = service;
+  six.reals = {Real("[2001:db8::1]:0")};
+  desired.services[All("2001:db8:1::1")] = six;
+  desired.services[Range(53, 54, "2001:db8:1::2", Protocol::kUdp)] = six;
+  service.reals = {Real("10.0.0.1:80")};
+  desired.services[web_] = service;
+  ASSERT_TRUE(Do(Diff(desired, *backend_->Read()).steps).ok());
+  EXPECT_EQ(*backend_->Read(), desired);
+  EXPECT_EQ(ReadRules(maps_)->services, desired.services);
+  EXPECT_EQ(backend_->ReadServices({keys[0]})->services.size(), 1U);
+  const auto contents = maps_.Contents();
+  const int writes = maps_.writes;
+  Start();
+  EXPECT_EQ(maps_.writes, writes);
+  EXPECT_EQ(maps_.Contents(), contents);
+  EXPECT_EQ(*backend_->Read(), desired);
+  for (const auto& [key, there] : desired.services) ASSERT_TRUE(Do({RemoveService{key}}).ok());
+  EXPECT_TRUE(maps_.Dump(kPortsMap)->empty());
+  EXPECT_TRUE(maps_.Dump(kWideServicesMap)->empty());
+}
+
+TEST_F(EbpfBackendTest, ARealServerOfManyPortsHasNone) {
+  for (const ServiceKey& key : {Range(80, 89), All("192.0.2.1")}) {
+    const absl::Status refused =
+        Do({AddService{key, Config("rr")}, AddReal{key, Real("10.0.0.1:80")}});
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument) << refused;
+    EXPECT_TRUE(Do({AddReal{key, Real("10.0.0.1:0", 1, ForwardingMethod::kTunnel)}}).ok());
+  }
+  EXPECT_FALSE(Do({AddService{Range(0, 80), Config("rr")}}).ok());
+  EXPECT_FALSE(Do({AddService{Range(81, 80), Config("rr")}}).ok());
+}
+
+TEST_F(EbpfBackendTest, PortsThatSomebodyTookAwayAreSeenAndLedBack) {
+  const ServiceKey key = Range(80, 89);
+  State desired;
+  desired.services[key].config = Config("rr");
+  desired.services[key].reals = {Real("10.0.0.1:0")};
+  ASSERT_TRUE(Do(Diff(desired, *backend_->Read()).steps).ok());
+  const auto ports = *maps_.Dump(kPortsMap);
+  ASSERT_TRUE(maps_.Delete(kPortsMap, ports[0].first).ok());
+  EXPECT_TRUE(Actual(key).config.unreached);
+  Start();
+  ASSERT_TRUE(Do(Diff(desired, *backend_->Read()).steps).ok());
+  EXPECT_EQ(*backend_->Read(), desired);
+  EXPECT_EQ(maps_.Dump(kPortsMap)->size(), ports.size());
+}
+
+TEST_F(EbpfBackendTest, PortsOfAServiceThatCouldNotBeWrittenGoLater) {
+  const ServiceKey key = Range(80, 89);
+  maps_.fault = [](std::string_view map) {
+    return map == kWideServicesMap ? absl::UnavailableError("busy") : absl::OkStatus();
+  };
+  EXPECT_EQ(Do({AddService{key, Config("rr")}}).code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(maps_.Dump(kPortsMap)->empty());
+  int left = 1;
+  maps_.fault = [&left](std::string_view map) {
+    return map == kPortsMap && left-- <= 0 ? absl::UnavailableError("busy") : absl::OkStatus();
+  };
+  EXPECT_EQ(Do({AddService{key, Config("rr")}}).code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(backend_->Read()->services.empty());
+  maps_.fault = nullptr;
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_TRUE(maps_.Dump(kPortsMap)->empty());
+}
+
+TEST_F(EbpfBackendTest, AnIdOfManyPortsRestsOverARestart) {
+  const ServiceKey key = Range(80, 89), other = Range(80, 99);
+  const auto id = [this] {
+    const auto all = GetAll<klvs_wide_key, klvs_service>(maps_, kWideServicesMap);
+    return all->at(0).second.id;
+  };
+  ASSERT_TRUE(Do({AddService{key, Config("rr")}, AddReal{key, Real("10.0.0.1:0")}}).ok());
+  const uint32_t first = id();
+  Conns()[1].active = 1;
+  ASSERT_TRUE(Do({RemoveService{key}}).ok());
+  Start();
+  ASSERT_TRUE(Do({AddService{other, Config("rr")}}).ok());
+  EXPECT_NE(id(), first);
+  ASSERT_TRUE(Do({RemoveService{other}, AddService{key, Config("rr")}}).ok());
+  EXPECT_EQ(id(), first);
 }
 
 TEST_F(EbpfBackendTest, SomeServicesAreReadAsTheyAreAmongAll) {

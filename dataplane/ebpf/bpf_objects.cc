@@ -44,17 +44,18 @@ namespace fs = std::filesystem;
 constexpr std::string_view kMapPrefix = "klvs_";
 constexpr std::string_view kProgramsPrefix = "programs-";
 constexpr uint32_t kMostConnLocks = 4096;
+constexpr uint32_t kMostBlocksOfARange = 30;  // 1 to 65534
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 31> kMaps = {
+constexpr std::array<std::string_view, 34> kMaps = {
     kSettingsMap,      kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
     kListsMap,         kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
     kConnLocksMap,     kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
     kMssClampsMap,     kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
     kConns6Map,        kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
     kMssNetsMap,       kTunnelNets6Map,     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,
-    kRealTemplatesMap,
+    kRealTemplatesMap, kWideServicesMap,    kPortsMap,        kWideStateMap,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
@@ -114,6 +115,9 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   const auto set = [&out](std::string_view map, uint32_t size) { out[std::string(map)] = size; };
   set(kAddressesMap, sizes.addresses);
   set(kServicesMap, sizes.services);
+  set(kWideServicesMap, sizes.services);
+  set(kPortsMap, sizes.services * kMostBlocksOfARange);  // takes no memory but for what is in it
+  set(kWideStateMap, sizes.services + 1);
   set(kServiceStateMap, sizes.services + 1);  // id 0 is never used
   set(kServiceCountersMap, sizes.services + 1);
   set(kLocalityMap, sizes.services + 1);

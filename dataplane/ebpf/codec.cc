@@ -143,9 +143,19 @@ __be16 ToWirePort(uint16_t port) { return htons(port); }
 uint16_t FromWirePort(__be16 port) { return ntohs(port); }
 
 absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) {
+  if (std::holds_alternative<FwMark>(key.match)) {
+    return Unimplemented(key, "services by firewall mark need dataplane IPVS");
+  }
+  if (std::holds_alternative<Prefix>(key.match)) {
+    return Unimplemented(key, "a network of VIPs needs dataplane IPVS");
+  }
+  if (const auto* range = std::get_if<PortRange>(&key.match);
+      range != nullptr && (range->first == 0 || range->first > range->last)) {
+    return Invalid(ToString(key), "a range begins at port 1 or above, and ends at a higher one");
+  }
   const auto* at = std::get_if<Endpoint>(&key.match);
-  if (at == nullptr) return Unimplemented(key, "services by firewall mark need dataplane IPVS");
-  if (at->port == 0) return Unimplemented(key, "a service on all ports needs dataplane IPVS");
+  if (at != nullptr && at->port == 0)
+    return Unimplemented(key, "a service on all ports needs dataplane IPVS");
   if (!SchedulerByName(config.scheduler)) {
     return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler + "\"; use one of " +
                                   SchedulersWeHave() + ", or dataplane IPVS");
@@ -165,12 +175,16 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
 absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   const std::string where = ToString(key) + " -> " + real.at.ToString();
   const auto* at = std::get_if<Endpoint>(&key.match);
-  if (at != nullptr && at->ip.family != real.at.ip.family) {
+  const auto vip = VipOf(key);
+  if (vip && vip->family != real.at.ip.family) {
     return absl::UnimplementedError(where +
                                     ": with eBPF a real server has the family of its VIP; give it "
                                     "an address of that family, or use dataplane IPVS");
   }
-  if (real.at.port == 0) return Invalid(where, "a real server needs a port");
+  if (IsWide(key) && real.at.port != 0) {
+    return Invalid(where, "each packet keeps its port; leave the real server's out");
+  }
+  if (!IsWide(key) && real.at.port == 0) return Invalid(where, "a real server needs a port");
   if (IsUnspecified(real.at.ip)) {
     return Invalid(where, real.at.ip.ToString() + " is no real server");
   }
@@ -218,6 +232,33 @@ ServiceKey DecodeKey(const IpAddress& vip, const klvs_service_key& key) {
   ServiceKey out;
   out.dataplane = Dataplane::kEbpf;
   out.match = Endpoint{vip, FromWirePort(key.port)};
+  out.protocol = static_cast<Protocol>(key.protocol);
+  return out;
+}
+
+bool IsWide(const ServiceKey& key) {
+  return std::holds_alternative<PortRange>(key.match) ||
+         std::holds_alternative<AllPorts>(key.match);
+}
+
+klvs_wide_key EncodeWideKey(uint32_t vip_id, const ServiceKey& key) {
+  klvs_wide_key out{};
+  out.vip_id = vip_id;
+  out.last = ToWirePort(UINT16_MAX);
+  if (const auto* range = std::get_if<PortRange>(&key.match)) {
+    out.first = ToWirePort(range->first);
+    out.last = ToWirePort(range->last);
+    out.protocol = static_cast<uint8_t>(key.protocol);
+  }
+  return out;
+}
+
+ServiceKey DecodeKey(const IpAddress& vip, const klvs_wide_key& key) {
+  ServiceKey out;
+  out.dataplane = Dataplane::kEbpf;
+  out.match = AllPorts{vip};
+  if (key.protocol == 0) return out;
+  out.match = PortRange{vip, FromWirePort(key.first), FromWirePort(key.last)};
   out.protocol = static_cast<Protocol>(key.protocol);
   return out;
 }

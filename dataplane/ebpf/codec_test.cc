@@ -4,8 +4,8 @@
 #include <map>
 #include <set>
 #include <string>
-#include <tuple>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -36,6 +36,19 @@ TEST(Codec, KeysGoBothWays) {
   const auto* port = reinterpret_cast<const uint8_t*>(&record.port);
   EXPECT_EQ(port[0] << 8 | port[1], 8080);  // as on the wire
   EXPECT_EQ(DecodeKey(Ip("192.0.2.1"), record), key);
+}
+
+TEST(Codec, KeysOfManyPortsGoBothWays) {
+  for (const ServiceKey& key :
+       {ServiceKey{Dataplane::kEbpf, PortRange{Ip("192.0.2.1"), 80, 89}, Protocol::kUdp},
+        ServiceKey{Dataplane::kEbpf, PortRange{Ip("192.0.2.1"), 1, 65535}, Protocol::kTcp},
+        ServiceKey{Dataplane::kEbpf, AllPorts{Ip("192.0.2.1")}, Protocol::kTcp}}) {
+    EXPECT_TRUE(IsWide(key));
+    EXPECT_EQ(EncodeWideKey(7, key).vip_id, 7U);
+    EXPECT_EQ(DecodeKey(Ip("192.0.2.1"), EncodeWideKey(7, key)), key) << ToString(key);
+    EXPECT_TRUE(CheckSupported(key, ServiceConfig{}).ok());
+  }
+  EXPECT_FALSE(IsWide(Key("192.0.2.1:80")));
 }
 
 TEST(Codec, AddressesLieAsOnTheWire) {
@@ -110,6 +123,8 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
   };
   const std::vector<std::pair<ServiceKey, ServiceConfig>> refused = {
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
+      {{Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.0/24"), 80, 80}, Protocol::kTcp}, {}},
+      {{Dataplane::kEbpf, PortRange{Ip("192.0.2.1"), 80, 89}, Protocol::kSctp}, {}},
       {Key("192.0.2.1:0"), {}},
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},
       {Key("192.0.2.1:80", Protocol::kUdp), config([](auto& c) {
@@ -139,8 +154,9 @@ TEST(Codec, PersistenceGoesBothWaysWithinItsBounds) {
   };
   const char* const v4 = "192.0.2.1:80";
   const char* const v6 = "[2001:db8::1]:80";
-  for (const auto& [vip, seconds, prefix] : {std::tuple(v4, 1U, 0), std::tuple(v4, 360U, 32),
-                                             std::tuple(v6, 2678400U, 1), std::tuple(v6, 5U, 128)}) {
+  for (const auto& [vip, seconds, prefix] :
+       {std::tuple(v4, 1U, 0), std::tuple(v4, 360U, 32), std::tuple(v6, 2678400U, 1),
+        std::tuple(v6, 5U, 128)}) {
     EXPECT_EQ(check(vip, seconds, prefix), absl::StatusCode::kOk) << vip << " " << prefix;
     EXPECT_EQ(*DecodeConfig(EncodeConfig(config)), config);
   }

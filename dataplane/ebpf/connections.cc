@@ -32,8 +32,9 @@ struct Reals {
   std::span<const klvs_real> v4;  // and what both families have
   std::span<const klvs_real6> v6;
 
-  Endpoint At(uint32_t id) const {
-    const uint16_t port = FromWirePort(v4[id].port);
+  // `port`: where the client sent to; some real servers take each packet at its own port.
+  Endpoint At(uint32_t id, uint16_t port) const {
+    if (v4[id].port != 0) port = FromWirePort(v4[id].port);
     if ((v4[id].flags & KLVS_REAL_IPV6) == 0) return {FromWire(v4[id].address), port};
     return {FromWire(v6[id].address), port};
   }
@@ -79,7 +80,7 @@ void Add(std::span<Set> sets, const Reals& reals, uint64_t jiffies, uint32_t hz,
       out.push_back({.protocol = static_cast<Protocol>(key.protocol),
                      .client = {.ip = FromWire(key.src), .port = FromWirePort(key.sport)},
                      .vip = {.ip = FromWire(key.dst), .port = FromWirePort(key.dport)},
-                     .real = reals.At(entry->real),
+                     .real = reals.At(entry->real, FromWirePort(key.dport)),
                      .state = ConnectionStateName(KLVS_CTL_STATE(entry->ctl)),
                      .expires_seconds = static_cast<uint32_t>((entry->expires - jiffies) / hz)});
     }

@@ -7,6 +7,7 @@
 #include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/service_map.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -27,8 +28,7 @@ absl::StatusOr<Counters> Sum(MapStore& maps, std::string_view map, uint32_t id) 
 
 absl::StatusOr<Rules> ReadRules(MapStore& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, ReadAddresses(maps));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto services,
-                            (GetAll<klvs_service_key, klvs_service>(maps, kServicesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto services, GetServices(maps));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto lists, GetArray<klvs_list_entry>(maps, kListsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, GetArray<klvs_real>(maps, kRealsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto reals6, GetArray<klvs_real6>(maps, kReals6Map));
@@ -39,9 +39,9 @@ absl::StatusOr<Rules> ReadRules(MapStore& maps) {
   }
   Rules out;
   for (const auto& [record_key, service] : services) {
-    const auto vip = vips.find(record_key.vip_id);
+    const auto vip = vips.find(VipIdOf(record_key));
     if (vip == vips.end()) continue;
-    const ServiceKey key = DecodeKey(vip->second, record_key);
+    const ServiceKey key = DecodeRecordKey(vip->second, record_key);
     VirtualService& shown = out.services[key];
     KUBE_LVS_ASSIGN_OR_RETURN(shown.config, DecodeConfig(service));
     KUBE_LVS_ASSIGN_OR_RETURN(out.stats.services[key], Sum(maps, kServiceCountersMap, service.id));

@@ -24,6 +24,7 @@
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/map_store.h"
 #include "dataplane/ebpf/network.h"
+#include "dataplane/ebpf/service_map.h"
 #include "dataplane/model/service.h"
 #include "dataplane/model/state.h"
 
@@ -56,7 +57,8 @@ class ServiceTables {
   // templates.
   absl::StatusOr<bool> CountsMatter();
 
-  // Ends the rest of ids whose connections and templates are gone, and forgets addresses that NAT needs no more.
+  // Ends the rest of ids whose connections and templates are gone, and forgets addresses that NAT
+  // needs no more.
   absl::Status Sweep(TimePoint now);
 
   // Brings the ways to all real servers up to date; writes only what changed.
@@ -72,7 +74,7 @@ class ServiceTables {
  private:
   using RealKey = std::pair<uint32_t, Endpoint>;  // id of the service, endpoint
   struct Found {
-    klvs_service_key key;
+    RecordKey key;
     klvs_service value;
   };
   // What one Write takes before it changes anything, to give it back if it cannot go on.
@@ -96,7 +98,7 @@ class ServiceTables {
   absl::Status AdoptRemoved(TimePoint now);
 
   absl::StatusOr<std::optional<Found>> Lookup(const ServiceKey& key);
-  absl::StatusOr<VirtualService> Decode(const ServiceKey& key, const klvs_service& service) const;
+  absl::StatusOr<VirtualService> Decode(const ServiceKey& key, const Found& found) const;
   absl::StatusOr<std::span<klvs_list_entry>> ListOf(const klvs_service& service) const;
 
   absl::Status TakeIds(const ServiceKey& key, const VirtualService& wanted, Claim& claim);
@@ -128,6 +130,7 @@ class ServiceTables {
   WayTo way_to_;
 
   std::span<klvs_service_state> states_;
+  std::span<klvs_wide_state> wide_states_;
   std::span<klvs_in6> vips6_;  // by service id
   std::span<klvs_locality> localities_;
   std::span<klvs_list_entry> lists_;
@@ -136,7 +139,7 @@ class ServiceTables {
   std::span<klvs_real6> ends6_;  // by real id
   std::span<klvs_real_conns> conns_;
   std::span<TemplateCount> templates_;  // by real id
-  uint32_t service_capacity_ = 0;  // of the hash map
+  uint32_t service_capacity_ = 0;       // of the hash map
   uint64_t connection_capacity_ = 0;
   uint64_t connection_capacity6_ = 0;
   uint64_t template_capacity_ = 0;
@@ -151,6 +154,7 @@ class ServiceTables {
   std::map<ServiceKey, TimePoint> service_rests_since_;
   std::set<IpAddress> stale_vips_;
   bool nat_changed_ = false;  // KeepNat may have something to take away
+  bool stale_ports_ = false;  // a change of them was cut short
 };
 
 }  // namespace kube_lvs::ebpf

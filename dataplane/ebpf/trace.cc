@@ -11,6 +11,7 @@
 #include "dataplane/ebpf/abi_names.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/service_map.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -139,9 +140,9 @@ std::vector<uint8_t> FrameOf(const TracePacket& packet) {
 }
 
 absl::Status CopyMaps(MapStore& from, MapStore& to) {
-  for (const std::string_view map : {kSettingsMap, kInterfacesMap, kServiceStateMap, kLocalityMap,
-                                     kListsMap, kTablesMap, kRealsMap, kRealConnsMap,
-                                     kRealTemplatesMap, kConnsMap}) {
+  for (const std::string_view map :
+       {kSettingsMap, kInterfacesMap, kServiceStateMap, kLocalityMap, kListsMap, kTablesMap,
+        kRealsMap, kRealConnsMap, kRealTemplatesMap, kConnsMap}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto source, from.Mapped(map));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto target, to.Mapped(map));
     if (source.size() != target.size()) {
@@ -149,7 +150,8 @@ absl::Status CopyMaps(MapStore& from, MapStore& to) {
     }
     std::ranges::copy(source, target.begin());
   }
-  for (const std::string_view map : {kAddressesMap, kServicesMap, kTemplatesMap}) {
+  for (const std::string_view map :
+       {kAddressesMap, kServicesMap, kWideServicesMap, kPortsMap, kTemplatesMap}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, from.Dump(map));
     for (const auto& [key, value] : entries) {
       KUBE_LVS_RETURN_IF_ERROR(to.Update(map, key, value));
@@ -171,8 +173,7 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
   ServiceKey key;
   key.match = packet.vip;
   key.protocol = packet.protocol;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto service,
-                            Get<klvs_service>(before, kServicesMap, EncodeKey(vip->vip_id, key)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto service, FindService(before, EncodeKey(vip->vip_id, key)));
   if (service) {
     KUBE_LVS_RETURN_IF_ERROR(ExplainService(before, *service, out));
     KUBE_LVS_ASSIGN_OR_RETURN(out.persistent,
@@ -199,6 +200,7 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
   }
   if (id == 0 || id >= reals.size()) return out;
   KUBE_LVS_ASSIGN_OR_RETURN(out.real, DecodeReal({reals[id], klvs_real6{}}, reals[id].weight));
+  if (out.real->at.port == 0) out.real->at.port = packet.vip.port;
   return out;
 }
 

@@ -58,9 +58,9 @@ class TraceTest : public testing::Test {
     return out.value_or(Trace{});
   }
 
-  const TracePacket packet_ = {.protocol = Protocol::kTcp,
-                               .client = *Endpoint::Parse("10.1.0.1:40000"),
-                               .vip = *Endpoint::Parse("192.0.2.1:80")};
+  TracePacket packet_ = {.protocol = Protocol::kTcp,
+                         .client = *Endpoint::Parse("10.1.0.1:40000"),
+                         .vip = *Endpoint::Parse("192.0.2.1:80")};
   RealServer real_;  // the third
   FakeMapStore maps_, copy_;
   FakeNetwork network_;
@@ -101,8 +101,8 @@ TEST_F(TraceTest, OnePacketByTheCounterOfItsRealServer) {
 
 TEST_F(TraceTest, AClientThatPersistenceHasStay) {
   const klvs_template_key key = {.service = 1, .client = ToWire(*IpAddress::Parse("10.1.0.0"))};
-  klvs_template value = {.word = uint64_t{3} << 32 | 1U << 24, .expires = 9, .timeout = 9,
-                         .reserved = 0};
+  klvs_template value = {
+      .word = uint64_t{3} << 32 | 1U << 24, .expires = 9, .timeout = 9, .reserved = 0};
   const auto services = GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap).value();
   ASSERT_EQ(services.size(), 1U);
   const auto& [at, service] = services.front();
@@ -130,6 +130,30 @@ TEST_F(TraceTest, ADropAndItsReason) {
   EXPECT_EQ(trace.drop_reason, "no_real_server");
   EXPECT_EQ(trace.available, 1U);
   EXPECT_FALSE(trace.real);
+}
+
+TEST_F(TraceTest, APortOfARangeIsKept) {
+  ServiceKey key;
+  key.match = PortRange{packet_.vip.ip, 10000, 10100};
+  ServiceConfig config;
+  config.scheduler = "lc";
+  real_.at.port = 0;
+  {
+    auto backend = EbpfBackend::Adopt(maps_, programs_, network_, clock_);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    for (const absl::Status& status :
+         (*backend)->Apply(std::vector<Step>{AddService{key, config}, AddReal{key, real_}})) {
+      ASSERT_TRUE(status.ok()) << status;
+    }
+  }
+  ASSERT_TRUE(CopyMaps(maps_, copy_).ok());
+  EXPECT_EQ(copy_.Dump(kPortsMap)->size(), maps_.Dump(kPortsMap)->size());
+  packet_.vip.port = real_.at.port = 10007;
+  Connect(copy_, 4, 1);
+  const Trace trace = Explained(TC_ACT_REDIRECT);
+  EXPECT_EQ(trace.scheduler, "lc");
+  EXPECT_EQ(trace.reals, 1U);
+  EXPECT_EQ(trace.real, real_);
 }
 
 TEST_F(TraceTest, AnAddressThatIsNobodys) {

@@ -244,15 +244,19 @@ class TrafficTest : public testing::TestWithParam<Case> {
 
   // The director with one service and both real servers.
   ServiceKey SetUpService(Protocol protocol = Protocol::kTcp) {
-    dataplane_ = Open(director_, "director");
     const ServiceKey key{Dataplane::kEbpf, Endpoint{Ip(At().vip), 80}, protocol};
+    SetUpService(key, RealPort());
+    return key;
+  }
+  void SetUpService(const ServiceKey& key, uint16_t real_port) {
+    dataplane_ = Open(director_, "director");
     ServiceConfig config;
     config.scheduler = "rr";
     config.source_nat = SourceNat();
     std::vector<Step> steps = {AddItem{Attachment{"eth0"}}, AddService{key, config}};
     for (const int n : {1, 2}) {
       RealServer real;
-      real.at = {Ip(RealIp(n)), RealPort()};
+      real.at = {Ip(RealIp(n)), real_port};
       real.method = Method();
       steps.push_back(AddReal{key, real});
     }
@@ -263,7 +267,6 @@ class TrafficTest : public testing::TestWithParam<Case> {
       // Nobody else does the work.
       director_.Sh("tc filter del dev eth0 ingress");
     }
-    return key;
   }
 
   // Drops of the director, without zeros.
@@ -280,12 +283,12 @@ class TrafficTest : public testing::TestWithParam<Case> {
 
   // One connection from the client: sends `request`, returns the answer, "" when there is none.
   std::string Ask(const std::string& request) { return Ask(request, client_); }
-  static std::string Ask(const std::string& request, const Namespace& from) {
+  static std::string Ask(const std::string& request, const Namespace& from, uint16_t port = 80) {
     const UniqueFd connection = Socket(from, FamilyOf(), SOCK_STREAM);
     const timeval limit{.tv_sec = 3, .tv_usec = 0};
     setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    const SocketAddress to(At().vip, 80);
+    const SocketAddress to(At().vip, port);
     if (connect(connection.get(), to.Get(), to.size) != 0) return "";
     if (send(connection.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
     std::string answer;
@@ -388,6 +391,27 @@ TEST_P(TrafficTest, ConnectionsAreSpreadAndAnswered) {
   // Closed by both sides and not expired yet.
   const RealServerStats& of_one = stats->reals.at({key, Endpoint{Ip(RealIp(1)), RealPort()}});
   EXPECT_EQ(of_one.active_connections + of_one.inactive_connections, 10U);
+}
+
+TEST_P(TrafficTest, EachPortOfARangeGoesToTheSamePort) {
+  const Server one(real1_, "real1 at 80", 80, FamilyOf()),
+      two(real2_, "real2 at 80", 80, FamilyOf());
+  const Server three(real1_, "real1 at 81", 81, FamilyOf());
+  const Server four(real2_, "real2 at 81", 81, FamilyOf());
+  SetUpDecapsulation();
+  const ServiceKey range{Dataplane::kEbpf, PortRange{Ip(At().vip), 79, 81}, Protocol::kTcp};
+  SetUpService(range, 0);
+  const std::string sees = " sees " + (SourceNat() ? At().director_in : At().client) + "\n.\n";
+  std::map<std::string, int> answers;
+  for (const uint16_t port : {80, 80, 81, 81}) ++answers[Ask(".\n", client_, port)];
+  EXPECT_EQ(answers, (std::map<std::string, int>{{"real1 at 80" + sees, 1},
+                                                 {"real2 at 80" + sees, 1},
+                                                 {"real1 at 81" + sees, 1},
+                                                 {"real2 at 81" + sees, 1}}));
+  EXPECT_TRUE(Drops().empty());
+  const auto stats = director_.In([&] { return dataplane_.backend->ReadStats(); });
+  ASSERT_TRUE(stats.ok());
+  EXPECT_EQ(stats->services.at(range).connections, 4U);
 }
 
 TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {

@@ -383,7 +383,7 @@ absl::Status Collect(const Attribute& a, RawReal& raw, Family& family) {
 
 Family FamilyOf(const ServiceKey& key) {
   if (const auto* mark = std::get_if<FwMark>(&key.match)) return mark->family;
-  return std::get<Endpoint>(key.match).ip.family;
+  return VipOf(key)->family;
 }
 
 Bytes EncodeKey(Command command, const ServiceKey& key) {

@@ -288,10 +288,6 @@ void CheckEbpf(const LvsService& service, Problems& out) {
     out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
   }
   if (HasCidr(spec)) out.NotHere("an address of type CIDR" + mend);
-  if (spec.all_ports) out.NotHere("spec.allPorts: Enabled" + mend);
-  for (size_t i = 0; i < spec.ports.size(); ++i) {
-    if (spec.ports[i].end_port) out.NotHere(Item("spec.ports", i) + ".endPort" + mend);
-  }
 }
 
 }  // namespace

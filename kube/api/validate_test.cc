@@ -200,10 +200,6 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       "{addresses: [{type: CIDR, value: 198.51.100.0/24}], forwarding: {method: Tunnel}}",
       "addresses: [{type: CIDR, value: '2001:db8::2/127'}]",
       "{addresses: [{type: CIDR, value: 198.51.100.2/31}], forwarding: {method: DirectRouting}}",
-      "ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]",
-      "{allPorts: Enabled, ports: null}",
-      "{allPorts: Enabled, ports: null, forwarding: {method: DirectRouting}, backends: [{name: a, "
-      "static: [{address: 10.0.0.1}]}]}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
       "{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, backends: [{name: a, "
@@ -223,6 +219,14 @@ TEST(ValidateTest, TheDataplanesDiffer) {
     EXPECT_EQ(ProblemsOf("access: {icmpEcho: Respond}", dataplane), "");
     EXPECT_EQ(ProblemsOf("ports: [{name: a, port: 80, protocol: SCTP}]", dataplane), "");
     EXPECT_EQ(ProblemsOf("persistence: {timeoutSeconds: 60, prefixLengthIPv4: 24}", dataplane), "");
+    EXPECT_EQ(
+        ProblemsOf("ports: [{name: a, port: 80, endPort: 90}, {name: b, port: 91}]", dataplane),
+        "");
+    EXPECT_EQ(ProblemsOf("{allPorts: Enabled, ports: null}", dataplane), "");
+    EXPECT_EQ(ProblemsOf("{allPorts: Enabled, ports: null, forwarding: {method: DirectRouting}, "
+                         "backends: [{name: a, static: [{address: 10.0.0.1}]}]}",
+                         dataplane),
+              "");
   }
 }
 

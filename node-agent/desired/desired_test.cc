@@ -434,15 +434,20 @@ TEST_F(DesiredTest, FromFilesACidrIsTakenAsWritten) {
   EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kIpvs, Ip("198.51.100.0"), "eth0", 24}));
 }
 
-TEST_F(DesiredTest, OnEbpfARangeIsRefusedWithTheMend) {
-  services_ = {Service("media", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+TEST_F(DesiredTest, ManyPortsAreServicesOfEbpfToo) {
+  services_ = {Service("media", "192.0.2.200", ForwardingMethod::kDirectRouting, {"10.0.0.11"}),
+               Service("box", "192.0.2.201", ForwardingMethod::kDirectRouting, {"10.0.0.12"})};
   services_[0].spec.ports[0].end_port = uint16_t{89};
+  services_[1].spec.ports.clear();
+  services_[1].spec.all_ports = true;
   const Desired desired = Compute(Node("d1", 1));
-  ASSERT_EQ(desired.problems.size(), 1u);
-  EXPECT_EQ(desired.problems[0].reason, api::kUnsupportedByDataplane);
-  EXPECT_EQ(desired.problems[0].message,
-            "spec.ports[0].endPort needs dataplane IPVS; dataplane eBPF does not support it yet");
-  EXPECT_TRUE(desired.state.services.empty());
+  EXPECT_TRUE(desired.problems.empty());
+  const std::string text = Text(desired);
+  EXPECT_EQ(text.substr(0, text.find("sysctl")),
+            "eBPF 192.0.2.200:80-89/tcp wrr\n"
+            "  10.0.0.11:0 DirectRouting weight 1\n"
+            "eBPF 192.0.2.201:all wrr\n"
+            "  10.0.0.12:0 DirectRouting weight 1\n");
 }
 
 // In a cluster the operator sees to it; files have nobody before the agent.

@@ -95,11 +95,11 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		struct icmp_change change = {
 			.to = ends->address,
 			.src = ends->address,
-			.sport = real->port,
 		};
 
 		if (!c)
 			return drop(KLVS_DROP_BAD_REAL);
+		change.sport = real_port(real, c->key.dport);
 		if (KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT)
 			change.from = c->nat_addr;
 		change.dst = c->nat_addr;
@@ -107,10 +107,11 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (icmp_translate(ctx, p, &change))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (nat) {
-		struct klvs_conn_key new = {.dst = ends->address, .dport = real->port};
+		struct klvs_conn_key new = {.dst = ends->address};
 
 		if (!c)
 			return drop(KLVS_DROP_BAD_REAL);
+		new.dport = real_port(real, c->key.dport);
 		new.src = c->nat_addr;
 		new.sport = c->nat_port;
 		/* The client's router may have changed. */

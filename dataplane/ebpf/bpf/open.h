@@ -11,19 +11,9 @@
 #include "dataplane/ebpf/bpf/schedule_table.h"
 #include "dataplane/ebpf/bpf/schedule_twos.h"
 #include "dataplane/ebpf/bpf/scratch.h"
+#include "dataplane/ebpf/bpf/service.h"
 
 #define SNAT_TRIES 16
-
-static __always_inline struct klvs_service *service_find(const struct packet *p)
-{
-	struct klvs_service_key key = {
-		.vip_id = p->vip_id,
-		.port = p->key.dport,
-		.protocol = p->key.protocol,
-	};
-
-	return bpf_map_lookup_elem(&klvs_services, &key);
-}
 
 /* Whether a packet says that it comes from us: such a one would be answered to us, and on. */
 static __always_inline int source_is_ours(const struct packet *p)
@@ -119,7 +109,7 @@ __noinline int conn_translate(struct packet *p, __u32 handle)
 		return KLVS_DROP_BAD_REAL;
 	reply->key.src = ends->address;
 	reply->key.dst = snat ? ends->source : p->key.src;
-	reply->key.sport = real->port;
+	reply->key.sport = real_port(real, p->key.dport);
 	reply->key.dport = p->key.sport;
 	reply->key.protocol = p->key.protocol;
 	reply->ctl = CTL_LIVE | CTL_REPLY;

@@ -17,6 +17,12 @@ static __always_inline const klvs_ends *real_ends(const __u32 *id, const struct 
 #endif
 }
 
+/* Where the real server takes what came for `port` of the VIP. */
+static __always_inline __be16 real_port(const struct klvs_real *real, __be16 port)
+{
+	return real->port ? real->port : port;
+}
+
 static __always_inline __u32 counts_total(__u64 counts)
 {
 	return (__u32)counts + (__u32)(counts >> 32);

@@ -21,6 +21,7 @@
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
 #include "dataplane/ebpf/bpf/director_xdp.skel.h"
 #include "dataplane/ebpf/bpf/node_tc.skel.h"
+#include "dataplane/ebpf/wide_ports.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -51,6 +52,15 @@ uint32_t VipId(std::string_view vip) {
   if (!IsIpv6(vip)) return Ip(vip);
   const klvs_in6 address = Ip6(vip);
   return ntohl(address.word[3]) | 0x80000000;
+}
+
+klvs_wide_key WideKey(const Service& service) {
+  klvs_wide_key key = {};
+  key.vip_id = VipId(service.vip);
+  key.first = htons(service.port);
+  key.last = htons(service.last_port);
+  if (service.port != 0) key.protocol = service.protocol;
+  return key;
 }
 
 void Join(const bpf_map* families, const bpf_program* program) {
@@ -270,6 +280,7 @@ void Director::Replace(const Service& service, const Start& start) {
     value.table_size = KLVS_HASH_BUCKETS;
   }
 
+  if (service.last_port != 0) return ReplaceWide(service, value);
   klvs_service_key key = {};
   key.vip_id = VipId(service.vip);
   key.port = htons(service.port);
@@ -277,6 +288,25 @@ void Director::Replace(const Service& service, const Start& start) {
   Check(bpf_map__update_elem(Find("klvs_services"), &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
         "klvs_services");
+}
+
+void Director::ForgetWide(const Service& service) {
+  const klvs_wide_key key = WideKey(service);
+  Check(bpf_map__delete_elem(Find("klvs_wide_services"), &key, sizeof key, 0) == 0,
+        "klvs_wide_services");
+}
+
+void Director::ReplaceWide(const Service& service, const klvs_service& value) {
+  const klvs_wide_key key = WideKey(service);
+  Check(bpf_map__update_elem(Find("klvs_wide_services"), &key, sizeof key, &value, sizeof value,
+                             BPF_ANY) == 0,
+        "klvs_wide_services");
+  for (const klvs_port_key& block : BlocksOf(key)) {
+    const klvs_port_owner owner = {key, block.prefix_length};
+    Check(bpf_map__update_elem(Find("klvs_ports"), &block, sizeof block, &owner, sizeof owner,
+                               BPF_ANY) == 0,
+          "klvs_ports");
+  }
 }
 
 Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage) {

@@ -59,6 +59,7 @@ struct Service {
   std::string vip = "10.9.0.1";  // of either family, as its real servers
   uint16_t port = 80;
   uint8_t protocol = 6;
+  uint16_t last_port = 0;  // of a range from `port` on; with port 0, of all ports
   uint8_t scheduler = KLVS_SCHEDULER_RR;
   uint8_t flags = 0;
   uint8_t method = KLVS_METHOD_DIRECT_ROUTING;
@@ -91,6 +92,8 @@ class Director {
   void Add(const Service& service, const Start& start = {});
   // As Add, for a service that is there: another generation of its list.
   void Replace(const Service& service, const Start& start = {});
+  // A service of many ports is gone; its ports still name it.
+  void ForgetWide(const Service& service);
   // `claim_until` in CLOCK_BOOTTIME ns; ARP is answered on `ifindex`, or on the
   // one interface.
   void SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until = 0,
@@ -126,7 +129,8 @@ class Director {
   klvs_conn6& Connection6();
   // Makes every connection expired.
   void ExpireAll();
-  // The template of a client, whose address has no bits beyond the prefix; nullopt if there is none.
+  // The template of a client, whose address has no bits beyond the prefix; nullopt if there is
+  // none.
   std::optional<klvs_template> Template(uint32_t service, std::string_view client);
   // Writes it; false if there is no room.
   bool SetTemplate(uint32_t service, std::string_view client, const klvs_template& value);
@@ -148,6 +152,7 @@ class Director {
   const Namespace& network() const { return network_; }
 
  private:
+  void ReplaceWide(const Service& service, const klvs_service& value);
   // Has the programs that are there jump to those of IPv6. Only tests of IPv6 pay for it.
   void LoadIpv6();
   template <typename T>

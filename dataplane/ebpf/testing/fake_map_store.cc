@@ -8,6 +8,36 @@
 #include <algorithm>
 
 namespace kube_lvs::ebpf {
+namespace {
+
+// As the kernel: a number of bits, then the bits. The rest of a key does not matter.
+uint32_t PrefixLength(std::span<const uint8_t> key) {
+  uint32_t out = 0;
+  std::copy_n(key.begin(), sizeof out, reinterpret_cast<uint8_t*>(&out));
+  return out;
+}
+
+bool Covers(std::span<const uint8_t> prefix, std::span<const uint8_t> key) {
+  const uint32_t length = PrefixLength(prefix);
+  if (length > PrefixLength(key)) return false;
+  for (uint32_t bit = 0; bit < length; ++bit) {
+    const size_t byte = sizeof length + bit / 8;
+    if (((prefix[byte] ^ key[byte]) >> (7 - bit % 8) & 1) != 0) return false;
+  }
+  return true;
+}
+
+// The entry of the longest prefix of `key`.
+auto LongestPrefix(std::map<Bytes, Bytes>& trie, std::span<const uint8_t> key) {
+  auto best = trie.end();
+  for (auto it = trie.begin(); it != trie.end(); ++it) {
+    if (!Covers(it->first, key)) continue;
+    if (best == trie.end() || PrefixLength(it->first) > PrefixLength(best->first)) best = it;
+  }
+  return best;
+}
+
+}  // namespace
 
 void FakeMapStore::Make(const std::string& name, Kind kind, uint32_t key_size, uint32_t value_size,
                         uint32_t capacity) {
@@ -40,11 +70,11 @@ absl::StatusOr<uint32_t> FakeMapStore::Capacity(std::string_view map) {
 
 absl::StatusOr<std::optional<Bytes>> FakeMapStore::Lookup(std::string_view map,
                                                           std::span<const uint8_t> key) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
   if (key.size() != found->key_size) return absl::InvalidArgumentError("key size");
-  if (found->kind == Kind::kTrie) return absl::InvalidArgumentError("not an exact lookup");
-  if (found->kind == Kind::kHash) {
-    const auto entry = found->hash.find(Bytes(key.begin(), key.end()));
+  if (found->HasKeys()) {
+    const auto entry = found->kind == Kind::kHash ? found->hash.find(Bytes(key.begin(), key.end()))
+                                                  : LongestPrefix(found->hash, key);
     if (entry == found->hash.end()) return std::optional<Bytes>();
     return std::optional<Bytes>(entry->second);
   }

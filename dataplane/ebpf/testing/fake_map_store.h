@@ -11,8 +11,7 @@ namespace kube_lvs::ebpf {
 
 class FakeMapStore final : public MapStore {
  public:
-  // A kTrie has no Lookup: the kernel's finds a longer prefix's, too.
-  enum class Kind { kHash, kTrie, kArray, kPerCpuArray };
+  enum class Kind { kHash, kLpmTrie, kArray, kPerCpuArray };
   static constexpr int kCpus = 3;
 
   void Make(const std::string& name, Kind kind, uint32_t key_size, uint32_t value_size,
@@ -48,10 +47,10 @@ class FakeMapStore final : public MapStore {
     uint32_t key_size = 0;
     uint32_t value_size = 0;
     uint32_t capacity = 0;
-    std::map<Bytes, Bytes> hash;
-    Bytes array;    // stride as in the kernel: the value's size rounded up to 8
-    Bytes per_cpu;  // [index][cpu]
-    bool HasKeys() const { return kind == Kind::kHash || kind == Kind::kTrie; }
+    std::map<Bytes, Bytes> hash;  // and a trie: of one that is asked, any prefix may answer
+    Bytes array;                  // stride as in the kernel: the value's size rounded up to 8
+    Bytes per_cpu;                // [index][cpu]
+    bool HasKeys() const { return kind == Kind::kHash || kind == Kind::kLpmTrie; }
     uint32_t stride() const { return (value_size + 7) / 8 * 8; }
   };
   absl::StatusOr<Map*> Find(std::string_view map);

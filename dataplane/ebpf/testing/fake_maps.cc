@@ -20,6 +20,10 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   hash(kAddressesMap, 4, sizeof(klvs_address), sizes.addresses);
   array(kInterfacesMap, sizeof(klvs_interface), KLVS_INTERFACE_SLOTS);
   hash(kServicesMap, sizeof(klvs_service_key), sizeof(klvs_service), sizes.services);
+  hash(kWideServicesMap, sizeof(klvs_wide_key), sizeof(klvs_service), sizes.services);
+  store.Make(std::string(kPortsMap), Kind::kLpmTrie, sizeof(klvs_port_key), sizeof(klvs_port_owner),
+             30 * sizes.services);
+  array(kWideStateMap, sizeof(klvs_wide_state), sizes.services);
   array(kServiceStateMap, sizeof(klvs_service_state), sizes.services);
   array(kLocalityMap, sizeof(klvs_locality), sizes.services);
   array(kListsMap, sizeof(klvs_list_entry), sizes.lists);
@@ -44,7 +48,7 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   hash(kTunnelPeers6Map, sizeof(klvs_tunnel_peer6), 4, 64);
   hash(kMssClamps6Map, 16, 4, 64);
   const auto trie = [&](std::string_view name, uint32_t key_size) {
-    store.Make(std::string(name), Kind::kTrie, key_size, 4, 64);
+    store.Make(std::string(name), Kind::kLpmTrie, key_size, 4, 64);
   };
   trie(kTunnelNetsMap, sizeof(klvs_tunnel_net));
   trie(kMssNetsMap, sizeof(klvs_mss_net));

@@ -1,0 +1,148 @@
+// What is in the tables: services, counters, how full they are.
+#include <algorithm>
+
+#include "base/status.h"
+#include "dataplane/ebpf/service_tables.h"
+#include "dataplane/ebpf/wide_ports.h"
+
+namespace kube_lvs::ebpf {
+
+absl::StatusOr<std::span<klvs_list_entry>> ServiceTables::ListOf(
+    const klvs_service& service) const {
+  if (uint64_t{service.list_base} + service.list_count > lists_.size()) {
+    return absl::DataLossError("the list of service " + std::to_string(service.id) +
+                               " ends outside klvs_lists");
+  }
+  return lists_.subspan(service.list_base, service.list_count);
+}
+
+absl::StatusOr<VirtualService> ServiceTables::Decode(const ServiceKey& key,
+                                                     const Found& found) const {
+  const klvs_service& service = found.value;
+  VirtualService out;
+  auto config = DecodeConfig(service);
+  if (!config.ok()) return Annotate(config.status(), ToString(key));
+  out.config = *std::move(config);
+  if (const auto* wide = std::get_if<klvs_wide_key>(&found.key)) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const bool reached, HasItsPorts(maps_, *wide));
+    out.config.unreached = !reached;
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto list, ListOf(service));
+  for (const klvs_list_entry& entry : list) {
+    if (entry.real >= reals_.size()) {
+      return absl::DataLossError(ToString(key) + ": its list names real server " +
+                                 std::to_string(entry.real));
+    }
+    auto real = DecodeReal(Record(entry.real), entry.weight);
+    if (!real.ok()) return Annotate(real.status(), ToString(key));
+    out.reals.push_back(*std::move(real));
+  }
+  return out;
+}
+
+absl::StatusOr<ServiceTable> ServiceTables::Read() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_.All());
+  std::map<uint32_t, IpAddress> vips;
+  for (const auto& [ip, record] : addresses) {
+    if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, ip);
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
+  ServiceTable out;
+  for (const auto& [record_key, service] : entries) {
+    const auto vip = vips.find(VipIdOf(record_key));
+    if (vip == vips.end()) continue;
+    const ServiceKey key = DecodeRecordKey(vip->second, record_key);
+    KUBE_LVS_ASSIGN_OR_RETURN(out[key], Decode(key, Found{record_key, service}));
+  }
+  return out;
+}
+
+absl::StatusOr<std::optional<ServiceTables::Found>> ServiceTables::Lookup(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, addresses_.Find(*VipOf(key)));
+  if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return std::optional<Found>();
+  const RecordKey record_key = EncodeRecordKey(vip->vip_id, key);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto value, GetService(maps_, record_key));
+  if (!value) return std::optional<Found>();
+  return std::optional<Found>(Found{record_key, *value});
+}
+
+absl::StatusOr<std::optional<VirtualService>> ServiceTables::Find(const ServiceKey& key) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Lookup(key));
+  if (!found) return std::optional<VirtualService>();
+  KUBE_LVS_ASSIGN_OR_RETURN(VirtualService service, Decode(key, *found));
+  return std::optional<VirtualService>(std::move(service));
+}
+
+absl::StatusOr<bool> ServiceTables::CountsMatter() {
+  if (!real_rests_since_.empty()) return true;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
+  return std::ranges::any_of(entries, [](const auto& entry) {
+    return CountsConnections(entry.second) || (entry.second.flags & KLVS_SERVICE_PERSISTENT) != 0;
+  });
+}
+
+absl::Status ServiceTables::ReadStats(Stats& stats) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const ServiceTable services, Read());
+  for (const auto& [key, service] : services) {
+    KUBE_LVS_RETURN_IF_ERROR(ReadStats(key, service, stats));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualService& service,
+                                      Stats& stats) {
+  const auto sum = [this](std::string_view map, uint32_t id) -> absl::StatusOr<Counters> {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(map, AsBytes(id)));
+    Counters out;
+    for (const Bytes& bytes : per_cpu) {
+      KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<klvs_counters>(bytes));
+      out.packets += one.packets;
+      out.bytes += one.bytes;
+      out.connections += one.connections;
+      out.reply_packets += one.reply_packets;
+      out.reply_bytes += one.reply_bytes;
+    }
+    return out;
+  };
+  const uint32_t id = service_ids_->Find(key);
+  if (id == 0) return absl::OkStatus();
+  KUBE_LVS_ASSIGN_OR_RETURN(stats.services[key], sum(kServiceCountersMap, id));
+  for (const RealServer& real : service.reals) {
+    const uint32_t real_id = real_ids_->Find({id, real.at});
+    if (real_id == 0) continue;
+    RealServerStats& out = stats.reals[{key, real.at}];
+    KUBE_LVS_ASSIGN_OR_RETURN(out.counters, sum(kRealCountersMap, real_id));
+    out.weight = real.weight;
+    out.active_connections = conns_[real_id].active;
+    out.inactive_connections = conns_[real_id].inactive;
+    out.persistent_connections = templates_[real_id].templates;
+  }
+  return absl::OkStatus();
+}
+
+std::map<std::string, double> ServiceTables::Fill() const {
+  uint64_t connections = 0;
+  uint64_t connections6 = 0;
+  uint64_t templates = 0;
+  uint64_t templates6 = 0;
+  for (size_t id = 0; id < reals_.size(); ++id) {
+    const bool v6 = (reals_[id].flags & KLVS_REAL_IPV6) != 0;
+    (v6 ? connections6 : connections) += uint64_t{conns_[id].active} + conns_[id].inactive;
+    (v6 ? templates6 : templates) += templates_[id].templates;
+  }
+  const auto ratio = [](uint64_t taken, uint64_t capacity) {
+    return capacity == 0 ? 1.0 : static_cast<double>(taken) / static_cast<double>(capacity);
+  };
+  return {
+      {"services", ratio(service_ids_->taken(), service_ids_->capacity())},
+      {"real_servers", ratio(real_ids_->taken(), real_ids_->capacity())},
+      {"lists", ratio(list_extents_->taken(), list_extents_->size())},
+      {"tables", ratio(table_extents_->taken(), table_extents_->size())},
+      {"connections", ratio(connections, connection_capacity_)},
+      {"connections_ipv6", ratio(connections6, connection_capacity6_)},
+      {"templates", ratio(templates, template_capacity_)},
+      {"templates_ipv6", ratio(templates6, template_capacity6_)},
+  };
+}
+
+}  // namespace kube_lvs::ebpf
