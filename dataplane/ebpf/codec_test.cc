@@ -124,7 +124,6 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
   const std::vector<std::pair<ServiceKey, ServiceConfig>> refused = {
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
       {{Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.0/24"), 80, 80}, Protocol::kTcp}, {}},
-      {{Dataplane::kEbpf, PortRange{Ip("192.0.2.1"), 80, 89}, Protocol::kSctp}, {}},
       {Key("192.0.2.1:0"), {}},
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},
       {Key("192.0.2.1:80", Protocol::kUdp), config([](auto& c) {

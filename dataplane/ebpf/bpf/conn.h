@@ -266,11 +266,11 @@ __noinline int conn_look(__u32 handle, struct conn_survey *survey)
 		}
 		handle = peer;
 	}
-	if (survey->now > c->expires)
-		return conn_remove(handle, ctl);
 	/* What another CPU is setting up is not touched: it still writes to the entry. */
 	if (ctl & CTL_PENDING)
 		return 0;
+	if (survey->now > c->expires)
+		return conn_remove(handle, ctl);
 	seen = c->expires;
 	settings = settings_get();
 	if (!settings)

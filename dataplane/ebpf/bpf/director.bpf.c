@@ -253,7 +253,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	c = conn_find(&p->key, &place, &ctl, &handle);
 	if (c && ctl & CTL_REPLY)
 		c = NULL;
-	if (c) {
+	/* What another CPU is setting up keeps its place: forward() drops the packet. */
+	if (c && !(ctl & CTL_PENDING)) {
 		if (p->now > c->expires) {
 			conn_remove(handle, ctl);
 			c = NULL;

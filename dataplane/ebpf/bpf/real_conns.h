@@ -53,10 +53,13 @@ static __always_inline void real_conns_open(__u32 id, const struct klvs_real *re
 		return;
 	counts = (__u64 *)c;
 	total = counts_total(__sync_fetch_and_add(counts, state_count(state))) + 1;
-	if (total != real->upper_threshold)
+	if (!real->upper_threshold || total < real->upper_threshold)
 		return;
 	lower = real_lower_threshold(real);
-	__sync_lock_test_and_set(&c->overloaded, total >= lower);
+	/* Who passes it says so, too: the CPU that reached it may not have got so far. */
+	if (total > real->upper_threshold && lower > real->upper_threshold)
+		return;
+	__sync_lock_test_and_set(&c->overloaded, real->upper_threshold >= lower);
 	/* Others may have ended meanwhile, and nobody would look again. */
 	if (counts_total(READ_ONCE(*counts)) < lower)
 		WRITE_ONCE(c->overloaded, 0);

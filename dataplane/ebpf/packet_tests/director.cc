@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -193,6 +194,9 @@ klvs_locality& Director::locality(uint32_t id) { return Map<klvs_locality>("klvs
 klvs_real_conns Director::real_conns(uint32_t id) {
   return Map<klvs_real_conns>("klvs_real_conns")[id];
 }
+std::span<const klvs_real_conns> Director::real_conns() {
+  return Map<klvs_real_conns>("klvs_real_conns");
+}
 void Director::ResetRealConns(uint32_t id) { SetRealConns(id, 0, 0); }
 void Director::SetRealConns(uint32_t id, uint32_t active, uint32_t inactive, uint32_t overloaded) {
   Map<klvs_real_conns>("klvs_real_conns")[id] = {active, inactive, overloaded, 0};
@@ -275,6 +279,7 @@ void Director::Replace(const Service& service, const Start& start) {
   }
   if (greatest > 0) value.wrr_max = greatest - value.wrr_gcd + 1;
   if (value.wrr_gcd == 0) value.wrr_gcd = 1;
+  value.table_base = service.table;
   if (service.scheduler == KLVS_SCHEDULER_MH) value.table_size = 4093;
   if (service.scheduler == KLVS_SCHEDULER_SH || service.scheduler == KLVS_SCHEDULER_DH) {
     value.table_size = KLVS_HASH_BUCKETS;
@@ -374,9 +379,14 @@ klvs_conn& Director::Connection() {
   return *all[0];
 }
 
+std::span<klvs_conn_set6> Director::conns6() {
+  LoadIpv6();
+  return Map<klvs_conn_set6>("klvs_conns6");
+}
+
 std::vector<klvs_conn6*> Director::Entries6(bool reply) {
   std::vector<klvs_conn6*> out;
-  for (klvs_conn_set6& set : Map<klvs_conn_set6>("klvs_conns6")) {
+  for (klvs_conn_set6& set : conns6()) {
     for (klvs_conn6& c : set.ways) {
       const uint32_t flags = KLVS_CTL_FLAGS(c.ctl);
       if (flags & KLVS_CONN_LIVE && ((flags & KLVS_CONN_REPLY) != 0) == reply) out.push_back(&c);
@@ -457,6 +467,21 @@ std::map<std::string, uint64_t> Director::Drops() {
     const uint64_t sum = std::accumulate(each.begin(), each.end(), uint64_t{0});
     if (sum != 0) out[DropReasonName(reason)] = sum;
   }
+  return out;
+}
+
+std::array<uint64_t, KLVS_DROP_SLOTS> Director::DropCounts() {
+  const size_t cpus = libbpf_num_possible_cpus();
+  std::array<uint32_t, KLVS_DROP_SLOTS> keys;
+  std::vector<uint64_t> each(cpus * keys.size());
+  uint32_t count = keys.size(), position = 0;
+  bpf_map_batch_opts opts = {};
+  opts.sz = sizeof opts;
+  const int error = bpf_map_lookup_batch(bpf_map__fd(Find("klvs_drops")), nullptr, &position,
+                                         keys.data(), each.data(), &count, &opts);
+  Check((error == 0 || error == -ENOENT) && count == keys.size(), "klvs_drops");
+  std::array<uint64_t, KLVS_DROP_SLOTS> out = {};
+  for (size_t i = 0; i < each.size(); ++i) out[keys[i / cpus]] += each[i];
   return out;
 }
 

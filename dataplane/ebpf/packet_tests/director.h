@@ -2,6 +2,7 @@
 // BPF_PROG_TEST_RUN in a network namespace of their own. For tests only: whatever fails aborts.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/packet_tests/frame.h"
 #include "dataplane/ebpf/packet_tests/frame6.h"
 #include "dataplane/ebpf/testing/namespaces.h"
@@ -67,18 +69,13 @@ struct Service {
   uint8_t template_prefix = 32;
   std::vector<Real> reals;  // in the order of the list
   uint32_t first_real = 1;  // id of reals[0]
+  uint32_t table = 0;       // mh, sh, dh: where it begins; its cells are the test's to fill
 };
 
 // Where rr and wrr start a new generation of a list.
 struct Start {
   uint32_t start_weight = 0;
   uint16_t start_position = 0;
-};
-
-// A value of klvs_tables in memory, where each takes a multiple of 8 bytes.
-struct TableCell {
-  klvs_table_slot real;
-  uint32_t padding;
 };
 
 class Director {
@@ -114,11 +111,13 @@ class Director {
   klvs_service_state& state(uint32_t id);
   klvs_locality& locality(uint32_t id);
   klvs_real_conns real_conns(uint32_t id);
+  std::span<const klvs_real_conns> real_conns();
   void ResetRealConns(uint32_t id);
   void SetRealConns(uint32_t id, uint32_t active, uint32_t inactive, uint32_t overloaded = 0);
   std::span<klvs_list_entry> lists();
   std::span<TableCell> tables();
   std::span<klvs_conn_set> conns();
+  std::span<klvs_conn_set6> conns6();
 
   // Live entries: connections, or with `reply` the reply keys.
   std::vector<klvs_conn*> Entries(bool reply = false);
@@ -139,6 +138,8 @@ class Director {
   klvs_counters ServiceCounters(uint32_t id);
   klvs_counters RealCounters(uint32_t id);
   std::map<std::string, uint64_t> Drops();  // by name, without zeros
+  // By reason; faster than Drops.
+  std::array<uint64_t, KLVS_DROP_SLOTS> DropCounts();
   klvs_clock Now();
   // Runs klvs_sweep over the whole table; how many it took out.
   uint32_t Sweep();

@@ -366,6 +366,26 @@ TEST_P(DropTest, AConnectionBeingSetUpElsewhereIsDropped) {
   ExpectDropped(ClientFrame(), KLVS_DROP_RACE);
 }
 
+// Who sets it up still writes to the entry: it is nobody else's to take out, whatever it looks
+// like.
+TEST_P(DropTest, AConnectionBeingSetUpElsewhereKeepsItsPlace) {
+  director_.Add({.method = KLVS_METHOD_NAT, .reals = {{.address = "10.1.0.2"}}});
+  director_.Run(ClientFrame());
+  klvs_conn& connection = director_.Connection();
+  for (const uint64_t expires : {connection.expires, __u64{0}}) {
+    for (const uint32_t state : {KLVS_SYN_RECV, KLVS_TIME_WAIT, KLVS_CLOSE}) {
+      SCOPED_TRACE("state " + std::to_string(state) + ", expires " + std::to_string(expires));
+      const uint64_t ctl = (connection.ctl & ~0xffULL) | state | KLVS_CONN_PENDING << 8;
+      connection.ctl = ctl;
+      connection.expires = expires;
+      EXPECT_EQ(director_.Run(ClientFrame()).verdict, Verdict::kDropped);
+      EXPECT_EQ(director_.Sweep(), 0u);
+      EXPECT_EQ(connection.ctl, ctl);
+    }
+  }
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"race", 6}}));
+}
+
 TEST(DropReasons, HaveNamesOfOneWord) {
   for (unsigned reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
     const std::string name = DropReasonName(reason);

@@ -260,6 +260,13 @@ TEST_P(ScheduleCountsTest, BelowTheLowerThresholdItIsTakenAgain) {
   EXPECT_EQ(Held(4), "1 1 1 -");
 }
 
+// A CPU that counts the connection at the threshold has not said so yet when others open more.
+TEST_P(ScheduleCountsTest, WhoPassesTheUpperThresholdSaysSoToo) {
+  director_.Add(WithThresholds(KernelTcp(KLVS_SCHEDULER_LC, {1}), 4, 2));
+  director_.SetRealConns(1, 4, 0);
+  EXPECT_EQ(Held(2), "1 -");
+}
+
 TEST_P(ScheduleCountsTest, WithoutALowerThresholdThreeQuartersAre) {
   director_.Add(WithThresholds(KernelTcp(KLVS_SCHEDULER_LC, {1}), 8, 0));
   Held(8);

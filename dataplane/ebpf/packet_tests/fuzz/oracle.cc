@@ -1,0 +1,295 @@
+#include "dataplane/ebpf/packet_tests/fuzz/oracle.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "dataplane/ebpf/packet_tests/fuzz/changes.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+Bytes Raw(const void* data, size_t size) {
+  const auto* bytes = static_cast<const uint8_t*>(data);
+  return {bytes, bytes + size};
+}
+
+bool IsEcho(const Bytes& frame, const Reading& r) {
+  return r.sound && !r.fragment && r.protocol == (r.family == 4 ? 1 : 58) &&
+         r.header + 8 <= r.end() && frame[r.header] == (r.family == 4 ? 8 : 128) &&
+         frame[r.header + 1] == 0;
+}
+
+bool IsIcmp(const Reading& r) { return r.protocol == (r.family == 4 ? 1 : 58); }
+
+uint16_t EtherType(const Bytes& frame) {
+  return frame.size() < kEthernet ? 0 : static_cast<uint16_t>(frame[12] << 8 | frame[13]);
+}
+
+// No client has such an address.
+bool IsMartian(const Bytes& a) {
+  if (a.size() == 4) return a[0] == 0 || a[0] == 127 || a[0] >= 224;
+  if (a[0] == 0xff || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80)) return true;
+  return std::all_of(a.begin(), a.begin() + 10, [](uint8_t b) { return b == 0; });
+}
+
+}  // namespace
+
+std::string Oracle::Judge(const Bytes& frame) {
+  const Reading asked = Read(frame);
+  const auto before = director_.DropCounts();
+  const Outcome outcome = director_.Run(frame);
+  const auto after = director_.DropCounts();
+  uint64_t dropped = 0;
+  std::string reasons;
+  for (size_t i = 0; i < after.size(); ++i) {
+    dropped += after[i] - before[i];
+    if (after[i] != before[i]) reasons += " reason " + std::to_string(i);
+  }
+  const bool to_vip = asked.family != 0 && asked.to == kOwnMac && site_.IsVip(asked.dst);
+  const auto wrong = [&](const std::string& what) {
+    return what + "\nin:\n" + Hex(frame) + "\nout:\n" + Hex(outcome.frame) + reasons;
+  };
+  for (const uint32_t never : {KLVS_DROP_BAD_REAL, KLVS_DROP_REWRITE, KLVS_DROP_RACE,
+                               KLVS_DROP_NO_ROUTE, KLVS_DROP_LOCAL_NAT}) {
+    if (after[never] != before[never]) return wrong("dropped for what never happens here");
+  }
+  switch (outcome.verdict) {
+    case Verdict::kToStack:
+      return wrong("given to the stack");
+    case Verdict::kUntouched:
+      ++seen_["untouched"];
+      if (outcome.frame != frame) return wrong("untouched, but it changed");
+      if (dropped != 0) return wrong("untouched, but counted as dropped");
+      if (to_vip) return wrong("to a VIP of ours, and left alone");
+      return "";
+    case Verdict::kDropped:
+      ++seen_["dropped"];
+      if (dropped != 1) return wrong("dropped, and counted " + std::to_string(dropped) + " times");
+      if (!to_vip && !(asked.sound && asked.ttl <= 1)) return wrong("not ours, and dropped");
+      return "";
+    case Verdict::kSent: {
+      const bool too_big = dropped == 1 && after[KLVS_DROP_TOO_BIG] != before[KLVS_DROP_TOO_BIG];
+      if (dropped != 0 && !too_big) return wrong("sent, and counted as dropped");
+      const std::string what = Sent(frame, asked, outcome.frame, too_big);
+      return what.empty() ? "" : wrong("sent, but " + what);
+    }
+  }
+  return "";
+}
+
+std::string Oracle::Sent(const Bytes& in, const Reading& asked, const Bytes& out, bool too_big) {
+  const Reading sent = Read(out);
+  const bool solicitation =
+      asked.family == 6 && asked.ttl == 255 && in.size() > 54 && in[20] == 58 && in[54] == 135;
+  if (EtherType(in) == 0x0806 || solicitation) {
+    return Answered(in, asked, out, sent);
+  }
+  if (!asked.sound) return "it makes no sense";
+  if (asked.to != kOwnMac) return "it came to somebody else";
+  if (too_big) return TooBig(in, asked, out, sent);
+  if (asked.later) return Later(in, asked, out, sent);
+  if (!site_.IsVip(asked.dst)) return ToClient(in, asked, out, sent);
+  if (!IsEcho(in, asked)) return ToReal(in, asked, out, sent);
+
+  ++seen_["echo"];
+  Bytes expected = in;
+  std::copy_n(asked.from.begin(), 6, expected.begin());
+  std::copy_n(kOwnMac.begin(), 6, expected.begin() + 6);
+  const bool v4 = asked.family == 4;
+  std::copy(asked.dst.begin(), asked.dst.end(), expected.begin() + kEthernet + (v4 ? 12 : 8));
+  std::copy(asked.src.begin(), asked.src.end(), expected.begin() + kEthernet + (v4 ? 16 : 24));
+  expected[kEthernet + (v4 ? 8 : 7)] = 64;
+  expected[asked.header] = v4 ? 0 : 129;
+  if (IpError(in, asked) != IpError(out, sent) ||
+      TransportError(in, asked, asked.end()) != TransportError(out, sent, sent.end())) {
+    return "the echo's checksums do not match";
+  }
+  if (v4) std::copy_n(out.begin() + kEthernet + 10, 2, expected.begin() + kEthernet + 10);
+  const auto check = static_cast<ptrdiff_t>(asked.header + 2);
+  std::copy_n(out.begin() + check, 2, expected.begin() + check);
+  return expected == out ? "" : "the echo is none";
+}
+
+std::string Oracle::Answered(const Bytes& in, const Reading& asked, const Bytes& out,
+                             const Reading& answer) {
+  if (EtherType(in) == 0x0806) {
+    ++seen_["ARP"];
+    Arp expected;
+    expected.operation = 2;
+    expected.src_mac = expected.sender_mac = kOwnMac;
+    std::copy_n(in.begin() + 22, 6, expected.dst_mac.begin());
+    expected.target_mac = expected.dst_mac;
+    expected.sender = Ip(site_.vips.front());
+    expected.target = static_cast<uint32_t>(in[28]) << 24 | in[29] << 16 | in[30] << 8 | in[31];
+    Bytes frame = expected.Build();
+    frame.insert(frame.end(), in.begin() + static_cast<ptrdiff_t>(frame.size()), in.end());
+    return out == frame ? "" : "the ARP answer is another";
+  }
+  ++seen_["ND"];
+  if (!answer.sound || answer.src != AddressBytes(site_.vips6.front()) || answer.dst != asked.src ||
+      answer.from != kOwnMac || answer.to != asked.from) {
+    return "the advertisement has other ends";
+  }
+  if (TransportError(out, answer, answer.end()) != 0) return "the advertisement's sum is wrong";
+  return out.size() == answer.end() && out[answer.header] == 136 ? "" : "it is no advertisement";
+}
+
+std::string Oracle::TooBig(const Bytes& in, const Reading& asked, const Bytes& out,
+                           const Reading& answer) {
+  ++seen_["too big"];
+  if (!answer.sound || !IsIcmp(answer) || answer.src != asked.dst || answer.dst != asked.src ||
+      answer.to != asked.from || answer.from != kOwnMac || out.size() != answer.end()) {
+    return "the answer has other ends";
+  }
+  if (IpError(out, answer) != 0 || TransportError(out, answer, answer.end()) != 0) {
+    return "the answer's sums are wrong";
+  }
+  const bool same = std::equal(out.begin() + static_cast<ptrdiff_t>(answer.header + 8), out.end(),
+                               in.begin() + kEthernet);
+  return same ? "" : "the answer is about another packet";
+}
+
+std::string Oracle::ToReal(const Bytes& in, const Reading& asked, const Bytes& out,
+                           const Reading& sent) {
+  FlowKey key = KeyOf(asked);
+  const bool error = IsIcmp(asked);
+  if (error) {
+    const Reading quoted = ReadQuoted(in, asked);
+    if (!quoted.sound || !quoted.ported()) return "it is an error about nothing";
+    key = Reversed(KeyOf(quoted));
+    if (key.dst != asked.dst) return "it is an error about somebody else's packet";
+  }
+  const Service* service = site_.Find(key.dst, key.dport, key.protocol);
+  if (service == nullptr) return "there is no service";
+  if (IsMartian(asked.src)) return "nobody has its source";
+  const std::optional<Flow> flow = FindFlow(director_, key);
+  const bool once = (service->flags & KLVS_SERVICE_ONE_PACKET) != 0;
+  if (!flow && !once) return "there is no connection";
+  if (flow && flow->service != service->id) return "the connection is another service's";
+  if (flow && (flow->real < service->first_real ||
+               flow->real >= service->first_real + service->reals.size())) {
+    return "the real server is another service's";
+  }
+  std::string macs = Macs(sent, kRealMac);
+  if (!macs.empty()) return macs;
+  ++forwarded_.packets;
+  forwarded_.bytes += asked.length;
+
+  const Bytes dip = AddressBytes(asked.family == 4 ? kDip : kDip6);
+  if (service->method == KLVS_METHOD_DIRECT_ROUTING) {
+    ++seen_["direct routing"];
+    return AgedOnly(in, asked, out, sent);
+  }
+  if (service->method == KLVS_METHOD_TUNNEL) {
+    ++seen_["tunnel"];
+    if (flow) return Encapsulated(in, asked, out, dip, RealAddress(flow->real));
+    if (!IsReal(sent.dst, service->id)) return "it is no real server of its service";
+    return Encapsulated(in, asked, out, dip, sent.dst);
+  }
+  if (!flow) return "NAT without connection";
+  if (flow->flags & KLVS_CONN_SNAT ? flow->nat != dip : flow->nat != key.src) {
+    return "its source is not the rule's";
+  }
+  const Real& real = service->reals[flow->real - service->first_real];
+  const FlowKey to{flow->nat, RealAddress(flow->real), flow->nat_port, real.port, key.protocol};
+  ++seen_[error ? "NAT, error to a real server" : "NAT"];
+  if (!error) return Translated(in, asked, out, sent, to);
+  const Bytes from = flow->flags & KLVS_CONN_SNAT ? flow->nat : asked.src;
+  return ErrorTranslated(in, asked, out, sent, from, to.dst, Reversed(to));
+}
+
+std::string Oracle::ToClient(const Bytes& in, const Reading& asked, const Bytes& out,
+                             const Reading& sent) {
+  FlowKey key = KeyOf(asked);
+  const bool error = IsIcmp(asked);
+  if (error) {
+    const Reading quoted = ReadQuoted(in, asked);
+    if (!quoted.sound || !quoted.ported()) return "it is an error about nothing";
+    key = Reversed(KeyOf(quoted));
+    if (key.dst != asked.dst) return "it is an error about somebody else's packet";
+  }
+  const std::optional<Flow> flow = FindFlowOfReply(director_, key);
+  if (!flow) return "no connection has such replies";
+  std::string macs = Macs(sent, flow->client);
+  if (!macs.empty()) return macs;
+  ++forwarded_.reply_packets;
+  forwarded_.reply_bytes += asked.length;
+  ++seen_[error ? "NAT, error to a client" : "NAT, reply"];
+  const FlowKey to = Reversed(flow->key);
+  if (!error) return Translated(in, asked, out, sent, to);
+  return ErrorTranslated(in, asked, out, sent, to.src, to.dst, flow->key);
+}
+
+std::string Oracle::Later(const Bytes& in, const Reading& asked, const Bytes& out,
+                          const Reading& sent) {
+  const Bytes dip = AddressBytes(asked.family == 4 ? kDip : kDip6);
+  if (!site_.IsVip(asked.dst)) {
+    ++seen_["later fragment of a reply"];
+    ++forwarded_.reply_packets;
+    forwarded_.reply_bytes += asked.length;
+    if (!site_.IsVip(sent.src)) return "a fragment of a reply is from no VIP";
+    return Translated(in, asked, out, sent, {.src = sent.src, .dst = sent.dst});
+  }
+  ++seen_["later fragment"];
+  ++forwarded_.packets;
+  forwarded_.bytes += asked.length;
+  std::string macs = Macs(sent, kRealMac);
+  if (!macs.empty()) return macs;
+  for (const Service& service : site_.services) {
+    if (AddressBytes(service.vip) != asked.dst) continue;
+    std::string wrong;
+    if (service.method == KLVS_METHOD_DIRECT_ROUTING) {
+      wrong = AgedOnly(in, asked, out, sent);
+    } else if (!IsReal(sent.dst, service.id)) {
+      continue;
+    } else if (service.method == KLVS_METHOD_TUNNEL) {
+      wrong = Encapsulated(in, asked, out, dip, sent.dst);
+    } else if (sent.src != asked.src && sent.src != dip) {
+      continue;
+    } else {
+      wrong = Translated(in, asked, out, sent, {.src = sent.src, .dst = sent.dst});
+    }
+    if (wrong.empty()) return "";
+  }
+  return "the later fragment went by no rule";
+}
+
+std::string Oracle::Macs(const Reading& sent, const Mac& to) const {
+  if (director_.stage() != Stage::kXdp) return "";  // the kernel sets them behind tc
+  if (sent.to != to) return "it goes to another's link address";
+  return sent.from == kOwnMac ? "" : "it is not from our link address";
+}
+
+Bytes Oracle::RealAddress(uint32_t id) const {
+  const klvs_real& real = director_.real(id);
+  if (!(real.flags & KLVS_REAL_IPV6)) return Raw(&real.address, sizeof real.address);
+  return Raw(&director_.real6(id).address, sizeof(klvs_in6));
+}
+
+bool Oracle::IsReal(const Bytes& address, uint32_t service) const {
+  const Service& of = site_.services[service - 1];
+  return std::any_of(of.reals.begin(), of.reals.end(),
+                     [&](const Real& real) { return AddressBytes(real.address) == address; });
+}
+
+std::string Oracle::JudgeCounters() {
+  Forwarded services, reals;
+  const auto add = [](Forwarded& to, const klvs_counters& c) {
+    to.packets += c.packets;
+    to.bytes += c.bytes;
+    to.reply_packets += c.reply_packets;
+    to.reply_bytes += c.reply_bytes;
+  };
+  for (const Service& service : site_.services) {
+    add(services, director_.ServiceCounters(service.id));
+    for (uint32_t i = 0; i < service.reals.size(); ++i) {
+      add(reals, director_.RealCounters(service.first_real + i));
+    }
+  }
+  if (services != forwarded_) return "services counted other packets than were forwarded";
+  if (reals != forwarded_) return "real servers counted other packets than were forwarded";
+  return "";
+}
+
+}  // namespace kube_lvs::ebpf

@@ -1,0 +1,51 @@
+// What may become of a packet: says "" or what is wrong, from the rules, the connection table and
+// the bytes before and after.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "dataplane/ebpf/packet_tests/fuzz/flows.h"
+#include "dataplane/ebpf/packet_tests/fuzz/site.h"
+
+namespace kube_lvs::ebpf {
+
+class Oracle {
+ public:
+  // Both are borrowed. The director has counted nothing yet.
+  Oracle(Director& director, const Site& site) : director_(director), site_(site) {}
+
+  // Sends a packet and judges everything about it but the tables.
+  std::string Judge(const Bytes& frame);
+  // Whether counters say what was judged.
+  std::string JudgeCounters();
+
+  const std::map<std::string, uint64_t>& seen() const { return seen_; }  // what happened how often
+
+ private:
+  struct Forwarded {
+    uint64_t packets = 0, bytes = 0, reply_packets = 0, reply_bytes = 0;
+    bool operator==(const Forwarded&) const = default;
+  };
+
+  std::string Sent(const Bytes& in, const Reading& asked, const Bytes& out, bool too_big);
+  std::string Answered(const Bytes& in, const Reading& asked, const Bytes& out,
+                       const Reading& answer);
+  std::string TooBig(const Bytes& in, const Reading& asked, const Bytes& out,
+                     const Reading& answer);
+  std::string ToReal(const Bytes& in, const Reading& asked, const Bytes& out, const Reading& sent);
+  std::string ToClient(const Bytes& in, const Reading& asked, const Bytes& out,
+                       const Reading& sent);
+  std::string Later(const Bytes& in, const Reading& asked, const Bytes& out, const Reading& sent);
+  std::string Macs(const Reading& sent, const Mac& to) const;
+  bool IsReal(const Bytes& address, uint32_t service) const;
+  Bytes RealAddress(uint32_t id) const;
+
+  Director& director_;
+  const Site& site_;
+  std::map<std::string, uint64_t> seen_;
+  Forwarded forwarded_;
+};
+
+}  // namespace kube_lvs::ebpf
