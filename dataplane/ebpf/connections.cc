@@ -60,7 +60,7 @@ absl::Status AddTemplates(MapStore& maps, std::string_view map, const Reals& rea
     out.push_back({.protocol = static_cast<Protocol>(state.protocol),
                    .client = {.ip = FromWire(key.client), .port = 0},
                    .vip = {.ip = vip(key.service), .port = FromWirePort(state.port)},
-                   .real = reals.At(real),
+                   .real = reals.At(real, 0),
                    .state = ConnectionStateName(KLVS_NONE),
                    .expires_seconds = static_cast<uint32_t>(left / hz)});
   }
