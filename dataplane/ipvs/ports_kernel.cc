@@ -107,6 +107,60 @@ INSTANTIATE_TEST_SUITE_P(All, RangeTest,
                                   ToString(std::get<2>(info.param));
                          });
 
+class PrefixTest : public ManyPortsTraffic,
+                   public ::testing::WithParamInterface<std::tuple<ForwardingMethod, Family>> {};
+
+// Routed to the director, and local there and at the real servers by a route alone.
+TEST_P(PrefixTest, IsBalancedAtEachOfItsAddressesAndNoOtherIs) {
+  const auto [method, family] = GetParam();
+  const bool four = family == Family::kIpv4, direct = method != ForwardingMethod::kNat;
+  const Cidr vips = *Cidr::Parse(four ? "10.9.4.64/26" : "fd09:4::4000/114");
+  const std::string text = vips.ToString(), ip = four ? "ip" : "ip -6";
+  vm::Run(ip + " -n cl route add " + text + " via " + (four ? "10.1.0.254" : "fd01::fe"));
+  const std::string local = "route add local " + text + " dev lo table local";
+  vm::Run(ip + " -n ds " + local);
+  for (const char* host : {"rs1", "rs2", "rs3"}) vm::Run(ip + " -n " + host + " " + local);
+  const IpAddress last = vips.Last();
+  IpAddress middle = vips.address;
+  middle.bytes[middle.Size() - 1] |= 5;
+  for (const uint16_t port : {uint16_t{80}, uint16_t{0}}) {
+    const ServiceKey key{.dataplane = Dataplane::kIpvs,
+                         .match = port == 0 ? Prefix{vips} : Prefix{vips, port, port},
+                         .protocol = Protocol::kTcp};
+    const uint16_t at = port == 0 ? 8000 : port;
+    State desired;
+    desired.services[key] =
+        ThreeServers("rr", method, family, port == 0 || direct ? port : 8080, {1, 1, 1});
+    Reach(desired);
+    const auto ask = [&, f = family](const IpAddress& vip, int index, uint16_t where) {
+      Servers servers = direct ? Servers(SOCK_STREAM, {vip, where})
+                               : Servers(SOCK_STREAM, f, where == 80 ? 8080 : where, false);
+      return servers.Ask({ClientAddress(index, f), NewClientPort()}, {vip, where});
+    };
+    const std::vector<IpAddress> inside = {vips.address, middle, last};
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(ask(inside[static_cast<size_t>(i)], i, at),
+                (Answer{.server = i + 1, .client = ClientAddress(i, family)}))
+          << inside[static_cast<size_t>(i)].ToString();
+    }
+    if (port != 0) EXPECT_EQ(ask(middle, 0, 81).server, 0);
+  }
+  vm::Run(ip + " -n cl route del " + text);
+  for (const char* host : {"ds", "rs1", "rs2", "rs3"}) {
+    vm::Run(ip + " -n " + host + " route del local " + text + " dev lo table local");
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, PrefixTest,
+                         ::testing::Combine(::testing::Values(ForwardingMethod::kNat,
+                                                              ForwardingMethod::kDirectRouting,
+                                                              ForwardingMethod::kTunnel),
+                                            ::testing::Values(Family::kIpv4, Family::kIpv6)),
+                         [](const auto& info) {
+                           return ToString(std::get<0>(info.param)) +
+                                  (std::get<1>(info.param) == Family::kIpv4 ? "Ipv4" : "Ipv6");
+                         });
+
 TEST_F(ManyPortsTraffic, AllPortsIsOneServiceForEveryPortAndProtocol) {
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     State desired;

@@ -82,6 +82,12 @@ UniqueFd OpenSocket(const std::string& name, int type, int protocol, const Endpo
   if (!fd.ok()) Die("socket");
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  // IPv6 binds to no address of a mere local route without it (inet6_bind in net/ipv6/af_inet6.c).
+  if (at.ip.IsV4()) {
+    setsockopt(fd.get(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+  } else {
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on);
+  }
   socklen_t size = 0;
   const sockaddr_storage address = SocketAddress(at, size);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
@@ -218,8 +224,15 @@ Servers::Servers(int type, Family family, uint16_t port, bool at_vip, int protoc
   }
 }
 
+Servers::Servers(int type, const Endpoint& at, int protocol) : type_(type), protocol_(protocol) {
+  for (int n = 1; n <= kServers; ++n) {
+    sockets_.push_back(OpenSocket(Server(n), type, protocol, at));
+    if (type == SOCK_STREAM && listen(sockets_.back().get(), 128) != 0) Die("listen");
+  }
+}
+
 Answer Servers::AskDatagram(const Endpoint& from, const Endpoint& vip, std::string_view question) {
-  const UniqueFd client = OpenSocket("cl", SOCK_DGRAM, protocol_, from);
+  const UniqueFd client = OpenSocket(client_host_, SOCK_DGRAM, protocol_, from);
   socklen_t size = 0;
   const sockaddr_storage to = SocketAddress(vip, size);
   if (sendto(client.get(), question.data(), question.size(), 0,
@@ -253,7 +266,7 @@ Answer Servers::Ask(const Endpoint& from, const Endpoint& vip, std::string_view 
 
 Servers::Connection Servers::Connect(const Endpoint& from, const Endpoint& vip) {
   Connection out;
-  out.client = OpenSocket("cl", SOCK_STREAM, protocol_, from);
+  out.client = OpenSocket(client_host_, SOCK_STREAM, protocol_, from);
   socklen_t size = 0;
   const sockaddr_storage to = SocketAddress(vip, size);
   if (connect(out.client.get(), reinterpret_cast<const sockaddr*>(&to), size) != 0) return out;

@@ -57,6 +57,11 @@ class Servers {
   // `type`: SOCK_STREAM, SOCK_DGRAM. `at_vip`: bound to the VIP instead of to their own addresses,
   // as direct return needs. `protocol`: for socket(2).
   Servers(int type, Family family, uint16_t port, bool at_vip, int protocol = 0);
+  // Bound to `at` in each of them, whether or not an interface there has it.
+  Servers(int type, const Endpoint& at, int protocol = 0);
+
+  // The namespace that Ask and Connect open the client's socket in, instead of "cl".
+  void AskIn(const std::string& host) { client_host_ = host; }
 
   // A datagram, or a new connection that is closed again, from the client to `vip`. `question`: of
   // the datagram.
@@ -74,6 +79,7 @@ class Servers {
   Answer AskDatagram(const Endpoint& from, const Endpoint& vip, std::string_view question);
 
   int type_, protocol_;
+  std::string client_host_ = "cl";
   std::vector<UniqueFd> sockets_;
 };
 
