@@ -5,6 +5,9 @@
 #           beside ipvsadm and beside bare netlink, and the agent's restart, one changed weight and drift
 #           SERVICES=10000 REALS=10 KERNEL=6.12   (5 min of a CPU; 1 min with SERVICES=1000.
 #           In instructions, so that it may share this machine: read the ratios)
+#   soak    changes of rules, and agents killed by SIGKILL, under the load of clients, on the bare bench of namespaces by the
+#           eBPF dataplane: no request may be lost, and counts return to zero
+#           --seconds 600  --xdp on|off  --seed N
 #
 # Without NAME: this text. What is missing is installed and built first, as test.sh does.
 set -euo pipefail
@@ -12,7 +15,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=e2e/lib/steps.sh
 . e2e/lib/steps.sh
 case ${1:-} in
-  ipvs) ;;
+  ipvs | soak) ;;
   "" | -h | --help) show_help "$0" ;;
   *)
     echo "bench.sh: no benchmark $1: see bench.sh --help" >&2
@@ -22,4 +25,8 @@ esac
 name=$1
 shift
 e2e/setup ${CI:+--yes} test
+if [ "$name" = soak ]; then
+  e2e/cluster/build.sh web kube-lvs-load
+  bazel build "${BAZEL_FLAGS[@]}" //node-agent:kube-lvs-agent //e2e/bare:all
+fi
 python3 "e2e/bench/$name" "$@"
