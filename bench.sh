@@ -9,6 +9,9 @@
 #   ebpf    what packets cost in the eBPF dataplane, above an empty program: instructions, in a VM, of each method, of what is not
 #           ours and of new connections; nanoseconds on this machine with one flow and with a million
 #           KERNEL=6.12   (3 min)
+#   soak    changes of rules, and agents killed by SIGKILL, under the load of clients, on the bare bench of namespaces by the
+#           eBPF dataplane: no request may be lost, and counts return to zero
+#           --seconds 600  --xdp on|off  --seed N
 #
 # Without NAME: this text. What is missing is installed and built first, as test.sh does.
 set -euo pipefail
@@ -16,7 +19,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=e2e/lib/steps.sh
 . e2e/lib/steps.sh
 case ${1:-} in
-  ipvs | ebpf) ;;
+  ipvs | ebpf | soak) ;;
   "" | -h | --help) show_help "$0" ;;
   *)
     echo "bench.sh: no benchmark $1: see bench.sh --help" >&2
@@ -26,4 +29,8 @@ esac
 name=$1
 shift
 e2e/setup ${CI:+--yes} test
+if [ "$name" = soak ]; then
+  e2e/cluster/build.sh web kube-lvs-load
+  bazel build "${BAZEL_FLAGS[@]}" //node-agent:kube-lvs-agent //e2e/bare:all
+fi
 python3 "e2e/bench/$name" "$@"

@@ -5,7 +5,7 @@
 # Steps, in order (name some to run only those):
 #   unit      logic, and components on fakes                     2 min (cold: 10)
 #   kernel    this machine's kernel, kernels in small VMs, a real API server    5 min (cold: 30)
-#   bare      the agent on a bench of bare network namespaces, tc and native XDP    2 min
+#   bare      the agent on a bench of bare network namespaces, tc and native XDP    4 min
 #   cluster   operator and agents, installed by Helm, on a real Kubernetes cluster of namespaces    5 min
 # With --all also:
 #   clang, asan, tsan    the unit tests again with another compiler and with sanitizers (cold: 10 min each)
@@ -98,7 +98,7 @@ if wants kernel; then
   step "kernels in VMs" "1 s, or 20 min when all of them changed" bazel_tests vm --test_env="KUBE_LVS_GUESTS=$guests" --test_tag_filters=vm --local_test_jobs=3 "${as_root[@]}" //...
 fi
 if wants bare || wants cluster; then step "programs" "1 s" bazel build "${BAZEL_FLAGS[@]}" //operator:kube-lvs-operator //node-agent:kube-lvs-agent //cli:lvsadm //e2e/bare:all; fi
-if wants bare; then step bare "2 min" script_tests bare e2e/bare/test; fi
+if wants bare; then step bare "4 min" script_tests bare e2e/bare/test; fi
 if wants cluster; then step cluster "5 min" script_tests cluster e2e/run; fi
 for more in clang asan tsan; do
   wants "$more" || continue

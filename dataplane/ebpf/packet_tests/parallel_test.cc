@@ -40,7 +40,7 @@ constexpr Mac kDirectorMac = {2, 0, 0, 0, 0, 1}, kNeighbourMac = {2, 0, 0, 0, 0,
 
 uint64_t Packets() {
   const char* text = std::getenv("KLVS_PARALLEL_PACKETS");
-  return text == nullptr ? 150000 : std::strtoull(text, nullptr, 10);
+  return text == nullptr ? 60000 : std::strtoull(text, nullptr, 10);
 }
 
 struct Sort {

@@ -1,5 +1,7 @@
 // Schedulers that go by the counts of connections, and thresholds: the choices that Linux 6.1's
 // IPVS was seen to make for the same history, and the counts on the way.
+#include <sched.h>
+
 #include <cmath>
 #include <map>
 #include <string>
@@ -11,6 +13,23 @@ namespace kube_lvs::ebpf {
 namespace {
 
 using ScheduleCountsTest = ScheduleTest;
+
+// Keeps the calling thread on the CPU that it is on.
+class OneCpu {
+ public:
+  OneCpu() {
+    sched_getaffinity(0, sizeof before_, &before_);
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(sched_getcpu(), &here);
+    sched_setaffinity(0, sizeof here, &here);
+  }
+  ~OneCpu() { sched_setaffinity(0, sizeof before_, &before_); }
+  OneCpu(const OneCpu&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
 
 INSTANTIATE_TEST_SUITE_P(Stages, ScheduleCountsTest, testing::Values(Stage::kXdp, Stage::kTc),
                          [](const auto& info) { return ToString(info.param); });
@@ -130,6 +149,8 @@ TEST_P(ScheduleCountsTest, APortThatIsUsedAgainIsStillCountedAtTheChoice) {
 }
 
 TEST_P(ScheduleCountsTest, NewConnectionsTakeOutWhatHasExpired) {
+  // Each CPU goes over the table by itself.
+  const OneCpu pinned;
   director_.Add(KernelTcp(KLVS_SCHEDULER_LC, {1, 1}));
   EXPECT_EQ(Held(20).substr(0, 3), "2 1");
   EXPECT_EQ(Counts(), "10+0 10+0");
