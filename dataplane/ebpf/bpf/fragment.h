@@ -8,6 +8,7 @@
 
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/packet.h"
+#include "dataplane/ebpf/bpf/parse.h"
 
 #define FRAGMENT_SECONDS 30 /* the kernel's time to put a packet together */
 
@@ -45,7 +46,8 @@ __noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
 	struct klvs_conn *c;
 	__u64 ctl;
 
-	if (!p || fragment_key(ctx, p, &key))
+	/* A first fragment is here if it is ICMP's, of which nobody takes notes. */
+	if (!p || !(p->fragment & IP_FRAGMENT_OFFSET) || fragment_key(ctx, p, &key))
 		return 0;
 	note = bpf_map_lookup_elem(&klvs_fragments, &key);
 	if (!note || p->now > note->until)

@@ -262,6 +262,17 @@ TEST_P(Ipv6AnswersTest, ExtensionHeadersAreWalkedOverToAnEnd) {
   ExpectDropped(nothing, "short");
 }
 
+// IPv6 numbers its packets whatever their protocol.
+TEST_P(Ipv6AnswersTest, AFirstFragmentOfIcmpIsNoLaterOneOfAnotherPacket) {
+  Serve(KLVS_METHOD_DIRECT_ROUTING);
+  Frame6 first = ClientFrame6();
+  first.extensions = {Fragment6(0, true, 1)};
+  EXPECT_EQ(director_.Run(first).verdict, Verdict::kSent);
+  Frame6 piece = Icmp6(ClientFrame6(), 128, 0, {1, 2, 0, 9});
+  piece.extensions = {Fragment6(0, true, 1)};
+  ExpectDropped(piece, "fragment");
+}
+
 TEST_P(Ipv6AnswersTest, LaterFragmentsGoWhereTheFirstWent) {
   director_.SetAddress(kSource, KLVS_ADDRESS_SNAT);
   Serve(KLVS_METHOD_NAT, 17, KLVS_SERVICE_SOURCE_NAT);

@@ -35,6 +35,9 @@ uint8_t TcpFlags(Chance& chance) {
   return chance.OneIn(10) ? static_cast<uint8_t>(chance.Below(64)) : chance.Of(common);
 }
 
+// Of a packet in fragments; few, so that later ones find their first.
+uint32_t Number(Chance& chance) { return static_cast<uint32_t>(chance.Below(4)); }
+
 Bytes Extension(uint8_t type, Chance& chance) {
   if (type == 44) return Fragment6(0, false, 9).second;
   Bytes header(8 * (1 + chance.Below(3)), 0);
@@ -64,7 +67,7 @@ Bytes Build4(const Ends& ends, Chance& chance) {
   frame.ttl = chance.OneIn(30) ? chance.Below(3) : 64;
   frame.tos = chance.Below(256);
   frame.dont_fragment = !chance.OneIn(4);
-  frame.id = chance.Below(8);
+  frame.id = static_cast<uint16_t>(Number(chance));
   if (chance.OneIn(12)) frame.padding = chance.Below(60);
   if (chance.OneIn(8)) {
     frame.dont_fragment = false;
@@ -97,8 +100,8 @@ Bytes Build6(const Ends& ends, Chance& chance) {
   }
   if (chance.OneIn(8)) {
     const bool later = chance.OneIn(2);
-    frame.extensions.push_back(Fragment6(later ? 1 + chance.Below(180) : 0, !chance.OneIn(3),
-                                         static_cast<uint32_t>(chance.Below(8))));
+    frame.extensions.push_back(
+        Fragment6(later ? 1 + chance.Below(180) : 0, !chance.OneIn(3), Number(chance)));
     frame.headless = later;
   }
   return frame.Build();
@@ -146,6 +149,8 @@ Bytes Echo(const Ends& ends, Chance& chance) {
     message[3] = sum & 0xff;
     frame.payload.assign(message.begin(), message.end());
     frame.ip_options = Options(chance);
+    frame.id = static_cast<uint16_t>(Number(chance));
+    frame.more_fragments = chance.OneIn(8);
     return frame.Build();
   }
   Frame6 frame;
@@ -154,7 +159,10 @@ Bytes Echo(const Ends& ends, Chance& chance) {
   frame.src = Text(ends.key.src);
   frame.dst = Text(ends.key.dst);
   const uint8_t other = chance.OneIn(4) ? 100 + chance.Below(50) : type;
-  return Icmp6(frame, other, 0, Bytes(4 + chance.Below(60), 7)).Build();
+  Frame6 echo = Icmp6(frame, other, 0, Bytes(4 + chance.Below(60), 7));
+  // A note of another packet with that number must not carry it.
+  if (chance.OneIn(4)) echo.extensions.push_back(Fragment6(0, true, Number(chance)));
+  return echo.Build();
 }
 
 // Who has this VIP, or anything else?
