@@ -333,8 +333,8 @@ TEST_F(AloneTest, PersistenceHasAClientStay) {
   EXPECT_EQ(Ask(client_, SOCK_STREAM, 80), "real1 sees 172.16.0.2");
   ASSERT_EQ(Lvsadm(*director_, "-d -t 192.0.2.1:80 -r 10.0.0.11").status, 0);
   EXPECT_EQ(Ask(client_, SOCK_STREAM, 80), "real2 sees 172.16.0.2");
-  EXPECT_EQ(Lvsadm(*director_, "-E " + persistent + " --pe sip").status, 1);
-  EXPECT_EQ(Lvsadm(*director_, "-E -t 192.0.2.1:80 -s rr -p -M 255.0.255.0").status, 1);
+  EXPECT_EQ(Lvsadm(*director_, "-E " + persistent + " --pe sip").status, 255);
+  EXPECT_EQ(Lvsadm(*director_, "-E -t 192.0.2.1:80 -s rr -p -M 255.0.255.0").status, 255);
 }
 
 TEST_F(AloneTest, BalancesIpv6BesideIpv4) {

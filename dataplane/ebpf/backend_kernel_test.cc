@@ -135,8 +135,9 @@ State RandomState(std::mt19937& random) {
     uint16_t same_port = std::get<Endpoint>(key.match).port;
     const bool wide = below(3) == 0;
     if (wide) {
-      const uint16_t first = static_cast<uint16_t>(100 * (1 + below(5)) + below(20));
-      key.match = PortRange{*VipOf(key), first, static_cast<uint16_t>(first + 1 + below(40))};
+      // Few, for the ids of those that are gone rest for a while.
+      const uint16_t first = static_cast<uint16_t>(100 * (1 + below(2)));
+      key.match = PortRange{*VipOf(key), first, static_cast<uint16_t>(first + 40)};
       same_port = 0;
     }
     if (out.services.contains(key)) continue;
@@ -169,8 +170,9 @@ State RandomState(std::mt19937& random) {
     if (below(3) == 0) out.items.insert(AnsweredVip{Dataplane::kEbpf, ip, interface});
     if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), ip});
     if (below(3) == 0) out.items.insert(MssClamp{ip, static_cast<uint16_t>(1300 + below(3))});
-    if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), ip, 32});
-    if (below(3) == 0) out.items.insert(MssClamp{ip, static_cast<uint16_t>(1300 + below(3)), 32});
+    const IpAddress net = Ip("192.0.2." + std::to_string(vip * 16));
+    if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), net, 28});
+    if (below(3) == 0) out.items.insert(MssClamp{net, static_cast<uint16_t>(1300 + below(3)), 28});
   }
   return out;
 }

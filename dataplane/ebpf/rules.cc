@@ -33,6 +33,7 @@ absl::StatusOr<Rules> ReadRules(MapStore& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, GetArray<klvs_real>(maps, kRealsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto reals6, GetArray<klvs_real6>(maps, kReals6Map));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto conns, GetArray<klvs_real_conns>(maps, kRealConnsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto templates, GetArray<TemplateCount>(maps, kRealTemplatesMap));
   std::map<uint32_t, IpAddress> vips;
   for (const auto& [address, record] : addresses) {
     if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, address);
@@ -49,7 +50,8 @@ absl::StatusOr<Rules> ReadRules(MapStore& maps) {
       return absl::DataLossError(ToString(key) + ": its list lies outside of the map of lists");
     }
     for (const klvs_list_entry& entry : lists.subspan(service.list_base, service.list_count)) {
-      if (entry.real >= reals.size() || entry.real >= reals6.size() || entry.real >= conns.size()) {
+      if (entry.real >= reals.size() || entry.real >= reals6.size() || entry.real >= conns.size() ||
+          entry.real >= templates.size()) {
         return absl::DataLossError(ToString(key) + ": its list names real server " +
                                    std::to_string(entry.real));
       }
@@ -60,6 +62,7 @@ absl::StatusOr<Rules> ReadRules(MapStore& maps) {
       stats.weight = real.weight;
       stats.active_connections = conns[entry.real].active;
       stats.inactive_connections = conns[entry.real].inactive;
+      stats.persistent_connections = templates[entry.real].templates;
       shown.reals.push_back(real);
     }
   }
