@@ -509,7 +509,8 @@ KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1088);
  *     the few sets that each new connection of a persistent service sweeps, or by klvs_sweep. Then
  *     the template's end is as if it had been taken out in time.
  *   - When the map is full a new client goes without a template; the others keep theirs.
- *   - A template whose real server was removed is replaced in place when its client comes again.
+ *   - A template whose real server was removed, or quiesced with KLVS_SETTING_EXPIRE_QUIESCENT, names
+ *     none from its client's next connection on, and is then replaced in place.
  *     Its generation keeps older connections from being taken for its own; of 8 bits, so that one
  *     may be after 255 replacements: then it is over too early.
  */

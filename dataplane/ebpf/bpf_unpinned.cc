@@ -189,7 +189,9 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
   }
   KUBE_LVS_ASSIGN_OR_RETURN(set.sweep, Keep(directors.v4->progs.klvs_sweep));
   KUBE_LVS_ASSIGN_OR_RETURN(set.sweep6, Keep(directors.v6->progs.klvs_sweep6));
-  // Maps that programs of an older version, which stay, do not have: empty.
+  // Maps that programs of an older version, which stay, do not have: empty. The sweeps read few.
+  KUBE_LVS_RETURN_IF_ERROR(HoldMaps(set.sweep, directors.v4->obj));
+  KUBE_LVS_RETURN_IF_ERROR(HoldMaps(set.sweep6, directors.v6->obj));
   KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.sweep, *maps));
   KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.sweep6, *maps));
   auto hooks = std::make_unique<BpfHooks>(Owner::kLvsadm, std::move(set), std::vector<ProgramSet>{},

@@ -84,7 +84,7 @@ absl::Status CheckPersistence(const ServiceKey& key, const Persistence& persiste
                          "a netmask that is no prefix needs dataplane IPVS; use one such as "
                          "255.255.255.0");
   }
-  const bool v4 = std::get<Endpoint>(key.match).ip.IsV4();
+  const bool v4 = VipOf(key)->IsV4();
   const int longest = v4 ? 32 : 128, shortest = v4 ? 0 : 1;
   if (persistence.prefix_length < shortest || persistence.prefix_length > longest) {
     return Invalid(ToString(key), "prefix length " + std::to_string(persistence.prefix_length) +

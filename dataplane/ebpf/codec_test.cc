@@ -115,6 +115,20 @@ TEST(Codec, APortOfSctpStays) {
                 "dataplane IPVS");
 }
 
+TEST(Codec, ServicesOfManyPortsMayBePersistent) {
+  ServiceConfig config;
+  config.persistence = Persistence{};
+  const IpAddress vip = Ip("192.0.2.1"), vip6 = Ip("2001:db8::1");
+  for (const ServiceKey& key :
+       {ServiceKey{Dataplane::kEbpf, PortRange{vip, 80, 89}, Protocol::kTcp},
+        ServiceKey{Dataplane::kEbpf, AllPorts{vip}, Protocol::kTcp}}) {
+    EXPECT_TRUE(CheckSupported(key, config).ok()) << ToString(key);
+  }
+  config.persistence->prefix_length = 64;
+  EXPECT_TRUE(CheckSupported({Dataplane::kEbpf, AllPorts{vip6}, Protocol::kTcp}, config).ok());
+  EXPECT_FALSE(CheckSupported({Dataplane::kEbpf, AllPorts{vip}, Protocol::kTcp}, config).ok());
+}
+
 TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
   const auto config = [](const std::function<void(ServiceConfig&)>& change) {
     ServiceConfig out;

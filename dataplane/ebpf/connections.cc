@@ -40,12 +40,13 @@ struct Reals {
   }
 };
 
-// The templates of one family, as ipvsadm shows them: from no port. `vip` is a service's VIP by its
-// id.
+// The templates of one family, as ipvsadm shows them: from no port, and of many ports to none.
+// `vip` is a service's VIP by its id.
 template <typename Key, typename VipOfService>
 absl::Status AddTemplates(MapStore& maps, std::string_view map, const Reals& reals,
-                          std::span<const klvs_service_state> states, VipOfService vip,
-                          uint64_t jiffies, uint32_t hz, std::vector<Connection>& out) {
+                          std::span<const klvs_service_state> states,
+                          std::span<const klvs_wide_state> wide, VipOfService vip, uint64_t jiffies,
+                          uint32_t hz, std::vector<Connection>& out) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, (GetAll<Key, klvs_template>(maps, map)));
   for (const auto& [key, entry] : entries) {
     const uint32_t real = KLVS_TEMPLATE_REAL(entry.word);
@@ -57,12 +58,14 @@ absl::Status AddTemplates(MapStore& maps, std::string_view map, const Reals& rea
       const uint64_t again = uint64_t{KLVS_TEMPLATE_AGAIN_SECONDS} * hz;
       left = again - (jiffies - entry.expires) % again;
     }
-    out.push_back({.protocol = static_cast<Protocol>(state.protocol),
-                   .client = {.ip = FromWire(key.client), .port = 0},
-                   .vip = {.ip = vip(key.service), .port = FromWirePort(state.port)},
-                   .real = reals.At(real, 0),
-                   .state = ConnectionStateName(KLVS_NONE),
-                   .expires_seconds = static_cast<uint32_t>(left / hz)});
+    out.push_back(
+        {.protocol = static_cast<Protocol>(state.protocol),
+         .client = {.ip = FromWire(key.client), .port = 0},
+         .vip = {.ip = vip(key.service),
+                 .port = wide[key.service].wide != 0 ? uint16_t{0} : FromWirePort(state.port)},
+         .real = reals.At(real, 0),
+         .state = ConnectionStateName(KLVS_NONE),
+         .expires_seconds = static_cast<uint32_t>(left / hz)});
   }
   return absl::OkStatus();
 }
@@ -105,15 +108,17 @@ absl::StatusOr<std::vector<Connection>> ReadConnections(MapStore& maps, uint64_t
   KUBE_LVS_ASSIGN_OR_RETURN(const auto states,
                             GetArray<klvs_service_state>(maps, kServiceStateMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto vips6, GetArray<klvs_in6>(maps, kServiceVips6Map));
-  if (vips6.size() < states.size()) {
-    return absl::DataLossError("klvs_service_vips6 is smaller than klvs_service_state");
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto wide, GetArray<klvs_wide_state>(maps, kWideStateMap));
+  if (vips6.size() < states.size() || wide.size() < states.size()) {
+    return absl::DataLossError(
+        "klvs_service_vips6 or klvs_wide_state is smaller than klvs_service_state");
   }
   const auto vip = [states = std::span(states)](uint32_t id) { return FromWire(states[id].vip); };
   const auto vip6 = [vips6 = std::span(vips6)](uint32_t id) { return FromWire(vips6[id]); };
-  KUBE_LVS_RETURN_IF_ERROR(
-      AddTemplates<klvs_template_key>(maps, kTemplatesMap, reals, states, vip, jiffies, hz, out));
+  KUBE_LVS_RETURN_IF_ERROR(AddTemplates<klvs_template_key>(maps, kTemplatesMap, reals, states, wide,
+                                                           vip, jiffies, hz, out));
   KUBE_LVS_RETURN_IF_ERROR(AddTemplates<klvs_template_key6>(maps, kTemplates6Map, reals, states,
-                                                            vip6, jiffies, hz, out));
+                                                            wide, vip6, jiffies, hz, out));
   return out;
 }
 

@@ -143,7 +143,9 @@ TEST_P(PrefixTest, IsBalancedAtEachOfItsAddressesAndNoOtherIs) {
                 (Answer{.server = i + 1, .client = ClientAddress(i, family)}))
           << inside[static_cast<size_t>(i)].ToString();
     }
-    if (port != 0) EXPECT_EQ(ask(middle, 0, 81).server, 0);
+    if (port != 0) {
+      EXPECT_EQ(ask(middle, 0, 81).server, 0);
+    }
   }
   vm::Run(ip + " -n cl route del " + text);
   for (const char* host : {"ds", "rs1", "rs2", "rs3"}) {

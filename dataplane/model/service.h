@@ -28,7 +28,7 @@ struct FwMark {
   bool operator==(const FwMark&) const = default;
 };
 
-// Ports `first` to `last` of a VIP, both included (IPVS only). Real servers have port 0: each
+// Ports `first` to `last` of a VIP, both included. Real servers have port 0: each
 // packet keeps its port.
 struct PortRange {
   IpAddress vip;
@@ -38,7 +38,7 @@ struct PortRange {
   bool operator==(const PortRange&) const = default;
 };
 
-// Every port of a VIP by TCP, UDP and SCTP (IPVS only). Real servers have port 0.
+// Every port of a VIP by TCP, UDP and SCTP. Real servers have port 0.
 struct AllPorts {
   IpAddress vip;
   auto operator<=>(const AllPorts&) const = default;

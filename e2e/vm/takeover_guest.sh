@@ -108,7 +108,7 @@ for machine in r1 r2; do
   ip -n "$machine" route add default via $LAN.254 table 100
   ip -n "$machine" route add default via "${LAN6}254" table 100
   # Bound to one address: it would tell its clients of the others, too, which are VIPs.
-  on "$machine" socat "SCTP-LISTEN:80,bind=$LAN.${address[$machine]},fork" "EXEC:/test/echo-$machine" &
+  on "$machine" /test/socat "SCTP-LISTEN:80,bind=$LAN.${address[$machine]},fork" "EXEC:/test/echo-$machine" &
   on "$machine" busybox nc -ll -p 80 -e "/test/echo-$machine" &
 done
 mkdir site
@@ -122,7 +122,7 @@ modprobe -a ip_vs ip_vs_rr nf_tables sctp
 for machine in d1 d2; do start_agent "$machine"; done
 coproc CLIENT { on client bash ./takeover_client.sh; }
 # To the client a connection through it is TCP.
-on client socat TCP-LISTEN:9080,bind=127.0.0.1,fork "SCTP:$nat:80" &
+on client /test/socat TCP-LISTEN:9080,bind=127.0.0.1,fork "SCTP:$nat:80" &
 for vip in "${vips[@]}"; do within 240 "VIP $vip never answered" reachable "$vip"; done
 within 60 "the sync daemons do not run on both directors" both_run
 # Who started first may have all of them for a moment.

@@ -10,6 +10,8 @@
 #include "dataplane/ebpf/bpf/state.h"
 
 #define TEMPLATE_TRIES 8
+/* One that is not given back is in control for ever; each try that is lost is another CPU's gain. */
+#define TEMPLATE_RELEASE_TRIES 64
 #define TEMPLATE_MOST_CONTROLLED 0xffffff
 
 /* A choice is a template's word without its count; without generation, nobody remembers it. */
@@ -57,9 +59,9 @@ static __always_inline void template_count(__u32 real, __u32 change)
 		__sync_fetch_and_add(count, change);
 }
 
-/* Whether a template with this word, which ends at `expires`, still holds for new connections. */
-static __always_inline int template_holds(__u64 word, __u64 expires, __u32 service, __u64 now,
-					  const struct klvs_settings *settings)
+/* Whether the real server of a template with this word takes its clients. */
+static __always_inline int template_is_valid(__u64 word, __u32 service,
+					     const struct klvs_settings *settings)
 {
 	__u32 id = KLVS_TEMPLATE_REAL(word);
 	struct klvs_real *real = bpf_map_lookup_elem(&klvs_reals, &id);
@@ -67,9 +69,22 @@ static __always_inline int template_holds(__u64 word, __u64 expires, __u32 servi
 	if (!id || !real || real->service != service ||
 	    (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) != KLVS_REAL_VALID)
 		return 0;
-	if (settings->flags & KLVS_SETTING_EXPIRE_QUIESCENT && !real->weight)
-		return 0;
-	return now <= expires || KLVS_TEMPLATE_CONTROLLED(word);
+	return !(settings->flags & KLVS_SETTING_EXPIRE_QUIESCENT) || real->weight;
+}
+
+static __always_inline int template_is_over(__u64 word, __u64 expires, __u64 now)
+{
+	return now > expires && !KLVS_TEMPLATE_CONTROLLED(word);
+}
+
+/* Once found invalid it stays so, whatever comes of its real server: it names none. */
+static __always_inline void template_invalidate(struct klvs_template *t, __u64 word)
+{
+	__u64 next = template_word(0, KLVS_TEMPLATE_GENERATION(word));
+	__u32 id = KLVS_TEMPLATE_REAL(word);
+
+	if (id && __sync_val_compare_and_swap(&t->word, word, next) == word)
+		template_count(id, -1);
 }
 
 /* The choice of the client's template, which is renewed; 0 if none holds. */
@@ -88,7 +103,11 @@ __noinline __u64 template_find(struct packet *p, __u32 service, __u32 prefix)
 		return 0;
 	word = READ_ONCE(t->word);
 	expires = READ_ONCE(t->expires);
-	if (!template_holds(word, expires, service, p->now, settings))
+	if (!template_is_valid(word, service, settings)) {
+		template_invalidate(t, word);
+		return 0;
+	}
+	if (template_is_over(word, expires, p->now))
 		return 0;
 	if (p->now > expires)
 		WRITE_ONCE(t->timeout, settings->hz * KLVS_TEMPLATE_AGAIN_SECONDS);
@@ -126,7 +145,8 @@ __noinline __u64 template_make(struct packet *p, __u32 service, __u32 prefix, __
 			return template_word(real, 0);
 	}
 	word = READ_ONCE(t->word);
-	if (template_holds(word, READ_ONCE(t->expires), service, p->now, settings))
+	if (template_is_valid(word, service, settings) &&
+	    !template_is_over(word, READ_ONCE(t->expires), p->now))
 		return TEMPLATE_CHOICE(word);
 	/* klvs_sweep deletes it. */
 	if (!word)
@@ -138,9 +158,10 @@ __noinline __u64 template_make(struct packet *p, __u32 service, __u32 prefix, __
 	WRITE_ONCE(t->expires, new.expires);
 	if (__sync_val_compare_and_swap(&t->word, word, next) != word) {
 		word = READ_ONCE(t->word);
-		return word ? TEMPLATE_CHOICE(word) : template_word(real, 0);
+		return KLVS_TEMPLATE_REAL(word) ? TEMPLATE_CHOICE(word) : template_word(real, 0);
 	}
-	template_count(KLVS_TEMPLATE_REAL(word), -1);
+	if (KLVS_TEMPLATE_REAL(word))
+		template_count(KLVS_TEMPLATE_REAL(word), -1);
 	template_count(real, 1);
 	return next;
 }
@@ -190,7 +211,7 @@ __noinline int template_release(struct klvs_conn *c)
 	/* It may have expired long ago. */
 	if (c->expires < end)
 		end = c->expires;
-	for (i = 0; i < TEMPLATE_TRIES; i++) {
+	for (i = 0; i < TEMPLATE_RELEASE_TRIES; i++) {
 		__u64 word = READ_ONCE(t->word), expires = READ_ONCE(t->expires);
 
 		if (TEMPLATE_CHOICE(word) != choice || !KLVS_TEMPLATE_CONTROLLED(word))

@@ -154,6 +154,23 @@ TEST_P(PersistenceTest, AQuiescedRealServerKeepsItsClientsIfItMay) {
   EXPECT_EQ(Templates(), "0 1 0");
 }
 
+TEST_P(PersistenceTest, AClientThatWasTurnedAwayIsForgotten) {
+  Service service = Persistent();
+  for (Real& real : service.reals) real.weight = 0;
+  service.reals[0].weight = 1;
+  director_.Add(service);
+  EXPECT_EQ(Open(1, 1001), 1u);
+  director_.settings().flags |= KLVS_SETTING_EXPIRE_QUIESCENT;
+  service.reals[0].weight = 0;
+  director_.Replace(service);
+  EXPECT_EQ(Open(1, 1002), 0u);
+  EXPECT_EQ(Templates(), "0 0 0");
+  for (Real& real : service.reals) real.weight = 1;
+  director_.Replace(service, {.start_position = 1});
+  EXPECT_EQ(Open(1, 1003), 2u);
+  EXPECT_EQ(Templates(), "0 1 0");
+}
+
 TEST_P(PersistenceTest, ARemovedRealServerKeepsNobody) {
   director_.Add(Persistent());
   EXPECT_EQ(Open(1, 1001), 1u);
