@@ -87,15 +87,14 @@ TEST(Connections, OfTheTableWhatIsThere) {
   const Endpoint vip = *Endpoint::Parse("192.0.2.1:80");
   const Endpoint at = *Endpoint::Parse("10.0.0.1:8080");
   EXPECT_EQ(ReadConnections(maps, kNow).value(),
-            (std::vector<Connection>{{Protocol::kTcp, client, vip, at, "ESTABLISHED", 899},
-                                     {Protocol::kUdp, client, vip, at, "UDP", 0},
-                                     {Protocol::kTcp, *Endpoint::Parse("[fd00:c::2]:40000"),
-                                      *Endpoint::Parse("[2001:db8::1]:80"),
-                                      *Endpoint::Parse("[fd00::1]:8080"), "FIN_WAIT", 10},
-                                     {Protocol::kTcp, {*IpAddress::Parse("10.1.0.0"), 0}, vip, at,
-                                      "NONE", 30},
-                                     {Protocol::kTcp, {*IpAddress::Parse("10.2.0.0"), 0}, vip, at,
-                                      "NONE", 20}}));
+            (std::vector<Connection>{
+                {Protocol::kTcp, client, vip, at, "ESTABLISHED", 899},
+                {Protocol::kUdp, client, vip, at, "UDP", 0},
+                {Protocol::kTcp, *Endpoint::Parse("[fd00:c::2]:40000"),
+                 *Endpoint::Parse("[2001:db8::1]:80"), *Endpoint::Parse("[fd00::1]:8080"),
+                 "FIN_WAIT", 10},
+                {Protocol::kTcp, {*IpAddress::Parse("10.1.0.0"), 0}, vip, at, "NONE", 30},
+                {Protocol::kTcp, {*IpAddress::Parse("10.2.0.0"), 0}, vip, at, "NONE", 20}}));
 }
 
 }  // namespace

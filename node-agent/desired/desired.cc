@@ -245,10 +245,10 @@ void Computation::Add(const api::LvsService& service) {
       continue;
     }
     owners_.Add(vips, service.meta.Key());
-    const api::Resolution resolution = api::Resolve(
-        {service, group.get(), *in_.snapshot.kube_services, in_.slices, in_.around.node_addresses,
-         in_.around.vips, in_.around.service_cidrs, vip.family, in_.around.vip_prefixes,
-         dataplane});
+    const api::Resolution resolution =
+        api::Resolve({service, group.get(), *in_.snapshot.kube_services, in_.slices,
+                      in_.around.node_addresses, in_.around.vips, in_.around.service_cidrs,
+                      vip.family, in_.around.vip_prefixes, dataplane});
     for (const api::Problem& problem : resolution.problems) {
       if (std::find(reported.begin(), reported.end(), problem) == reported.end()) {
         reported.push_back(problem);
