@@ -94,8 +94,8 @@ if wants kernel; then
   # A pass counts for these kernels in this emulator only.
   guests=$(for version in 6.1 6.12; do e2e/vm/kernels --path "$version"; done; qemu-system-x86_64 --version | head -n 1)
   guests=${guests//$'\n'/ }
-  # A guest keeps a core busy, or waits.
-  step "kernels in VMs" "1 s, or 20 min when all of them changed" bazel_tests vm --test_env="KUBE_LVS_GUESTS=$guests" --test_tag_filters=vm --local_test_jobs=3 "${as_root[@]}" //...
+  # Each guest keeps one core busy.
+  step "kernels in VMs" "1 s, or 20 min when all of them changed" bazel_tests vm --test_env="KUBE_LVS_GUESTS=$guests" --test_tag_filters=vm --local_test_jobs=2 "${as_root[@]}" //...
 fi
 if wants bare || wants cluster; then step "programs" "1 s" bazel build "${BAZEL_FLAGS[@]}" //operator:kube-lvs-operator //node-agent:kube-lvs-agent //cli:lvsadm //e2e/bare:all; fi
 if wants bare; then step bare "4 min" script_tests bare e2e/bare/test; fi

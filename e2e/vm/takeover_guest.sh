@@ -164,6 +164,8 @@ group Disabled
 within 60 "daemons still run although nobody wants them" none_runs
 [ "$(on d1 cat /proc/sys/net/ipv4/vs/sync_threshold)" = "3	50" ] || fail "sync_threshold was not put back"
 echo "ok without connectionSync there are no daemons"
+# The real servers' replies go by $nat, too, and nobody but d1 knows the connections now.
+within 60 "no new connections to $nat through d1" reachable $nat
 expect "opening" open $nat 80 1
 die
 within 60 "d2 does not answer for $nat" answers d2 $nat
