@@ -118,18 +118,22 @@ spec: {addresses: [FROM-TO]}
 P
 }
 
+rules() { # NODE: by the lvsadm of its agent's image
+  local namespace pod
+  read -r namespace pod < <(kube get pods -A -l app.kubernetes.io/name=kube-lvs,app.kubernetes.io/component=agent \
+    --field-selector "spec.nodeName=$1" -o jsonpath='{.items[0].metadata.namespace} {.items[0].metadata.name}{"\n"}') ||
+    { echo "no pod of the agent runs on director $1" >&2 && return 1; }
+  echo "the rules on $1:"
+  kube -n "$namespace" exec "$pod" -- lvsadm -Ln
+}
+
 example() {
   kube apply -f examples/web.yaml || return
   kube wait --for=condition=Ready lvs --all --timeout=90s >/dev/null || return
   echo
   kube get lvs || return
-  if [ -z "$context" ]; then
-    echo
-    local node
-    node=$(kube get lvs -o jsonpath='{.items[0].status.directors[0].node}')
-    echo "the rules on $node:"
-    e2e/cluster/node-exec "$node" "$PWD/bazel-bin/cli/lvsadm" -Ln || return
-  fi
+  echo
+  rules "$(kube get lvs -o jsonpath='{.items[0].status.directors[0].node}')" || return
   echo
   local name vip
   for name in $(kube get lvs -o jsonpath='{.items[*].metadata.name}'); do
@@ -169,7 +173,7 @@ K
     cat <<K
   the cluster:              . ${KUBE_LVS_STATE:-/var/tmp/kube-lvs-e2e}/$CLUSTER/env; kubectl get lvs
                             CLUSTER=$CLUSTER e2e/cluster/node-exec client curl http://VIP/
-                            CLUSTER=$CLUSTER e2e/cluster/node-exec n1 $PWD/bazel-bin/cli/lvsadm -Ln
+                            kubectl -n kube-lvs exec ds/kube-lvs-agent -- lvsadm -Ln
   end it with               CLUSTER=$CLUSTER e2e/cluster/down
 K
   fi

@@ -28,7 +28,7 @@ constexpr int kFirstReal = 250;
 constexpr int kMostReals = 8;
 constexpr uint8_t kInit = 1, kCookieEcho = 10;  // chunks of SCTP
 // A connection that was reset ends after 10 s, by the kernel's timer at once.
-constexpr auto kLongest = std::chrono::seconds(5);
+constexpr auto kLongest = std::chrono::seconds(3);
 
 struct History {
   std::string scheduler;

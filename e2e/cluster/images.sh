@@ -6,7 +6,7 @@
 #   web      kube-lvs.test/web:1     answers HTTP and UDP with: hostname, own address, client's address (see web/main.go)
 #   tools    kube-lvs.test/tools:1   bash, coreutils, ip, ss, tc, nft, ethtool, bpftool, curl, tcpdump where installed, load client
 #   operator=PATH[:TAG]   kube-lvs.test/operator:TAG from the built binary, TAG by default dev
-#   agent=PATH[:TAG]      kube-lvs.test/agent:TAG
+#   agent=PATH[:TAG]      kube-lvs.test/agent:TAG, with lvsadm from PATH/../../cli/lvsadm, where Bazel builds it
 # Without IMAGE: pause, web and tools. Example:
 #   e2e/cluster/images.sh operator=bazel-bin/operator/kube-lvs-operator agent=bazel-bin/node-agent/kube-lvs-agent
 #   e2e/cluster/load-image operator agent
@@ -21,9 +21,12 @@ TOOLS=(bash cat chmod cp cut date dd df dirname env grep head id kill ln ls mkdi
 product() { # NAME FILE[:TAG]
   local path=${2%:*} tag=dev
   case $2 in *:*) tag=${2##*:} ;; esac
-  [ -f "$path" ] || die "$1: no binary $path: build it with Bazel first"
-  "$HERE/image" --name "kube-lvs.test/$1:$tag" --out "$IMAGE_DIR/$1.tar" \
-    --entrypoint "/kube-lvs-$1" "$path:/kube-lvs-$1"
+  local files=("$path:/kube-lvs-$1") file
+  [ "$1" != agent ] || files+=("$(dirname "$path")/../cli/lvsadm:/usr/bin/lvsadm")
+  for file in "${files[@]%:*}"; do
+    [ -f "$file" ] || die "$1: no binary $file: build it with Bazel first"
+  done
+  "$HERE/image" --name "kube-lvs.test/$1:$tag" --out "$IMAGE_DIR/$1.tar" --entrypoint "/kube-lvs-$1" "${files[@]}"
 }
 
 tools() {
