@@ -151,6 +151,24 @@ struct klvs_address {
 KLVS_ASSERT_SIZE(struct klvs_address, 32);
 
 /*
+ * klvs_filter, ARRAY of 1, mapped: a bit for each address of klvs_addresses and klvs_addresses6, by
+ * which most packets that are not ours are known at once. A bit is set before its address is added,
+ * and cleared after the last address that has it was removed.
+ */
+#define KLVS_FILTER_BITS 65536
+
+struct klvs_filter {
+	__u64 words[KLVS_FILTER_BITS / 64];
+};
+KLVS_ASSERT_SIZE(struct klvs_filter, 8192);
+
+/* The bit of an address, of an IPv6 address of the exclusive or of its words. */
+static inline __u32 klvs_filter_bit(__be32 folded)
+{
+	return (folded * 0x9E3779B1U) >> 16;
+}
+
+/*
  * Interfaces that the programs are attached to: klvs_interfaces, ARRAY, mapped; the record of an
  * interface is at ifindex % KLVS_INTERFACE_SLOTS. Two attached interfaces with one slot cannot
  * both be served. XDP passes what arrives on an interface without record to tc.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "dataplane/ebpf/address_filter.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
 
@@ -56,9 +57,18 @@ absl::Status Addresses::Write(const IpAddress& ip, const klvs_address& before, k
   }
   if (std::memcmp(&before, &after, sizeof after) == 0) return absl::OkStatus();
   if (after.flags == 0) {
+    stale_filter_ = true;
     return Annotate(Remove(maps_, ip), "address " + ip.ToString());
   }
+  KUBE_LVS_RETURN_IF_ERROR(AdmitAddress(maps_, ip));
   return Annotate(Store(maps_, ip, after), "address " + ip.ToString());
+}
+
+absl::Status Addresses::TidyFilter() {
+  if (!stale_filter_) return absl::OkStatus();
+  KUBE_LVS_RETURN_IF_ERROR(FillFilter(maps_));
+  stale_filter_ = false;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<uint32_t> Addresses::AddVip(const IpAddress& ip) {

@@ -28,6 +28,8 @@ class Addresses {
   Addresses(MapStore& maps, klvs_settings& settings) : maps_(maps), settings_(settings) {}
 
   absl::StatusOr<std::map<IpAddress, klvs_address>> All();
+  // What removals left in klvs_filter.
+  absl::Status TidyFilter();
   absl::StatusOr<std::optional<klvs_address>> Find(const IpAddress& ip);
 
   // Ids that are no longer handed out: call with each id that is found in use.
@@ -58,6 +60,7 @@ class Addresses {
   MapStore& maps_;
   klvs_settings& settings_;
   uint32_t next_vip_id_ = 1;
+  bool stale_filter_ = false;
 };
 
 }  // namespace kube_lvs::ebpf

@@ -25,6 +25,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/address_filter.h"
 #include "dataplane/ebpf/bpf/director6_tc.skel.h"
 #include "dataplane/ebpf/bpf/director6_xdp.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
@@ -48,7 +49,7 @@ constexpr uint32_t kMostBlocksOfARange = 30;  // 1 to 65534
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 34> kMaps = {
+constexpr std::array<std::string_view, 35> kMaps = {
     kSettingsMap,      kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
     kListsMap,         kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
     kConnLocksMap,     kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
@@ -56,6 +57,7 @@ constexpr std::array<std::string_view, 34> kMaps = {
     kConns6Map,        kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
     kMssNetsMap,       kTunnelNets6Map,     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,
     kRealTemplatesMap, kWideServicesMap,    kPortsMap,        kWideStateMap,
+    kFilterMap,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
@@ -386,6 +388,7 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
     out.loaded = true;
   }
   KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(**maps));
+  KUBE_LVS_RETURN_IF_ERROR(FillFilter(**maps));
   KUBE_LVS_RETURN_IF_ERROR(LetQuiescedGo(**maps));
   KUBE_LVS_RETURN_IF_ERROR(JoinFamilies(options.dir, *programs));
 

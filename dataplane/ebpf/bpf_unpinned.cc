@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/address_filter.h"
 #include "dataplane/ebpf/bpf/director6_tc.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
 #include "dataplane/ebpf/bpf_hooks.h"
@@ -200,6 +201,7 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
     KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(*maps));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
     settings[0].flags |= KLVS_SETTING_SHARED_VIPS;
+    KUBE_LVS_RETURN_IF_ERROR(FillFilter(*maps));
     KUBE_LVS_RETURN_IF_ERROR(TakePlaces(*hooks, network));
     settings[0].programs = directors.Fingerprint();
   }

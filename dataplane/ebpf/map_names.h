@@ -10,6 +10,7 @@ namespace kube_lvs::ebpf {
 
 inline constexpr std::string_view kSettingsMap = "klvs_settings";
 inline constexpr std::string_view kAddressesMap = "klvs_addresses";
+inline constexpr std::string_view kFilterMap = "klvs_filter";
 inline constexpr std::string_view kInterfacesMap = "klvs_interfaces";
 inline constexpr std::string_view kServicesMap = "klvs_services";
 inline constexpr std::string_view kWideServicesMap = "klvs_wide_services";

@@ -51,6 +51,7 @@ absl::Status ServiceTables::RemoveStaleVips() {
 
 absl::Status ServiceTables::Sweep(TimePoint now) {
   KUBE_LVS_RETURN_IF_ERROR(RemoveStaleVips());
+  KUBE_LVS_RETURN_IF_ERROR(addresses_.TidyFilter());
   if (stale_ports_) {
     KUBE_LVS_RETURN_IF_ERROR(TidyPorts(maps_));
     stale_ports_ = false;

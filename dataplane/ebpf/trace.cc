@@ -142,7 +142,7 @@ std::vector<uint8_t> FrameOf(const TracePacket& packet) {
 absl::Status CopyMaps(MapStore& from, MapStore& to) {
   for (const std::string_view map :
        {kSettingsMap, kInterfacesMap, kServiceStateMap, kLocalityMap, kListsMap, kTablesMap,
-        kRealsMap, kRealConnsMap, kRealTemplatesMap, kConnsMap}) {
+        kRealsMap, kRealConnsMap, kRealTemplatesMap, kConnsMap, kFilterMap}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto source, from.Mapped(map));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto target, to.Mapped(map));
     if (source.size() != target.size()) {

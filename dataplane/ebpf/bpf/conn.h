@@ -79,7 +79,8 @@ static __always_inline struct klvs_conn *conn_get(__u32 handle)
 static __always_inline int conn_key_equal(const struct klvs_conn_key *a,
 					  const struct klvs_conn_key *b)
 {
-	const volatile __u64 *x = (const volatile __u64 *)a, *y = (const volatile __u64 *)b;
+	const volatile __u64 *x = (const volatile __u64 *)a;
+	const __u64 *y = (const __u64 *)b;
 
 #ifdef KLVS_IPV6
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2] && x[3] == y[3] && x[4] == y[4];

@@ -73,3 +73,16 @@ static __always_inline int mac_equal(const void *a, const void *b)
 
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
 }
+
+/* The same two for frames and map values, whose words the verifier lets be unaligned. */
+static __always_inline void mac_move(void *to, const void *from)
+{
+	*(__u32 *)to = *(const __u32 *)from;
+	*(__u16 *)(to + 4) = *(const __u16 *)(from + 4);
+}
+
+static __always_inline int mac_same(const void *a, const void *b)
+{
+	return *(const __u32 *)a == *(const __u32 *)b &&
+	       *(const __u16 *)(a + 4) == *(const __u16 *)(b + 4);
+}

@@ -14,6 +14,7 @@
 
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/filter.h"
 #include "dataplane/ebpf/bpf/fragment.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
@@ -34,6 +35,7 @@
 #endif
 
 #ifdef KLVS_XDP
+#include "dataplane/ebpf/bpf/established.h"
 #include "dataplane/ebpf/bpf/send_xdp.h"
 #else
 #include "dataplane/ebpf/bpf/send_tc.h"
@@ -124,7 +126,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	} else if (real->method == KLVS_METHOD_TUNNEL) {
 		klvs_ip outer;
 
-		outer_header(&outer, p, ends);
+		outer_header(&outer, p->tos, p->total_length, p->fragment, ends);
 		if (encapsulate(ctx, p, &outer))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (age(ctx)) {
@@ -317,19 +319,6 @@ static __always_inline int is_for_us(klvs_ctx *ctx, const struct ethhdr *eth, st
 #endif
 }
 
-/* The source and destination address; the rest of the header is of no interest here. */
-#ifdef KLVS_IPV6
-#define IP_SRC(ip) (*IP6_SRC(ip))
-#define IP_DST(ip) (*IP6_DST(ip))
-#define IP_NEXT(ip) ((ip)->nexthdr)
-#define IP_ICMP IPPROTO_ICMPV6
-#else
-#define IP_SRC(ip) ((ip)->saddr)
-#define IP_DST(ip) ((ip)->daddr)
-#define IP_NEXT(ip) ((ip)->protocol)
-#define IP_ICMP IPPROTO_ICMP
-#endif
-
 /* Where the packet's values are; all zero. */
 #ifdef KLVS_IPV6
 #define PACKET_NEW(p)                                                                              \
@@ -342,6 +331,29 @@ static __always_inline int is_for_us(klvs_ctx *ctx, const struct ethhdr *eth, st
 #define PACKET_NEW(p)                                                                              \
 	struct packet packet = {};                                                                 \
 	struct packet *p = &packet
+#endif
+
+#ifndef KLVS_IPV6
+/* Whether a packet of IPv6 is worth the way to its program. */
+static __always_inline int is_for_ipv6(klvs_ctx *ctx, const struct klvs_settings *settings)
+{
+	struct ipv6hdr *ip;
+	const __be32 *src, *dst;
+	int icmp;
+
+	parse_pull(ctx, ETH_HEADER + sizeof(*ip));
+	ip = (void *)(long)ctx->data + ETH_HEADER;
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
+		return 0;
+	src = (const __be32 *)&ip->saddr;
+	dst = (const __be32 *)&ip->daddr;
+	icmp = ip->nexthdr == IPPROTO_ICMPV6;
+	/* Somebody asks for a neighbour. */
+	if (icmp && *(const __u8 *)dst == 0xff)
+		return 1;
+	return filter_passes(src[0] ^ src[1] ^ src[2] ^ src[3], dst[0] ^ dst[1] ^ dst[2] ^ dst[3],
+			     icmp, settings);
+}
 #endif
 
 static __always_inline int director(klvs_ctx *ctx)
@@ -377,13 +389,29 @@ static __always_inline int director(klvs_ctx *ctx)
 	ip = (void *)(eth + 1);
 	if (eth->h_proto != bpf_htons(IP_ETHERTYPE)) {
 #ifndef KLVS_IPV6
-		if (eth->h_proto == bpf_htons(ETH_P_IPV6))
+		if (eth->h_proto == bpf_htons(ETH_P_IPV6) && is_for_ipv6(ctx, settings))
 			bpf_tail_call(ctx, &KLVS_FAMILIES, 0);
 #endif
 		return KLVS_UNTOUCHED;
 	}
 	if ((void *)(ip + 1) > end)
 		return KLVS_UNTOUCHED;
+#ifndef KLVS_IPV6
+	if (!filter_passes(ip->saddr, ip->daddr, ip->protocol == IPPROTO_ICMP, settings))
+		return KLVS_UNTOUCHED;
+#endif
+#ifdef KLVS_XDP
+	int verdict = established(ctx, settings);
+
+	if (verdict != LONG_WAY)
+		return verdict;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	eth = data;
+	ip = (void *)(eth + 1);
+	if ((void *)(ip + 1) > end)
+		return KLVS_UNTOUCHED;
+#endif
 #ifdef KLVS_IPV6
 	if (may_be_solicitation(ip)) {
 		int verdict = ndp_answer(ctx, ifindex);

@@ -26,6 +26,13 @@
 
 #define FAMILY_PROGRAM(name) name##6
 
+#define IP6_SRC(ip) ((struct klvs_in6 *)&(ip)->saddr)
+#define IP6_DST(ip) ((struct klvs_in6 *)&(ip)->daddr)
+#define IP_SRC(ip) (*IP6_SRC(ip))
+#define IP_DST(ip) (*IP6_DST(ip))
+#define IP_NEXT(ip) ((ip)->nexthdr)
+#define IP_ICMP IPPROTO_ICMPV6
+
 typedef struct klvs_in6 klvs_addr;
 typedef struct ipv6hdr klvs_ip;
 /* What holds the addresses of a real server. */
@@ -57,6 +64,11 @@ static __always_inline __be32 addr_fold(const klvs_addr *a)
 #else
 
 #define FAMILY_PROGRAM(name) name
+
+#define IP_SRC(ip) ((ip)->saddr)
+#define IP_DST(ip) ((ip)->daddr)
+#define IP_NEXT(ip) ((ip)->protocol)
+#define IP_ICMP IPPROTO_ICMP
 #ifdef KLVS_XDP
 #define KLVS_FAMILIES klvs_families_xdp
 #else

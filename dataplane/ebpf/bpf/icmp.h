@@ -76,7 +76,7 @@ struct icmp_change {
 };
 
 /* Another source and destination; `*l4` is what that adds to a sum with the pseudo header. */
-static __always_inline void icmp_readdress(struct iphdr *ip, __be32 src, __be32 dst, __u32 *l4)
+static __always_inline void icmp_readdress(struct iphdr *ip, __be32 src, __be32 dst, __u64 *l4)
 {
 	*l4 = csum_change32(csum_change32(0, ip->saddr, src), ip->daddr, dst);
 	ip->check = csum_apply(ip->check, *l4);
@@ -87,7 +87,8 @@ static __always_inline void icmp_readdress(struct iphdr *ip, __be32 src, __be32 
 /* What icmp_read took, changed, one hop fewer, all checksums to match. 0 if done. */
 __noinline int icmp_translate(klvs_ctx *ctx, struct packet *p, struct icmp_change *change)
 {
-	__u32 sum, addresses, quoted, left;
+	__u64 sum, addresses;
+	__u32 quoted, left;
 	struct icmp_error error;
 	__be16 word[4], check;
 	struct iphdr outer;

@@ -27,8 +27,6 @@ struct icmp_error {
 
 _Static_assert(sizeof(struct icmp_error) == ICMP_HEADER + IP_HEADER, "ICMPv6 error");
 
-#define IP6_SRC(ip) ((struct klvs_in6 *)&(ip)->saddr)
-#define IP6_DST(ip) ((struct klvs_in6 *)&(ip)->daddr)
 
 /*
  * `p` is an ICMPv6 packet, no fragment. If it is an error about a TCP or UDP packet from the address
@@ -78,7 +76,7 @@ struct icmp_change {
 static __noinline __u32 icmp_readdress(struct ipv6hdr *ip, const klvs_addr *src,
 				       const klvs_addr *dst)
 {
-	__u32 sum = csum_change_addr(0, IP6_SRC(ip), src);
+	__u64 sum = csum_change_addr(0, IP6_SRC(ip), src);
 
 	sum = csum_change_addr(sum, IP6_DST(ip), dst);
 	*IP6_SRC(ip) = *src;
@@ -90,7 +88,8 @@ static __noinline __u32 icmp_readdress(struct ipv6hdr *ip, const klvs_addr *src,
 __noinline int icmp_translate(klvs_ctx *ctx, struct packet *p, struct icmp_change *change)
 {
 	struct klvs_scratch *scratch = scratch_get();
-	__u32 sum, addresses, quoted, left;
+	__u64 sum, addresses;
+	__u32 quoted, left;
 	struct icmp_error *error;
 	struct ipv6hdr *outer;
 	__be16 word[4], check;
@@ -154,7 +153,7 @@ static __always_inline void icmp_finish(struct ipv6hdr *ip, const klvs_addr *fro
 					__u8 hops)
 {
 	__be16 *check = message + 2;
-	__u32 sum;
+	__u64 sum;
 
 	*(__be32 *)ip = bpf_htonl(6U << 28);
 	ip->payload_len = bpf_htons(length);

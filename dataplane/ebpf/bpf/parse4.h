@@ -2,18 +2,23 @@
 /* Headers of IPv4 packets; included by parse.h. */
 #pragma once
 
-/* One hop fewer, checksum to match. 0 if done. */
+/* One hop fewer, checksum to match. */
+static __always_inline void age_ip(struct iphdr *ip)
+{
+	__u32 check = ip->check + bpf_htons(0x100);
+
+	ip->check = check + (check >= 0xffff);
+	ip->ttl--;
+}
+
+/* 0 if done. */
 static __always_inline int age(klvs_ctx *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct iphdr *ip = data + ETH_HEADER;
-	__be16 *hop;
+	struct iphdr *ip = (void *)(long)ctx->data + ETH_HEADER;
 
-	if ((void *)(ip + 1) > end)
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return -1;
-	hop = (__be16 *)&ip->ttl;
-	ip->check = csum_apply(ip->check, csum_change16(0, *hop, *hop - bpf_htons(0x100)));
-	ip->ttl--;
+	age_ip(ip);
 	return 0;
 }
 

@@ -13,16 +13,20 @@
 #define NEXT_FRAGMENT 44
 #define NEXT_OPTIONS 60
 
+static __always_inline void age_ip(struct ipv6hdr *ip)
+{
+	ip->hop_limit--;
+}
+
 /* One hop fewer. 0 if done. */
 static __always_inline int age(klvs_ctx *ctx)
 {
 #ifdef KLVS_XDP
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ipv6hdr *ip = data + ETH_HEADER;
+	struct ipv6hdr *ip = (void *)(long)ctx->data + ETH_HEADER;
 
-	if ((void *)(ip + 1) > end)
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return -1;
-	ip->hop_limit--;
+	age_ip(ip);
 	return 0;
 #else
 	__u32 at = ETH_HEADER + __builtin_offsetof(struct ipv6hdr, hop_limit);

@@ -134,8 +134,7 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 
 /* Tunnel: the outer header in front. TCP segments of a bundle become that much smaller; the
  * datagrams of a UDP bundle keep their size. 0 if done. */
-static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
-				       const klvs_ip *outer)
+static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p, const klvs_ip *outer)
 {
 	__u64 flags = IP_HEADER == 20 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 

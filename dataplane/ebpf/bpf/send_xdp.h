@@ -24,8 +24,8 @@ static __always_inline int send_frame(klvs_ctx *ctx, const void *dst_mac, const 
 
 	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
 		return -1;
-	mac_copy(eth->h_dest, dst_mac);
-	mac_copy(eth->h_source, src_mac);
+	mac_move(eth->h_dest, dst_mac);
+	mac_move(eth->h_source, src_mac);
 	return XDP_TX;
 }
 
@@ -41,9 +41,48 @@ static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
 	return send_frame(ctx, c->client_mac, p->own_mac);
 }
 
-/* `addresses` is what the new ones add to a sum. */
+/* What other addresses add to a sum. */
+static __always_inline __u64 csum_addresses(const struct klvs_conn_key *from,
+					    const struct klvs_conn_key *to)
+{
+	return csum_change_addr(csum_change_addr(0, &from->src, &to->src), &from->dst, &to->dst);
+}
+
+/* The ports of TCP and UDP, and the checksum; `addresses` as of csum_addresses. 0 if done. */
+static __always_inline int rewrite_transport(void *l4, void *end, const struct klvs_conn_key *old,
+					     const struct klvs_conn_key *new, __u64 addresses)
+{
+	__u64 sum = csum_change16(csum_change16(addresses, old->sport, new->sport), old->dport,
+				  new->dport);
+
+	if (old->protocol == IPPROTO_TCP) {
+		struct tcphdr *tcp = l4;
+
+		if ((void *)(tcp + 1) > end)
+			return -1;
+		tcp->source = new->sport;
+		tcp->dest = new->dport;
+		tcp->check = csum_apply(tcp->check, sum);
+	} else if (old->protocol == IPPROTO_UDP) {
+		struct udphdr *udp = l4;
+
+		if ((void *)(udp + 1) > end)
+			return -1;
+		udp->source = new->sport;
+		udp->dest = new->dport;
+		/* 0 says that there is no checksum. */
+		if (udp->check) {
+			__u16 check = csum_apply(udp->check, sum);
+
+			udp->check = check ? check : 0xffff;
+		}
+	}
+	return 0;
+}
+
+/* `addresses` as of csum_addresses. */
 static __always_inline void rewrite_ip(klvs_ip *ip, const struct klvs_conn_key *new,
-				       __u32 addresses)
+				       __u64 addresses)
 {
 #ifdef KLVS_IPV6
 	ip->hop_limit--;
@@ -67,46 +106,21 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	klvs_ip *ip = data + ETH_HEADER;
-	__u32 addresses, ports;
+	__u64 addresses;
 
 	if ((void *)(ip + 1) > end)
 		return -1;
-	addresses = csum_change_addr(0, &p->key.src, &new->src);
-	addresses = csum_change_addr(addresses, &p->key.dst, &new->dst);
-	ports = csum_change16(addresses, p->key.sport, new->sport);
-	ports = csum_change16(ports, p->key.dport, new->dport);
-
-	if (p->kind == PACKET_LATER_FRAGMENT) {
-		/* The first one's checksum is that of the whole. */
-	} else if (p->key.protocol == IPPROTO_TCP) {
-		struct tcphdr *tcp = data + klvs_mask(p->l4, L4_MASK);
-
-		if ((void *)(tcp + 1) > end)
-			return -1;
-		tcp->source = new->sport;
-		tcp->dest = new->dport;
-		tcp->check = csum_apply(tcp->check, ports);
-	} else if (p->key.protocol == IPPROTO_UDP) {
-		struct udphdr *udp = data + klvs_mask(p->l4, L4_MASK);
-
-		if ((void *)(udp + 1) > end)
-			return -1;
-		udp->source = new->sport;
-		udp->dest = new->dport;
-		/* 0 says that there is no checksum. */
-		if (udp->check) {
-			__u16 check = csum_apply(udp->check, ports);
-
-			udp->check = check ? check : 0xffff;
-		}
-	}
+	addresses = csum_addresses(&p->key, new);
+	/* Of a later fragment: the first one's checksum is that of the whole. */
+	if (p->kind != PACKET_LATER_FRAGMENT &&
+	    rewrite_transport(data + klvs_mask(p->l4, L4_MASK), end, &p->key, new, addresses))
+		return -1;
 	rewrite_ip(ip, new, addresses);
 	return 0;
 }
 
 /* Tunnel: the outer header in front. 0 if done. */
-static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
-				       const klvs_ip *outer)
+static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p, const klvs_ip *outer)
 {
 	klvs_ip *ip;
 	struct ethhdr *eth;

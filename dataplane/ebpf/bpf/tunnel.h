@@ -5,18 +5,19 @@
 #include "dataplane/ebpf/bpf/csum.h"
 #include "dataplane/ebpf/bpf/parse.h"
 
-static __always_inline void outer_header(struct iphdr *outer, const struct packet *p,
-					 const klvs_ends *ends)
+/* `length` and `fragment` (flags and offset) are those of the packet. */
+static __always_inline void outer_header(struct iphdr *outer, __u8 tos, __u32 length,
+					 __be16 fragment, const klvs_ends *ends)
 {
-	const __u16 *word = (const __u16 *)outer;
-	__u32 sum = 0;
+	const __u32 *word = (const __u32 *)outer;
+	__u64 sum = 0;
 	int i;
 
 	outer->version = 4;
 	outer->ihl = 5;
-	outer->tos = p->tos;
-	outer->tot_len = bpf_htons(p->total_length + IP_HEADER);
-	outer->frag_off = p->fragment & IP_DONT_FRAGMENT;
+	outer->tos = tos;
+	outer->tot_len = bpf_htons(length + IP_HEADER);
+	outer->frag_off = fragment & IP_DONT_FRAGMENT;
 	/* Routers behind us may cut what may be cut, and need to tell the pieces apart. */
 	outer->id = outer->frag_off ? 0 : (__u16)bpf_get_prandom_u32();
 	outer->ttl = 64;
@@ -25,7 +26,7 @@ static __always_inline void outer_header(struct iphdr *outer, const struct packe
 	outer->saddr = ends->source;
 	outer->daddr = ends->address;
 #pragma unroll
-	for (i = 0; i < IP_HEADER / 2; i++)
+	for (i = 0; i < IP_HEADER / 4; i++)
 		sum += word[i];
 	outer->check = ~csum_fold(sum);
 }

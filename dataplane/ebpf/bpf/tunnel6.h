@@ -4,11 +4,11 @@
 
 #include "dataplane/ebpf/bpf/parse.h"
 
-static __always_inline void outer_header(struct ipv6hdr *outer, const struct packet *p,
-					 const klvs_ends *ends)
+static __always_inline void outer_header(struct ipv6hdr *outer, __u8 tos, __u32 length,
+					 __be16 fragment, const klvs_ends *ends)
 {
-	*(__be32 *)outer = bpf_htonl(6U << 28 | (__u32)p->tos << 20);
-	outer->payload_len = bpf_htons(p->total_length);
+	*(__be32 *)outer = bpf_htonl(6U << 28 | (__u32)tos << 20);
+	outer->payload_len = bpf_htons(length);
 	outer->nexthdr = IPPROTO_IPV6;
 	outer->hop_limit = 64;
 	*(struct klvs_in6 *)&outer->saddr = ends->source;

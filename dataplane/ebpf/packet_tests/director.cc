@@ -212,15 +212,21 @@ void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t cla
   value.flags = flags;
   value.claim_until = claim_until;
   value.ifindex = ifindex != 0 ? ifindex : ifindex_;
+  const auto admit = [this](__be32 folded) {
+    const uint32_t bit = klvs_filter_bit(folded);
+    Map<klvs_filter>("klvs_filter")[0].words[bit / 64] |= uint64_t{1} << (bit % 64);
+  };
   if (IsIpv6(address)) {
     LoadIpv6();
     const klvs_in6 key = Ip6(address);
+    admit(key.word[0] ^ key.word[1] ^ key.word[2] ^ key.word[3]);
     Check(bpf_map__update_elem(Find("klvs_addresses6"), &key, sizeof key, &value, sizeof value,
                                BPF_ANY) == 0,
           "klvs_addresses6");
     return;
   }
   const __be32 key = htonl(Ip(address));
+  admit(key);
   Check(bpf_map__update_elem(Find("klvs_addresses"), &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
         "klvs_addresses");

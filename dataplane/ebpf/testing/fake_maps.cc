@@ -18,6 +18,7 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   };
   array(kSettingsMap, sizeof(klvs_settings), 1);
   hash(kAddressesMap, 4, sizeof(klvs_address), sizes.addresses);
+  array(kFilterMap, sizeof(klvs_filter), 1);
   array(kInterfacesMap, sizeof(klvs_interface), KLVS_INTERFACE_SLOTS);
   hash(kServicesMap, sizeof(klvs_service_key), sizeof(klvs_service), sizes.services);
   hash(kWideServicesMap, sizeof(klvs_wide_key), sizeof(klvs_service), sizes.services);

@@ -1,0 +1,70 @@
+#include "dataplane/ebpf/address_filter.h"
+
+#include <arpa/inet.h>
+
+#include <bit>
+
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/addresses.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/testing/fake_maps.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+IpAddress Ip(const char* text) { return *IpAddress::Parse(text); }
+
+class AddressFilterTest : public testing::Test {
+ protected:
+  AddressFilterTest() { MakeMaps(maps_, {}); }
+
+  klvs_filter& Filter() { return GetArray<klvs_filter>(maps_, kFilterMap).value()[0]; }
+  int Bits() {
+    int out = 0;
+    for (const uint64_t word : Filter().words) out += std::popcount(word);
+    return out;
+  }
+  klvs_settings& Settings() { return GetArray<klvs_settings>(maps_, kSettingsMap).value()[0]; }
+
+  FakeMapStore maps_;
+};
+
+TEST_F(AddressFilterTest, EveryKindOfAddressHasItsBit) {
+  Addresses addresses(maps_, Settings());
+  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.1")).ok());
+  EXPECT_EQ(Bits(), 1);
+  ASSERT_TRUE(addresses.AddVip(Ip("2001:db8::1")).ok());
+  EXPECT_EQ(Bits(), 2);
+  ASSERT_TRUE(addresses.AddNat(Ip("10.0.0.9"), KLVS_ADDRESS_SNAT).ok());
+  EXPECT_EQ(Bits(), 3);
+  ASSERT_TRUE(addresses.AddNat(Ip("192.0.2.1"), KLVS_ADDRESS_SNAT).ok());
+  EXPECT_EQ(Bits(), 3);
+  const uint32_t bit = klvs_filter_bit(htonl(0xc0000201));
+  EXPECT_EQ(Filter().words[bit / 64] >> (bit % 64) & 1, 1U);
+}
+
+TEST_F(AddressFilterTest, ABitGoesWithItsLastAddressWhenItIsTidied) {
+  Addresses addresses(maps_, Settings());
+  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.1")).ok());
+  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.2")).ok());
+  ASSERT_TRUE(addresses.AddNat(Ip("192.0.2.2"), KLVS_ADDRESS_SNAT).ok());
+  ASSERT_TRUE(addresses.RemoveVip(Ip("192.0.2.1")).ok());
+  ASSERT_TRUE(addresses.RemoveVip(Ip("192.0.2.2")).ok());
+  ASSERT_TRUE(addresses.TidyFilter().ok());
+  EXPECT_EQ(Bits(), 1);
+}
+
+TEST_F(AddressFilterTest, IsFilledFromWhatAnOlderVersionLeft) {
+  Addresses addresses(maps_, Settings());
+  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.1")).ok());
+  ASSERT_TRUE(addresses.AddVip(Ip("2001:db8::1")).ok());
+  Filter() = klvs_filter{};
+  Filter().words[7] = 1;
+  ASSERT_TRUE(FillFilter(maps_).ok());
+  EXPECT_EQ(Bits(), 2);
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf
