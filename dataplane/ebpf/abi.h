@@ -502,7 +502,10 @@ struct klvs_conn6 {
 		__u32 client_ifindex;
 		__u32 peer_generation;
 	};
-	__u32 reserved2[7];
+	__u16 sum_change; /* NAT: what the way to the real server adds to a sum over addresses and
+			     ports, RFC 1624; 0 is not known */
+	__u16 reserved1;
+	__u32 reserved2[6];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn6, 128);
 

@@ -159,6 +159,53 @@ static __always_inline struct klvs_conn *conn_find(const struct klvs_conn_key *k
 	return &set->ways[way];
 }
 
+/* The way of a set that `tag` points to first, or -1. */
+static __always_inline __s32 conn_first_way(const struct klvs_conn_set *set, __u16 tag)
+{
+	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	__u64 lanes = conn_match_lanes(tags[0], tag);
+
+	if (lanes)
+		return conn_lane(lanes);
+	lanes = conn_match_lanes(tags[1], tag);
+	return lanes ? 4 + conn_lane(lanes) : -1;
+}
+
+/*
+ * As conn_find, but looks only where the key's tag is met first, which is nearly always right, and
+ * says nothing of whether the entry is LIVE.
+ */
+static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key *key, __u64 *ctl,
+						     const struct klvs_settings *settings)
+{
+	struct klvs_conn_set *set;
+	struct conn_place place;
+	struct klvs_conn *c;
+	__u32 index;
+	__s32 way;
+
+	conn_locate(&place, conn_hash(key, settings), settings);
+	index = place.set[0];
+	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	if (!set)
+		return NULL;
+	way = conn_first_way(set, place.tag);
+	if (way < 0) {
+		index = place.set[1];
+		set = bpf_map_lookup_elem(&klvs_conns, &index);
+		if (!set)
+			return NULL;
+		way = conn_first_way(set, place.tag);
+		if (way < 0)
+			return NULL;
+	}
+	c = &set->ways[klvs_mask(way, KLVS_CONN_WAYS - 1)];
+	*ctl = READ_ONCE(c->ctl);
+	if (!conn_key_equal(&c->key, key) || READ_ONCE(c->ctl) != *ctl)
+		return NULL;
+	return c;
+}
+
 /* Frees the way of an entry that is of `generation`, and LIVE only if it is a reply key. */
 __noinline int conn_release(__u32 handle, __u32 generation)
 {
@@ -326,6 +373,9 @@ static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct
 	c->template_prefix = new->template_prefix;
 	c->template_generation = new->template_generation;
 	c->client_ifindex = new->client_ifindex;
+#ifdef KLVS_IPV6
+	c->sum_change = 0;
+#endif
 	/* A full barrier: who sees LIVE sees the rest. */
 	__sync_lock_test_and_set(&c->ctl, ctl);
 	set->tags[way & (KLVS_CONN_WAYS - 1)] = tag;

@@ -15,13 +15,16 @@
 typedef struct xdp_md klvs_ctx;
 #define KLVS_UNTOUCHED XDP_PASS
 #define KLVS_DROP XDP_DROP
+#define IFINDEX(ctx) ((ctx)->ingress_ifindex)
 #else
 typedef struct __sk_buff klvs_ctx;
 #define KLVS_UNTOUCHED TC_ACT_UNSPEC
 #define KLVS_DROP TC_ACT_SHOT
+#define IFINDEX(ctx) ((ctx)->ifindex)
 #endif
 
 #define ETH_HEADER 14
+#define ETH_TYPE 12 /* offset */
 #define TCP_HEADER 20
 #define UDP_HEADER 8
 #define SCTP_CHUNK_HEADER 4
@@ -74,11 +77,18 @@ static __always_inline int mac_equal(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
 }
 
-/* The same two for frames and map values, whose words the verifier lets be unaligned. */
+/* The same for frames and map values, whose words the verifier lets be unaligned. */
 static __always_inline void mac_move(void *to, const void *from)
 {
 	*(__u32 *)to = *(const __u32 *)from;
 	*(__u16 *)(to + 4) = *(const __u16 *)(from + 4);
+}
+
+/* Two, one behind the other. */
+static __always_inline void macs_move(void *to, const void *from)
+{
+	*(__u64 *)to = *(const __u64 *)from;
+	*(__u32 *)(to + 8) = *(const __u32 *)(from + 8);
 }
 
 static __always_inline int mac_same(const void *a, const void *b)

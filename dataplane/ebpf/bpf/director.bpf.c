@@ -124,7 +124,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (rewrite(ctx, p, &new))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (real->method == KLVS_METHOD_TUNNEL) {
-		klvs_ip outer;
+		klvs_ip outer __attribute__((aligned(8)));
 
 		outer_header(&outer, p->tos, p->total_length, p->fragment, ends);
 		if (encapsulate(ctx, p, &outer))
@@ -335,30 +335,34 @@ static __always_inline int is_for_us(klvs_ctx *ctx, const struct ethhdr *eth, st
 
 #ifndef KLVS_IPV6
 /* Whether a packet of IPv6 is worth the way to its program. */
-static __always_inline int is_for_ipv6(klvs_ctx *ctx, const struct klvs_settings *settings)
+static __always_inline int is_for_ipv6(klvs_ctx *ctx)
 {
-	struct ipv6hdr *ip;
+	const struct klvs_settings *settings;
 	const __be32 *src, *dst;
+	struct ipv6hdr *ip;
 	int icmp;
 
 	parse_pull(ctx, ETH_HEADER + sizeof(*ip));
 	ip = (void *)(long)ctx->data + ETH_HEADER;
 	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return 0;
-	src = (const __be32 *)&ip->saddr;
 	dst = (const __be32 *)&ip->daddr;
+	if (filter_passes_to(dst[0] ^ dst[1] ^ dst[2] ^ dst[3]))
+		return 1;
 	icmp = ip->nexthdr == IPPROTO_ICMPV6;
 	/* Somebody asks for a neighbour. */
 	if (icmp && *(const __u8 *)dst == 0xff)
 		return 1;
-	return filter_passes(src[0] ^ src[1] ^ src[2] ^ src[3], dst[0] ^ dst[1] ^ dst[2] ^ dst[3],
-			     icmp, settings);
+	src = (const __be32 *)&ip->saddr;
+	settings = settings_get();
+	return settings &&
+	       filter_passes_from(src[0] ^ src[1] ^ src[2] ^ src[3], icmp, settings);
 }
 #endif
 
 static __always_inline int director(klvs_ctx *ctx)
 {
-	struct klvs_settings *settings = settings_get();
+	struct klvs_settings *settings;
 	struct klvs_address *address;
 	int to_vip;
 	struct ethhdr *eth;
@@ -367,37 +371,33 @@ static __always_inline int director(klvs_ctx *ctx)
 	klvs_addr key;
 	__u32 ifindex;
 
-	if (!settings)
-		return KLVS_UNTOUCHED;
-#ifdef KLVS_XDP
-	ifindex = ctx->ingress_ifindex;
-#else
+#ifndef KLVS_XDP
 	if (ctx->vlan_present)
 		return KLVS_UNTOUCHED;
-	ifindex = ctx->ifindex;
 #endif
+#ifndef KLVS_IPV6
 	parse_pull(ctx, ETH_HEADER + IP_HEADER);
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	eth = data;
-	if ((void *)(eth + 1) > end)
-		return KLVS_UNTOUCHED;
-#ifndef KLVS_IPV6
-	if (eth->h_proto == bpf_htons(ETH_P_ARP))
-		return arp_answer(ctx, ifindex);
-#endif
-	ip = (void *)(eth + 1);
-	if (eth->h_proto != bpf_htons(IP_ETHERTYPE)) {
-#ifndef KLVS_IPV6
-		if (eth->h_proto == bpf_htons(ETH_P_IPV6) && is_for_ipv6(ctx, settings))
-			bpf_tail_call(ctx, &KLVS_FAMILIES, 0);
-#endif
-		return KLVS_UNTOUCHED;
-	}
+	ip = data + ETH_HEADER;
 	if ((void *)(ip + 1) > end)
 		return KLVS_UNTOUCHED;
+	const __be16 type = *(const __be16 *)(data + ETH_TYPE);
+
+	if (type != bpf_htons(ETH_P_IP)) {
+		if (type == bpf_htons(ETH_P_ARP))
+			return arp_answer(ctx, IFINDEX(ctx));
+		if (type == bpf_htons(ETH_P_IPV6) && is_for_ipv6(ctx))
+			bpf_tail_call(ctx, &KLVS_FAMILIES, 0);
+		return KLVS_UNTOUCHED;
+	}
+#endif
+	settings = settings_get();
+	if (!settings)
+		return KLVS_UNTOUCHED;
 #ifndef KLVS_IPV6
-	if (!filter_passes(ip->saddr, ip->daddr, ip->protocol == IPPROTO_ICMP, settings))
+	if (!filter_passes_to(ip->daddr) &&
+	    !filter_passes_from(ip->saddr, ip->protocol == IPPROTO_ICMP, settings))
 		return KLVS_UNTOUCHED;
 #endif
 #ifdef KLVS_XDP
@@ -405,13 +405,15 @@ static __always_inline int director(klvs_ctx *ctx)
 
 	if (verdict != LONG_WAY)
 		return verdict;
+#endif
+	parse_pull(ctx, ETH_HEADER + IP_HEADER);
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
 	eth = data;
-	ip = (void *)(eth + 1);
+	ip = data + ETH_HEADER;
 	if ((void *)(ip + 1) > end)
 		return KLVS_UNTOUCHED;
-#endif
+	ifindex = IFINDEX(ctx);
 #ifdef KLVS_IPV6
 	if (may_be_solicitation(ip)) {
 		int verdict = ndp_answer(ctx, ifindex);

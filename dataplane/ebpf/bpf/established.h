@@ -32,162 +32,202 @@
 #define TCP_FIN_SYN_RST_ACK 0x17
 #define TCP_ACK 0x10
 
-/* The length of the IP packet, if its header is whole, plain and may lose a hop; else 0. */
-static __always_inline __u32 plain_length(const klvs_ip *ip, const void *end)
+/* The length of the IP packet, if its header is plain and may lose a hop; else 0. */
+static __always_inline __u32 plain_length(const klvs_ip *ip)
 {
-	__u32 length;
-
 #ifdef KLVS_IPV6
-	if (ip->version != 6 || ip->hop_limit <= 1)
+	if (*(const __u8 *)ip >> 4 != 6 || ip->hop_limit <= 1)
 		return 0;
-	length = IP_HEADER + bpf_ntohs(ip->payload_len);
+	return IP_HEADER + bpf_ntohs(ip->payload_len);
 #else
 	if (*(const __u8 *)ip != 0x45 || ip->ttl <= 1 ||
 	    ip->frag_off & (IP_MORE_FRAGMENTS | IP_FRAGMENT_OFFSET))
 		return 0;
-	length = bpf_ntohs(ip->tot_len);
+	return bpf_ntohs(ip->tot_len);
 #endif
-	return length <= (long)end - (long)ip ? length : 0;
 }
 
-/* The key of a whole packet that changes no state of an established connection. 0 if it is one. */
-static __always_inline int plain_key(struct klvs_conn_key *key, const klvs_ip *ip, const void *end,
-				     __u32 length)
+/* The state of a connection that such a packet does not change; KLVS_NONE: it may change any. */
+static __always_inline __u32 plain_state(const klvs_ip *ip, __u32 payload)
 {
-	__u32 payload = length - IP_HEADER;
 	const void *l4 = ip + 1;
 
 	if (IP_NEXT(ip) == IPPROTO_TCP) {
 		const __u8 *tcp = l4;
-		__u32 header;
+		__u32 header = tcp[12] >> 4 << 2;
 
-		if (l4 + TCP_HEADER > end || (tcp[13] & TCP_FIN_SYN_RST_ACK) != TCP_ACK)
-			return LONG_WAY;
-		header = tcp[12] >> 4 << 2;
-		if (header < TCP_HEADER || header > payload)
-			return LONG_WAY;
+		if ((tcp[13] & TCP_FIN_SYN_RST_ACK) == TCP_ACK && header >= TCP_HEADER &&
+		    header <= payload)
+			return KLVS_ESTABLISHED;
 	} else if (IP_NEXT(ip) == IPPROTO_UDP) {
 		const struct udphdr *udp = l4;
+		__u32 length = bpf_ntohs(udp->len);
 
-		if (l4 + UDP_HEADER > end || bpf_ntohs(udp->len) < UDP_HEADER ||
-		    bpf_ntohs(udp->len) > payload)
-			return LONG_WAY;
 #ifdef KLVS_IPV6
 		if (!udp->check)
-			return LONG_WAY;
+			return KLVS_NONE;
 #endif
-	} else {
-		return LONG_WAY;
+		if (length >= UDP_HEADER && length <= payload)
+			return KLVS_UDP;
 	}
-	key->src = IP_SRC(ip);
-	key->dst = IP_DST(ip);
-	key->sport = ((const __be16 *)l4)[0];
-	key->dport = ((const __be16 *)l4)[1];
-	key->protocol = IP_NEXT(ip);
-	key->reserved[0] = 0;
-	key->reserved[1] = 0;
-	key->reserved[2] = 0;
-	return 0;
+	return KLVS_NONE;
 }
 
-/* Whether a connection goes on in its state with such a packet. */
-static __always_inline int goes_on(const struct klvs_conn *c, __u64 ctl, __u64 now)
+/* Whether `ctl` is of a connection of that state, not a reply key, with nothing left to settle. */
+static __always_inline int is_settled(__u64 ctl, __u32 state)
 {
-	__u32 state = KLVS_CTL_STATE(ctl);
+	const __u64 flags = CTL_LIVE | CTL_REPLY | CTL_PENDING | CTL_EMBRYONIC;
 
-	return (ctl & (CTL_LIVE | CTL_PENDING | CTL_EMBRYONIC)) == CTL_LIVE &&
-	       (state == KLVS_ESTABLISHED || state == KLVS_UDP) && now <= c->expires;
+	return (ctl & (flags | 0xff)) == (CTL_LIVE | state);
 }
 
-static __always_inline void stay(struct klvs_conn *c, __u64 ctl, __u64 now,
+static __always_inline void stay(struct klvs_conn *c, __u32 state, __u64 now,
 				 const struct klvs_settings *settings)
 {
-	__u64 expires =
-		now + settings->timeouts[klvs_mask(KLVS_CTL_STATE(ctl), KLVS_STATES - 1)];
+	__u64 expires = now + settings->timeouts[state & (KLVS_STATES - 1)];
 
 	if (c->expires != expires)
 		WRITE_ONCE(c->expires, expires);
 }
 
+/* The key of a packet, by words as wide as they come. */
+union plain_key {
+	struct klvs_conn_key key;
+	__u64 word[sizeof(struct klvs_conn_key) / 8];
+};
+
+static __always_inline void plain_key(union plain_key *out, const klvs_ip *ip)
+{
+	const __u64 *address = (const __u64 *)&IP_SRC(ip);
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < sizeof(out->word) / 8 - 1; i++)
+		out->word[i] = address[i];
+	/* The ports, as they are on the wire, and the protocol. */
+	out->word[i] = *(const __u32 *)(ip + 1) | (__u64)IP_NEXT(ip) << 32;
+}
+
+/* NAT of a whole packet of connection `c`, one way or the other. 0 if done. */
+static __always_inline int translate(klvs_ip *ip, void *end, const struct klvs_conn *c, int reply,
+				     const klvs_addr *src, const klvs_addr *dst, __be16 sport,
+				     __be16 dport, __u32 state)
+{
+	__u8 protocol = state == KLVS_ESTABLISHED ? IPPROTO_TCP : IPPROTO_UDP;
+#ifdef KLVS_IPV6
+	const __u32 addresses = 0, sum = reply ? 0xffff - c->sum_change : c->sum_change;
+
+	if (store_transport(ip + 1, end, protocol, sport, dport, sum))
+		return -1;
+#else
+	const __u32 addresses = csum_addresses(&IP_SRC(ip), &IP_DST(ip), src, dst);
+
+	if (rewrite_transport(ip + 1, end, protocol, sport, dport, addresses))
+		return -1;
+#endif
+	rewrite_ip(ip, src, dst, addresses);
+	return 0;
+}
+
+/* Whether all is known that translate() needs. */
+static __always_inline int may_translate(const struct klvs_conn *c)
+{
+#ifdef KLVS_IPV6
+	return c->sum_change != 0;
+#else
+	return 1;
+#endif
+}
+
 static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 ifindex = ctx->ingress_ifindex, length, handle, id, overhead;
-	struct klvs_conn_key key, new;
 	struct ethhdr *eth = data;
-	klvs_ip *ip = data + ETH_HEADER;
-	__u64 ctl, addresses, now = bpf_jiffies64();
-	struct conn_place place;
+	klvs_ip *ip = data + ETH_HEADER, outer __attribute__((aligned(8)));
+	__u32 length, state, id;
 	struct klvs_real *real;
 	const klvs_ends *ends;
 	struct klvs_conn *c;
+	union plain_key key;
+	__u64 ctl, now;
 
-	if ((void *)(ip + 1) > end)
+	/* Shorter datagrams take the long way, too. */
+	if ((void *)(ip + 1) + TCP_HEADER > end)
 		return LONG_WAY;
-	length = plain_length(ip, end);
-	if (!length || plain_key(&key, ip, end, length))
+	length = plain_length(ip);
+	if (length < IP_HEADER || length > (long)end - (long)ip)
 		return LONG_WAY;
-	conn_locate(&place, conn_hash(&key, settings), settings);
-	c = conn_find(&key, &place, &ctl, &handle);
+	state = plain_state(ip, length - IP_HEADER);
+	if (state == KLVS_NONE)
+		return LONG_WAY;
+	plain_key(&key, ip);
+	c = conn_glance(&key.key, &ctl, settings);
 	if (!c)
 		return LONG_WAY;
-	if (ctl & CTL_REPLY) {
-		__u32 slot = ifindex % KLVS_INTERFACE_SLOTS, generation = c->peer_generation;
+	now = bpf_jiffies64();
+	if (!is_settled(ctl, state)) {
+		__u32 ifindex = ctx->ingress_ifindex, slot = ifindex % KLVS_INTERFACE_SLOTS;
 		struct klvs_interface *interface;
+		__u32 generation = c->peer_generation;
 
+		if ((ctl & (CTL_LIVE | CTL_REPLY)) != (CTL_LIVE | CTL_REPLY))
+			return LONG_WAY;
 		c = conn_get(c->peer);
 		interface = bpf_map_lookup_elem(&klvs_interfaces, &slot);
 		if (!c || !interface || interface->ifindex != ifindex ||
 		    c->client_ifindex != ifindex || !mac_same(eth->h_dest, interface->mac))
 			return LONG_WAY;
 		ctl = READ_ONCE(c->ctl);
-		if (ctl >> 32 != generation || !goes_on(c, ctl, now))
+		if (ctl >> 32 != generation || !is_settled(ctl, state) || now > c->expires ||
+		    !may_translate(c))
 			return LONG_WAY;
-		stay(c, ctl, now, settings);
-		count_packet(c->service, c->real, length, 1);
-		new.src = c->key.dst;
-		new.dst = c->key.src;
-		new.sport = c->key.dport;
-		new.dport = c->key.sport;
-		addresses = csum_addresses(&key, &new);
-		if (rewrite_transport(ip + 1, end, &key, &new, addresses))
+		if (translate(ip, end, c, 1, &c->key.dst, &c->key.src, c->key.dport, c->key.sport,
+			      state))
 			return drop(KLVS_DROP_REWRITE);
-		rewrite_ip(ip, &new, addresses);
-		return send_frame(ctx, c->client_mac, interface->mac);
+		stay(c, state, now, settings);
+		count_packet(c->service, c->real, length, 1);
+		mac_move(eth->h_source, eth->h_dest);
+		mac_move(eth->h_dest, c->client_mac);
+		return XDP_TX;
 	}
 	id = c->real;
 	real = bpf_map_lookup_elem(&klvs_reals, &id);
-	if (!real || real->flags != SHORT_WAY_REAL || real->ifindex != ifindex ||
-	    !mac_same(eth->h_dest, real->src_mac) || mac_same(eth->h_source, real->dst_mac) ||
-	    !goes_on(c, ctl, now))
+	if (!real || real->flags != SHORT_WAY_REAL || now > c->expires ||
+	    real->ifindex != ctx->ingress_ifindex || !mac_same(eth->h_dest, real->src_mac))
 		return LONG_WAY;
-	overhead = real->method == KLVS_METHOD_TUNNEL ? IP_HEADER : 0;
-	if (length + overhead > real->mtu)
-		return LONG_WAY;
-	ends = real_ends(&id, real);
-	if (!ends)
-		return LONG_WAY;
-	if (real->method == KLVS_METHOD_NAT) {
-		if (!mac_same(c->client_mac, eth->h_source) || c->client_ifindex != ifindex)
+	if (real->method == KLVS_METHOD_TUNNEL) {
+		ends = real_ends(&id, real);
+		if (!ends || length + IP_HEADER > real->mtu)
 			return LONG_WAY;
-		new.src = c->nat_addr;
-		new.dst = ends->address;
-		new.sport = c->nat_port;
-		new.dport = real_port(real, key.dport);
-		addresses = csum_addresses(&key, &new);
-		if (rewrite_transport(ip + 1, end, &key, &new, addresses))
-			return drop(KLVS_DROP_REWRITE);
-		rewrite_ip(ip, &new, addresses);
-	} else if (real->method == KLVS_METHOD_TUNNEL) {
-		klvs_ip outer;
-
+		stay(c, state, now, settings);
+		count_packet(real->service, id, length, 0);
 		outer_header(&outer, PLAIN_TOS(ip), length, PLAIN_FRAGMENT(ip), ends);
 		if (encapsulate(ctx, NULL, &outer))
 			return drop(KLVS_DROP_REWRITE);
+		data = (void *)(long)ctx->data;
+		if (data + ETH_HEADER > (void *)(long)ctx->data_end)
+			return drop(KLVS_DROP_REWRITE);
+		macs_move(data, real->dst_mac);
+		return XDP_TX;
+	}
+	if (length > real->mtu)
+		return LONG_WAY;
+	if (real->method == KLVS_METHOD_NAT) {
+		if (!mac_same(c->client_mac, eth->h_source) ||
+		    c->client_ifindex != real->ifindex || !may_translate(c))
+			return LONG_WAY;
+		ends = real_ends(&id, real);
+		if (!ends || translate(ip, end, c, 0, &c->nat_addr, &ends->address, c->nat_port,
+				       real_port(real, key.key.dport), state))
+			return drop(KLVS_DROP_REWRITE);
 	} else {
+		/* It came from there? */
+		if (mac_same(eth->h_source, real->dst_mac))
+			return LONG_WAY;
 		age_ip(ip);
 	}
-	stay(c, ctl, now, settings);
+	stay(c, state, now, settings);
 	count_packet(real->service, id, length, 0);
-	return send_frame(ctx, real->dst_mac, real->src_mac);
+	macs_move(eth, real->dst_mac);
+	return XDP_TX;
 }

@@ -50,6 +50,13 @@ static __always_inline int addr_equal(const klvs_addr *a, const klvs_addr *b)
 		(a->word[3] ^ b->word[3])) == 0;
 }
 
+/* Of frames and map values, whose words the verifier lets be unaligned. */
+static __always_inline void addr_copy(void *to, const void *from)
+{
+	((__u64 *)to)[0] = ((const __u64 *)from)[0];
+	((__u64 *)to)[1] = ((const __u64 *)from)[1];
+}
+
 static __always_inline int addr_is_any(const klvs_addr *a)
 {
 	return (a->word[0] | a->word[1] | a->word[2] | a->word[3]) == 0;

@@ -11,18 +11,21 @@ static __always_inline int filter_has(const struct klvs_filter *filter, __be32 f
 	return filter->words[bit >> 6] >> (bit & 63) & 1;
 }
 
-/*
- * Whether klvs_addresses is worth a look-up, for a packet between two addresses, folded. An ICMP
- * error of plain NAT may come from a router in between.
- */
-static __always_inline int filter_passes(__be32 src, __be32 dst, int icmp,
-					 const struct klvs_settings *settings)
+/* Whether a packet to `dst`, folded, may be ours. */
+static __always_inline int filter_passes_to(__be32 dst)
 {
 	__u32 zero = 0;
 	const struct klvs_filter *filter = bpf_map_lookup_elem(&klvs_filter, &zero);
 
-	if (!filter)
-		return 1;
-	return filter_has(filter, dst) || (settings->flags & KLVS_SETTING_PLAIN_NAT &&
-					   (icmp || filter_has(filter, src)));
+	return !filter || filter_has(filter, dst);
+}
+
+/*
+ * Whether a packet from `src`, folded, may be a reply of plain NAT. An ICMP error may come from a
+ * router in between.
+ */
+static __always_inline int filter_passes_from(__be32 src, int icmp,
+					      const struct klvs_settings *settings)
+{
+	return settings->flags & KLVS_SETTING_PLAIN_NAT && (icmp || filter_passes_to(src));
 }

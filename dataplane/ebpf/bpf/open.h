@@ -83,6 +83,21 @@ static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u6
 	return 0;
 }
 
+#ifdef KLVS_IPV6
+/* Of klvs_conn6. */
+static __always_inline __u16 sum_change(const struct klvs_conn_key *key,
+					const struct klvs_conn *reply)
+{
+	__u64 sum = csum_change_addr(0, &key->src, &reply->key.dst);
+	__u16 change;
+
+	sum = csum_change_addr(sum, &key->dst, &reply->key.src);
+	sum = csum_change16(sum, key->sport, reply->key.dport);
+	change = csum_fold(csum_change16(sum, key->dport, reply->key.sport));
+	return change ? change : 0xffff;
+}
+#endif
+
 /*
  * Gives the new NAT connection at `handle` its reply key. Returns 0, or a KLVS_DROP_*; then the
  * connection is gone.
@@ -123,6 +138,9 @@ __noinline int conn_translate(struct packet *p, __u32 handle)
 	c->nat_addr = reply->key.dst;
 	c->nat_port = reply->key.dport;
 	c->peer = claimed;
+#ifdef KLVS_IPV6
+	c->sum_change = sum_change(&c->key, reply);
+#endif
 	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_PENDING) != ctl) {
 		conn_release(claimed, reply->ctl >> 32);
 		return KLVS_DROP_RACE;

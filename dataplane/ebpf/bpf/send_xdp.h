@@ -41,38 +41,36 @@ static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
 	return send_frame(ctx, c->client_mac, p->own_mac);
 }
 
-/* What other addresses add to a sum. */
-static __always_inline __u64 csum_addresses(const struct klvs_conn_key *from,
-					    const struct klvs_conn_key *to)
+/* What other addresses add to a sum; narrow. */
+static __always_inline __u32 csum_addresses(const klvs_addr *old_src,
+					    const klvs_addr *old_dst, const klvs_addr *src,
+					    const klvs_addr *dst)
 {
-	return csum_change_addr(csum_change_addr(0, &from->src, &to->src), &from->dst, &to->dst);
+	return csum_narrow(csum_change_addr(csum_change_addr(0, old_src, src), old_dst, dst));
 }
 
-/* The ports of TCP and UDP, and the checksum; `addresses` as of csum_addresses. 0 if done. */
-static __always_inline int rewrite_transport(void *l4, void *end, const struct klvs_conn_key *old,
-					     const struct klvs_conn_key *new, __u64 addresses)
+/* The ports of TCP or UDP, and the checksum, to which the change adds `sum`. 0 if done. */
+static __always_inline int store_transport(void *l4, void *end, __u8 protocol, __be16 sport,
+					   __be16 dport, __u32 sum)
 {
-	__u64 sum = csum_change16(csum_change16(addresses, old->sport, new->sport), old->dport,
-				  new->dport);
+	__be16 *port = l4;
 
-	if (old->protocol == IPPROTO_TCP) {
+	if (l4 + UDP_HEADER > end)
+		return -1;
+	port[0] = sport;
+	port[1] = dport;
+	if (protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp = l4;
 
 		if ((void *)(tcp + 1) > end)
 			return -1;
-		tcp->source = new->sport;
-		tcp->dest = new->dport;
-		tcp->check = csum_apply(tcp->check, sum);
-	} else if (old->protocol == IPPROTO_UDP) {
+		tcp->check = csum_apply_narrow(tcp->check, sum);
+	} else {
 		struct udphdr *udp = l4;
 
-		if ((void *)(udp + 1) > end)
-			return -1;
-		udp->source = new->sport;
-		udp->dest = new->dport;
 		/* 0 says that there is no checksum. */
 		if (udp->check) {
-			__u16 check = csum_apply(udp->check, sum);
+			__u16 check = csum_apply_narrow(udp->check, sum);
 
 			udp->check = check ? check : 0xffff;
 		}
@@ -80,22 +78,37 @@ static __always_inline int rewrite_transport(void *l4, void *end, const struct k
 	return 0;
 }
 
+/* The same for a packet of any protocol; `addresses` as of csum_addresses. 0 if done. */
+static __always_inline int rewrite_transport(void *l4, void *end, __u8 protocol, __be16 sport,
+					     __be16 dport, __u32 addresses)
+{
+	__be16 *port = l4;
+	__u32 sum;
+
+	if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP)
+		return 0;
+	if (l4 + UDP_HEADER > end)
+		return -1;
+	sum = csum_change16(csum_change16(addresses, port[0], sport), port[1], dport);
+	return store_transport(l4, end, protocol, sport, dport, sum);
+}
+
 /* `addresses` as of csum_addresses. */
-static __always_inline void rewrite_ip(klvs_ip *ip, const struct klvs_conn_key *new,
-				       __u64 addresses)
+static __always_inline void rewrite_ip(klvs_ip *ip, const klvs_addr *src, const klvs_addr *dst,
+				       __u32 addresses)
 {
 #ifdef KLVS_IPV6
 	ip->hop_limit--;
-	*(struct klvs_in6 *)&ip->saddr = new->src;
-	*(struct klvs_in6 *)&ip->daddr = new->dst;
+	addr_copy(&ip->saddr, src);
+	addr_copy(&ip->daddr, dst);
 #else
-	__be16 *hop = (__be16 *)&ip->ttl;
+	const __u16 hops = bpf_htons(0x200), fewer = bpf_htons(0x100);
 
-	addresses = csum_change16(addresses, *hop, *hop - bpf_htons(0x100));
 	ip->ttl--;
-	ip->saddr = new->src;
-	ip->daddr = new->dst;
-	ip->check = csum_apply(ip->check, addresses);
+	ip->saddr = *src;
+	ip->daddr = *dst;
+	/* Whatever the hops were, the change is the same. */
+	ip->check = csum_apply_narrow(ip->check, csum_change16(addresses, hops, fewer));
 #endif
 }
 
@@ -106,17 +119,31 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	klvs_ip *ip = data + ETH_HEADER;
-	__u64 addresses;
+	__u32 addresses;
 
 	if ((void *)(ip + 1) > end)
 		return -1;
-	addresses = csum_addresses(&p->key, new);
+	addresses = csum_addresses(&p->key.src, &p->key.dst, &new->src, &new->dst);
 	/* Of a later fragment: the first one's checksum is that of the whole. */
 	if (p->kind != PACKET_LATER_FRAGMENT &&
-	    rewrite_transport(data + klvs_mask(p->l4, L4_MASK), end, &p->key, new, addresses))
+	    rewrite_transport(data + klvs_mask(p->l4, L4_MASK), end, p->key.protocol, new->sport,
+			      new->dport, addresses))
 		return -1;
-	rewrite_ip(ip, new, addresses);
+	rewrite_ip(ip, &new->src, &new->dst, addresses);
 	return 0;
+}
+
+/* By words that are wider than the compiler dares; `from` is aligned to them. */
+static __always_inline void header_copy(klvs_ip *to, const klvs_ip *from)
+{
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < IP_HEADER / 8; i++)
+		((__u64 *)to)[i] = ((const __u64 *)from)[i];
+#ifndef KLVS_IPV6
+	((__u32 *)to)[4] = ((const __u32 *)from)[4];
+#endif
 }
 
 /* Tunnel: the outer header in front. 0 if done. */
@@ -133,6 +160,6 @@ static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p, co
 		return -1;
 	/* The addresses are set when it is sent. */
 	eth->h_proto = bpf_htons(IP_ETHERTYPE);
-	*ip = *outer;
+	header_copy(ip, outer);
 	return 0;
 }

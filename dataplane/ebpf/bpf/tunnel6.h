@@ -11,6 +11,6 @@ static __always_inline void outer_header(struct ipv6hdr *outer, __u8 tos, __u32 
 	outer->payload_len = bpf_htons(length);
 	outer->nexthdr = IPPROTO_IPV6;
 	outer->hop_limit = 64;
-	*(struct klvs_in6 *)&outer->saddr = ends->source;
-	*(struct klvs_in6 *)&outer->daddr = ends->address;
+	addr_copy(&outer->saddr, &ends->source);
+	addr_copy(&outer->daddr, &ends->address);
 }
