@@ -331,23 +331,21 @@ __noinline int conn_look(__u32 handle, struct conn_survey *survey)
 	return 0;
 }
 
+/* The top bit of each 16-bit lane that is 0, and of no other. */
+static __always_inline __u64 conn_zero_lanes(__u64 tags)
+{
+	const __u64 low = 0x7fff7fff7fff7fffULL;
+
+	return ~(((tags & low) + low) | tags | low);
+}
+
 /* A free way of a set, or -1; `*count` is how many there are. */
 static __always_inline __s32 conn_free_way(const struct klvs_conn_set *set, __u32 *count)
 {
 	const __u64 *tags = (const __u64 *)set->tags;
-	__u64 low = conn_match_lanes(tags[0], 0), high = conn_match_lanes(tags[1], 0);
-	__u32 i, n = 0;
+	__u64 low = conn_zero_lanes(tags[0]), high = conn_zero_lanes(tags[1]);
 
-#pragma unroll
-	for (i = 0; i < KLVS_CONN_WAYS; i++) {
-		__u64 sign = (__u64)set->tags[i] - 1;
-
-		/* Without branches, of which the verifier would walk 2^8 paths. */
-		asm volatile("%0 >>= 63" : "+r"(sign));
-		n += sign;
-	}
-	*count = n;
-	/* The lowest lane marked is always a true match. */
+	*count = ((low >> 15) + (high >> 15)) * 0x0001000100010001ULL >> 48;
 	if (low)
 		return conn_lane(low);
 	if (high)
@@ -425,12 +423,32 @@ __noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second,
 	return result;
 }
 
+/* Takes out what has expired in a set; of what is not there not even a cache line is read. */
+static __always_inline void conn_expire(__u32 index, struct conn_survey *survey)
+{
+	struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
+	__u32 half, i;
+
+	if (!set)
+		return;
+#pragma unroll
+	for (half = 0; half < KLVS_CONN_WAYS; half += 4) {
+		if (!((const __u64 *)set->tags)[half / 4])
+			continue;
+#pragma unroll
+		for (i = half; i < half + 4; i++)
+			/* Of a reply key, 0. */
+			if (set->tags[i] && survey->now > set->ways[i].expires)
+				conn_look(conn_handle(index, i), survey);
+	}
+}
+
 /*
  * conn_try_insert, after taking out what has expired in the key's sets. If they are full, one that
  * is over gives way, or else one that is embryonic: the one longest silent, so that under a flood a
  * new client has the time of a whole set's replacement to go on.
  */
-__noinline int conn_insert(struct klvs_conn *new, __u64 now)
+__noinline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 now)
 {
 	struct klvs_settings *settings = settings_get();
 	struct conn_survey survey = {.now = now};
@@ -440,18 +458,15 @@ __noinline int conn_insert(struct klvs_conn *new, __u64 now)
 
 	if (!new || !settings)
 		return CONN_FULL;
-	conn_locate(&place, conn_hash(&new->key, settings), settings);
-	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++) {
-		__u32 index = place.set[i / KLVS_CONN_WAYS];
-		struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
-
-		/* Saves the cache lines of what is not there. */
-		if (set && set->tags[i & (KLVS_CONN_WAYS - 1)])
-			conn_look(conn_handle(index, i & (KLVS_CONN_WAYS - 1)), &survey);
-	}
+	conn_locate(&place, hash, settings);
+	conn_expire(place.set[0], &survey);
+	conn_expire(place.set[1], &survey);
 	result = conn_try_insert(new, place.set[0], place.set[1], place.tag);
 	if (result != CONN_FULL)
 		return result;
+	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++)
+		conn_look(conn_handle(place.set[i / KLVS_CONN_WAYS], i & (KLVS_CONN_WAYS - 1)),
+			  &survey);
 	conn_remove(survey.handle, survey.ctl);
 	return conn_try_insert(new, place.set[0], place.set[1], place.tag);
 }
@@ -466,20 +481,15 @@ __noinline int conn_sweep(__u64 now)
 {
 	struct klvs_settings *settings = settings_get();
 	struct conn_survey survey = {.now = now};
-	__u32 zero = 0, first, i;
+	__u32 zero = 0, first;
 	__u32 *hand = bpf_map_lookup_elem(&klvs_sweep_hand, &zero);
 
 	if (!settings || !hand)
 		return 0;
 	first = *hand;
 	*hand = (first + CONN_SWEPT_SETS) & (CONN_SETS(settings) - 1);
-	for (i = 0; i < CONN_SWEPT_SETS * KLVS_CONN_WAYS; i++) {
-		__u32 index = first + i / KLVS_CONN_WAYS;
-		struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
-
-		if (set && set->tags[i & (KLVS_CONN_WAYS - 1)])
-			conn_look(conn_handle(index, i & (KLVS_CONN_WAYS - 1)), &survey);
-	}
+	conn_expire(first, &survey);
+	conn_expire(first + 1, &survey);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/filter.h"
 #include "dataplane/ebpf/bpf/packet.h"
 #include "dataplane/ebpf/bpf/schedule_least.h"
 #include "dataplane/ebpf/bpf/schedule_list.h"
@@ -19,8 +20,11 @@
 static __always_inline int source_is_ours(const struct packet *p)
 {
 	klvs_addr source = p->key.src;
-	struct klvs_address *address = bpf_map_lookup_elem(&klvs_addresses, &source);
+	struct klvs_address *address;
 
+	if (!filter_passes_to(addr_fold(&source)))
+		return 0;
+	address = bpf_map_lookup_elem(&klvs_addresses, &source);
 	return address && address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT);
 }
 
@@ -30,14 +34,9 @@ static __always_inline int ends_connection(const struct packet *p)
 }
 
 /* The real server that a service's scheduler chooses; 0 if none is available. */
-__noinline int schedule(struct packet *p)
+__noinline int schedule(struct packet *p, struct klvs_service *service)
 {
-	struct klvs_service *service;
-
-	if (!p)
-		return 0;
-	service = service_find(p);
-	if (!service)
+	if (!p || !service)
 		return 0;
 	if (scheduler_has_table(service->scheduler))
 		return schedule_table(service, p);
@@ -64,7 +63,7 @@ static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u6
 	int handle;
 
 	if (!snat || reply->key.protocol == IPPROTO_SCTP) {
-		handle = conn_insert(reply, now);
+		handle = conn_insert(reply, conn_hash(&reply->key, settings), now);
 		return handle > 0 ? handle : 0;
 	}
 	if (!count)
@@ -76,7 +75,7 @@ static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u6
 
 		reply->key.dport = bpf_htons(base + offset);
 		reply->ctl = CTL_LIVE | CTL_REPLY;
-		handle = conn_insert(reply, now);
+		handle = conn_insert(reply, conn_hash(&reply->key, settings), now);
 		if (handle > 0)
 			return handle;
 	}
@@ -149,13 +148,13 @@ __noinline int conn_translate(struct packet *p, __u32 handle)
 }
 
 /* Where the client of a persistent service stays, and how it is remembered; 0 if nowhere. */
-static __always_inline __u64 choose_persistent(struct packet *p, const struct klvs_service *service)
+static __always_inline __u64 choose_persistent(struct packet *p, struct klvs_service *service)
 {
 	__u32 id = service->id, prefix = service->template_prefix;
 	__u64 choice = template_find(p, id, prefix);
 
 	if (!choice) {
-		__u32 real = schedule(p);
+		__u32 real = schedule(p, service);
 
 		if (real)
 			choice = template_make(p, id, prefix, service->template_seconds, real);
@@ -197,7 +196,7 @@ __noinline int conn_open(struct packet *p)
 		choice = choose_persistent(p, service);
 		new->real = KLVS_TEMPLATE_REAL(choice);
 	} else {
-		new->real = schedule(p);
+		new->real = schedule(p, service);
 	}
 	/* The kernel's choice still counts it: its timer takes it out after the packet. */
 	if (p->reused)
@@ -246,7 +245,7 @@ __noinline int conn_open(struct packet *p)
 		new->template_prefix = service->template_prefix;
 		new->template_generation = KLVS_TEMPLATE_GENERATION(choice);
 	}
-	handle = conn_insert(new, p->now);
+	handle = conn_insert(new, p->hash, p->now);
 	if (handle <= 0 && new->ctl & CTL_CONTROLLED)
 		template_release(new);
 	if (handle == CONN_EXISTS)
