@@ -367,7 +367,7 @@ static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct
 	c->nat_port = new->nat_port;
 	c->seen = 0;
 	c->peer = new->peer;
-	mac_copy(c->client_mac, new->client_mac);
+	mac_move(c->client_mac, new->client_mac);
 	c->template_prefix = new->template_prefix;
 	c->template_generation = new->template_generation;
 	c->client_ifindex = new->client_ifindex;
@@ -384,9 +384,9 @@ static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct
  * Adds an entry, whose ctl says flags and state without generation. Returns its handle, and its
  * ctl in `new`; CONN_EXISTS if the key is there already; CONN_FULL.
  */
-__noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second, __u32 tag)
+__noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second, __u32 tag,
+			       struct klvs_settings *settings)
 {
-	struct klvs_settings *settings = settings_get();
 	struct klvs_conn_set *one, *two;
 	struct klvs_conn_lock *lock;
 	__u32 lock_index;
@@ -448,9 +448,9 @@ static __always_inline void conn_expire(__u32 index, struct conn_survey *survey)
  * is over gives way, or else one that is embryonic: the one longest silent, so that under a flood a
  * new client has the time of a whole set's replacement to go on.
  */
-__noinline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 now)
+__noinline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 now,
+			   struct klvs_settings *settings)
 {
-	struct klvs_settings *settings = settings_get();
 	struct conn_survey survey = {.now = now};
 	struct conn_place place;
 	int result;
@@ -461,14 +461,14 @@ __noinline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 now)
 	conn_locate(&place, hash, settings);
 	conn_expire(place.set[0], &survey);
 	conn_expire(place.set[1], &survey);
-	result = conn_try_insert(new, place.set[0], place.set[1], place.tag);
+	result = conn_try_insert(new, place.set[0], place.set[1], place.tag, settings);
 	if (result != CONN_FULL)
 		return result;
 	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++)
 		conn_look(conn_handle(place.set[i / KLVS_CONN_WAYS], i & (KLVS_CONN_WAYS - 1)),
 			  &survey);
 	conn_remove(survey.handle, survey.ctl);
-	return conn_try_insert(new, place.set[0], place.set[1], place.tag);
+	return conn_try_insert(new, place.set[0], place.set[1], place.tag, settings);
 }
 
 #define CONN_SWEPT_SETS 2 /* at each new connection whose choice depends on counts */

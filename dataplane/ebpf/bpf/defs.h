@@ -77,7 +77,8 @@ static __always_inline int mac_equal(const void *a, const void *b)
 	return x[0] == y[0] && x[1] == y[1] && x[2] == y[2];
 }
 
-/* The same for frames and map values, whose words the verifier lets be unaligned. */
+/* The same by wider words: for frames and map values, which may be unaligned, and for what begins at
+ * a multiple of 4 on the stack. */
 static __always_inline void mac_move(void *to, const void *from)
 {
 	*(__u32 *)to = *(const __u32 *)from;

@@ -72,8 +72,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 			return drop(KLVS_DROP_TTL);
 		/* Two directors that are each other's real servers. */
 		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
-		    !mac_equal(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
-		    mac_equal(real->dst_mac, p->src_mac))
+		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
+		    mac_same(real->dst_mac, p->src_mac))
 			return drop(KLVS_DROP_LOOP);
 		if (!p->gso && real->mtu && p->total_length + overhead > real->mtu)
 			return too_big(ctx, p, real->mtu - overhead);
@@ -117,8 +117,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		new.src = c->nat_addr;
 		new.sport = c->nat_port;
 		/* The client's router may have changed. */
-		if (!mac_equal(c->client_mac, p->src_mac))
-			mac_copy(c->client_mac, p->src_mac);
+		if (!mac_same(c->client_mac, p->src_mac))
+			mac_move(c->client_mac, p->src_mac);
 		if (c->client_ifindex != p->ifindex)
 			WRITE_ONCE(c->client_ifindex, p->ifindex);
 		if (rewrite(ctx, p, &new))
@@ -279,7 +279,7 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 
 		if (p->kind == PACKET_ICMP_ERROR)
 			return refuse(KLVS_DROP_ICMP, settings);
-		opened = conn_open(p);
+		opened = conn_open(p, settings);
 		if (opened <= 0)
 			return refuse(-opened, settings);
 		if (p->once)
@@ -290,7 +290,7 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			return drop(KLVS_DROP_TABLE_FULL);
 		ctl = READ_ONCE(c->ctl);
 		if (ctl & CTL_PENDING) {
-			reason = conn_translate(p, opened);
+			reason = conn_translate(p, opened, settings);
 			if (reason)
 				return drop(reason);
 			ctl = READ_ONCE(c->ctl);
@@ -312,8 +312,8 @@ static __always_inline int is_for_us(klvs_ctx *ctx, const struct ethhdr *eth, st
 
 	if (!interface || interface->ifindex != p->ifindex)
 		return 0;
-	mac_copy(p->own_mac, interface->mac);
-	return mac_equal(eth->h_dest, interface->mac);
+	mac_move(p->own_mac, interface->mac);
+	return mac_same(eth->h_dest, interface->mac);
 #else
 	return ctx->pkt_type == PACKET_HOST;
 #endif
@@ -454,7 +454,7 @@ static __always_inline int director(klvs_ctx *ctx)
 		return reply(ctx, p, settings);
 	if (!address)
 		return KLVS_UNTOUCHED;
-	mac_copy(p->src_mac, eth->h_source);
+	mac_move(p->src_mac, eth->h_source);
 	p->vip_id = address->vip_id;
 	return request(ctx, p, settings);
 }

@@ -81,7 +81,7 @@ static __noinline __u32 icmp_readdress(struct ipv6hdr *ip, const klvs_addr *src,
 	sum = csum_change_addr(sum, IP6_DST(ip), dst);
 	*IP6_SRC(ip) = *src;
 	*IP6_DST(ip) = *dst;
-	return sum;
+	return csum_narrow(sum);
 }
 
 /* What icmp_read took, changed, one hop fewer, all checksums to match. 0 if done. */

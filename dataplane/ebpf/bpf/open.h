@@ -56,14 +56,14 @@ __noinline int schedule(struct packet *p, struct klvs_service *service)
  * Returns the handle of the reply key, or 0; the port is in `reply->key.dport`.
  */
 static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u64 now, __u32 snat,
-				       const struct klvs_settings *settings)
+				       struct klvs_settings *settings)
 {
 	__u32 base = settings->snat_port_base, count = settings->snat_port_count;
 	__u32 start, own, i;
 	int handle;
 
 	if (!snat || reply->key.protocol == IPPROTO_SCTP) {
-		handle = conn_insert(reply, conn_hash(&reply->key, settings), now);
+		handle = conn_insert(reply, conn_hash(&reply->key, settings), now, settings);
 		return handle > 0 ? handle : 0;
 	}
 	if (!count)
@@ -75,7 +75,7 @@ static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u6
 
 		reply->key.dport = bpf_htons(base + offset);
 		reply->ctl = CTL_LIVE | CTL_REPLY;
-		handle = conn_insert(reply, conn_hash(&reply->key, settings), now);
+		handle = conn_insert(reply, conn_hash(&reply->key, settings), now, settings);
 		if (handle > 0)
 			return handle;
 	}
@@ -101,9 +101,8 @@ static __always_inline __u16 sum_change(const struct klvs_conn_key *key,
  * Gives the new NAT connection at `handle` its reply key. Returns 0, or a KLVS_DROP_*; then the
  * connection is gone.
  */
-__noinline int conn_translate(struct packet *p, __u32 handle)
+__noinline int conn_translate(struct packet *p, __u32 handle, struct klvs_settings *settings)
 {
-	struct klvs_settings *settings = settings_get();
 	struct klvs_conn *c = conn_get(handle);
 	CONN_DRAFT(reply, 1);
 	struct klvs_real *real;
@@ -167,9 +166,8 @@ static __always_inline __u64 choose_persistent(struct packet *p, struct klvs_ser
  * connection is PENDING until conn_translate. Where each packet is scheduled for itself there is no
  * connection: p->once is set.
  */
-__noinline int conn_open(struct packet *p)
+__noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 {
-	struct klvs_settings *settings = settings_get();
 	struct klvs_service *service;
 	CONN_DRAFT(new, 0);
 	struct klvs_real *real;
@@ -225,7 +223,7 @@ __noinline int conn_open(struct packet *p)
 	}
 	new->key = p->key;
 	new->client_ifindex = p->ifindex;
-	mac_copy(new->client_mac, p->src_mac);
+	mac_move(new->client_mac, p->src_mac);
 	state = KLVS_UDP;
 	if (p->key.protocol == IPPROTO_TCP)
 		state = state_next(KLVS_NONE, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
@@ -245,7 +243,7 @@ __noinline int conn_open(struct packet *p)
 		new->template_prefix = service->template_prefix;
 		new->template_generation = KLVS_TEMPLATE_GENERATION(choice);
 	}
-	handle = conn_insert(new, p->hash, p->now);
+	handle = conn_insert(new, p->hash, p->now, settings);
 	if (handle <= 0 && new->ctl & CTL_CONTROLLED)
 		template_release(new);
 	if (handle == CONN_EXISTS)

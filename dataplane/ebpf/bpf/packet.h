@@ -18,20 +18,20 @@ struct packet {
 	__u64 reused_ctl;
 	__u32 ifindex;
 	__u32 vip_id;
-#ifdef KLVS_IPV6
-	__u16 fragment_id; /* offset of a fragment's number in the frame */
-#endif
+	__u8 src_mac[6]; /* where words may be, as of all that the stack holds */
 	__u16 total_length; /* of the IP packet */
+	__u8 own_mac[6];
 	__u16 l4;	    /* offset of the TCP, UDP or ICMP header in the frame */
 	__be16 fragment;    /* word of flags and fragment offset, as IPv4 has it */
 	__u8 tos;	    /* IPv6: traffic class */
 	__u8 ttl;
 	__u8 event;   /* TCP: EVENT_*; SCTP: SCTP_* */
 	__u8 opening; /* may open a connection: UDP, TCP with SYN and without RST, SCTP INIT */
-	__u8 src_mac[6];
-	__u8 own_mac[6];
 	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */
 	__u8 kind; /* PACKET_* */
+#ifdef KLVS_IPV6
+	__u16 fragment_id; /* offset of a fragment's number in the frame */
+#endif
 	__u32 once;   /* the real server that this packet alone goes to */
 	__u32 reused; /* the connection in whose place a new one opens, which was `reused_ctl` */
 };
