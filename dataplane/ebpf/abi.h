@@ -56,7 +56,7 @@
 /* An IPv6 address. Names that end in 6 are IPv6's own of what IPv4 has without it; everything
  * without addresses is of both. */
 struct klvs_in6 {
-  __be32 word[4];
+	__be32 word[4];
 };
 KLVS_ASSERT_SIZE(struct klvs_in6, 16);
 
@@ -64,69 +64,68 @@ KLVS_ASSERT_SIZE(struct klvs_in6, 16);
 
 /* States of a connection: the kernel's IP_VS_TCP_S_*, one for UDP, then its IP_VS_SCTP_S_*. */
 enum klvs_state {
-  KLVS_NONE = 0,
-  KLVS_ESTABLISHED = 1,
-  KLVS_SYN_SENT = 2,
-  KLVS_SYN_RECV = 3,
-  KLVS_FIN_WAIT = 4,
-  KLVS_TIME_WAIT = 5,
-  KLVS_CLOSE = 6,
-  KLVS_CLOSE_WAIT = 7,
-  KLVS_LAST_ACK = 8,
-  KLVS_LISTEN = 9,
-  KLVS_SYNACK = 10,
-  KLVS_UDP = 11,
-  KLVS_STATES = 16, /* size of tables indexed by state of TCP and UDP */
-  KLVS_SCTP_NONE = 16,
-  KLVS_SCTP_INIT1 = 17,
-  KLVS_SCTP_INIT = 18,
-  KLVS_SCTP_COOKIE_SENT = 19,
-  KLVS_SCTP_COOKIE_REPLIED = 20,
-  KLVS_SCTP_COOKIE_WAIT = 21,
-  KLVS_SCTP_COOKIE = 22,
-  KLVS_SCTP_COOKIE_ECHOED = 23,
-  KLVS_SCTP_ESTABLISHED = 24,
-  KLVS_SCTP_SHUTDOWN_SENT = 25,
-  KLVS_SCTP_SHUTDOWN_RECEIVED = 26,
-  KLVS_SCTP_SHUTDOWN_ACK_SENT = 27,
-  KLVS_SCTP_REJECTED = 28,
-  KLVS_SCTP_CLOSED = 29,
+	KLVS_NONE = 0,
+	KLVS_ESTABLISHED = 1,
+	KLVS_SYN_SENT = 2,
+	KLVS_SYN_RECV = 3,
+	KLVS_FIN_WAIT = 4,
+	KLVS_TIME_WAIT = 5,
+	KLVS_CLOSE = 6,
+	KLVS_CLOSE_WAIT = 7,
+	KLVS_LAST_ACK = 8,
+	KLVS_LISTEN = 9,
+	KLVS_SYNACK = 10,
+	KLVS_UDP = 11,
+	KLVS_STATES = 16, /* size of tables indexed by state of TCP and UDP */
+	KLVS_SCTP_NONE = 16,
+	KLVS_SCTP_INIT1 = 17,
+	KLVS_SCTP_INIT = 18,
+	KLVS_SCTP_COOKIE_SENT = 19,
+	KLVS_SCTP_COOKIE_REPLIED = 20,
+	KLVS_SCTP_COOKIE_WAIT = 21,
+	KLVS_SCTP_COOKIE = 22,
+	KLVS_SCTP_COOKIE_ECHOED = 23,
+	KLVS_SCTP_ESTABLISHED = 24,
+	KLVS_SCTP_SHUTDOWN_SENT = 25,
+	KLVS_SCTP_SHUTDOWN_RECEIVED = 26,
+	KLVS_SCTP_SHUTDOWN_ACK_SENT = 27,
+	KLVS_SCTP_REJECTED = 28,
+	KLVS_SCTP_CLOSED = 29,
 };
 
 /* The kernel's timeouts in seconds by state; multiply by hz for klvs_settings.timeouts. */
-#define KLVS_TIMEOUT_SECONDS \
-  { 2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 0, 0, 0, 0 }
+#define KLVS_TIMEOUT_SECONDS {2, 900, 120, 60, 120, 120, 10, 60, 30, 120, 120, 300, 0, 0, 0, 0}
 
 enum klvs_setting_flags {
-  /* Some address carries KLVS_ADDRESS_NAT_REAL: look at source addresses, too. */
-  KLVS_SETTING_PLAIN_NAT = 1,
-  /* VIPs are addresses of this host, too: what cannot be balanced goes to its stack. */
-  KLVS_SETTING_SHARED_VIPS = 2,
-  /* Templates of a quiesced real server do not hold: the kernel's expire_quiescent_template. */
-  KLVS_SETTING_EXPIRE_QUIESCENT = 4,
+	/* Some address carries KLVS_ADDRESS_NAT_REAL: look at source addresses, too. */
+	KLVS_SETTING_PLAIN_NAT = 1,
+	/* VIPs are addresses of this host, too: what cannot be balanced goes to its stack. */
+	KLVS_SETTING_SHARED_VIPS = 2,
+	/* Templates of a quiesced real server do not hold: the kernel's expire_quiescent_template. */
+	KLVS_SETTING_EXPIRE_QUIESCENT = 4,
 };
 
 struct klvs_settings {
-  __u32 layout;          /* KLVS_LAYOUT */
-  __u32 flags;           /* KLVS_SETTING_* */
-  __u32 hz;              /* jiffies per second: 1e9 / clock_getres(CLOCK_MONOTONIC_COARSE) in ns */
-  __u32 conn_sets;       /* max_entries of klvs_conns; a power of two */
-  __u32 conn_locks;      /* max_entries of klvs_conn_locks; a power of two <= conn_sets */
-  __u16 snat_port_base;  /* ports claimed on a source-NAT address; default 1024 */
-  __u16 snat_port_count; /* default 31744: up to 32767, below the ephemeral ports */
-  __u64 seed[2];         /* random; fixed for the life of klvs_conns */
-  __u32 timeouts[KLVS_STATES]; /* jiffies */
-  __u64 programs;              /* lvsadm's dataplane: names the objects that were attached last */
-  __u32 conn_sets6;            /* max_entries of klvs_conns6; a power of two */
-  __u32 conn_locks6;           /* max_entries of klvs_locks6; a power of two <= conn_sets6 */
-  __u32 reserved[18];
+	__u32 layout;	  /* KLVS_LAYOUT */
+	__u32 flags;	  /* KLVS_SETTING_* */
+	__u32 hz;	  /* jiffies per second: 1e9 / clock_getres(CLOCK_MONOTONIC_COARSE) in ns */
+	__u32 conn_sets;  /* max_entries of klvs_conns; a power of two */
+	__u32 conn_locks; /* max_entries of klvs_conn_locks; a power of two <= conn_sets */
+	__u16 snat_port_base; /* ports claimed on a source-NAT address; default 1024 */
+	__u16 snat_port_count; /* default 31744: up to 32767, below the ephemeral ports */
+	__u64 seed[2];	       /* random; fixed for the life of klvs_conns */
+	__u32 timeouts[KLVS_STATES]; /* jiffies */
+	__u64 programs;	   /* lvsadm's dataplane: names the objects that were attached last */
+	__u32 conn_sets6;  /* max_entries of klvs_conns6; a power of two */
+	__u32 conn_locks6; /* max_entries of klvs_locks6; a power of two <= conn_sets6 */
+	__u32 reserved[18];
 };
 KLVS_ASSERT_SIZE(struct klvs_settings, 192);
 
 /* ctx of klvs_clock: both clocks read at once, to show `expires` as seconds left. */
 struct klvs_clock {
-  __u64 jiffies;
-  __u64 boot_ns;
+	__u64 jiffies;
+	__u64 boot_ns;
 };
 KLVS_ASSERT_SIZE(struct klvs_clock, 16);
 
@@ -134,20 +133,20 @@ KLVS_ASSERT_SIZE(struct klvs_clock, 16);
  *      struct klvs_in6 -> the same. No two VIPs of both have one id -------------------------- */
 
 enum klvs_address_flags {
-  /* Packets to it are ours: balanced, or dropped with a reason, if not KLVS_SETTING_SHARED_VIPS. */
-  KLVS_ADDRESS_VIP = 1,
-  /* with VIP: ARP, of IPv6 neighbour discovery, answered on `ifindex` until `claim_until` */
-  KLVS_ADDRESS_ANSWER_ARP = 2,
-  KLVS_ADDRESS_SNAT = 4,     /* a `source` of NAT real servers: replies come to it */
-  KLVS_ADDRESS_NAT_REAL = 8, /* a NAT real server without source NAT: replies come from it */
+	/* Packets to it are ours: balanced, or dropped with a reason, if not KLVS_SETTING_SHARED_VIPS. */
+	KLVS_ADDRESS_VIP = 1,
+	/* with VIP: ARP, of IPv6 neighbour discovery, answered on `ifindex` until `claim_until` */
+	KLVS_ADDRESS_ANSWER_ARP = 2,
+	KLVS_ADDRESS_SNAT = 4,	     /* a `source` of NAT real servers: replies come to it */
+	KLVS_ADDRESS_NAT_REAL = 8, /* a NAT real server without source NAT: replies come from it */
 };
 
 struct klvs_address {
-  __u32 vip_id; /* != 0 with KLVS_ADDRESS_VIP */
-  __u32 flags;
-  __u64 claim_until; /* CLOCK_BOOTTIME ns; ~0 never ends */
-  __u32 ifindex;     /* of KLVS_ADDRESS_ANSWER_ARP */
-  __u32 reserved[3];
+	__u32 vip_id; /* != 0 with KLVS_ADDRESS_VIP */
+	__u32 flags;
+	__u64 claim_until; /* CLOCK_BOOTTIME ns; ~0 never ends */
+	__u32 ifindex;	   /* of KLVS_ADDRESS_ANSWER_ARP */
+	__u32 reserved[3];
 };
 KLVS_ASSERT_SIZE(struct klvs_address, 32);
 
@@ -159,12 +158,15 @@ KLVS_ASSERT_SIZE(struct klvs_address, 32);
 #define KLVS_FILTER_BITS 65536
 
 struct klvs_filter {
-  __u64 words[KLVS_FILTER_BITS / 64];
+	__u64 words[KLVS_FILTER_BITS / 64];
 };
 KLVS_ASSERT_SIZE(struct klvs_filter, 8192);
 
 /* The bit of an address, of an IPv6 address of the exclusive or of its words. */
-static inline __u32 klvs_filter_bit(__be32 folded) { return (folded * 0x9E3779B1U) >> 16; }
+static inline __u32 klvs_filter_bit(__be32 folded)
+{
+	return (folded * 0x9E3779B1U) >> 16;
+}
 
 /*
  * Interfaces that the programs are attached to: klvs_interfaces, ARRAY, mapped; the record of an
@@ -174,33 +176,32 @@ static inline __u32 klvs_filter_bit(__be32 folded) { return (folded * 0x9E3779B1
 #define KLVS_INTERFACE_SLOTS 1024
 
 struct klvs_interface {
-  __u32 ifindex; /* 0: empty slot. Written last. */
-  __u8 mac[6];
-  __u16 reserved0;
-  __u32 reserved[1];
+	__u32 ifindex; /* 0: empty slot. Written last. */
+	__u8 mac[6];
+	__u16 reserved0;
+	__u32 reserved[1];
 };
 KLVS_ASSERT_SIZE(struct klvs_interface, 16);
 
 /* ---- services: klvs_services, HASH struct klvs_service_key -> struct klvs_service; those of many
- *      ports in klvs_wide_services, HASH struct klvs_wide_key -> the same -----------------------
- */
+ *      ports in klvs_wide_services, HASH struct klvs_wide_key -> the same ----------------------- */
 
 struct klvs_service_key {
-  __u32 vip_id;
-  __be16 port;
-  __u8 protocol; /* 6, 17, 132 */
-  __u8 reserved;
+	__u32 vip_id;
+	__be16 port;
+	__u8 protocol; /* 6, 17, 132 */
+	__u8 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_service_key, 8);
 
 /* Ports `first` to `last` of a VIP, both included, or all of its ports. Its real
  * servers have port 0: each packet keeps its port. */
 struct klvs_wide_key {
-  __u32 vip_id;
-  __be16 first; /* 0: all ports */
-  __be16 last;
-  __u8 protocol; /* 0: all ports */
-  __u8 reserved[3];
+	__u32 vip_id;
+	__be16 first; /* 0: all ports */
+	__be16 last;
+	__u8 protocol; /* 0: all ports */
+	__u8 reserved[3];
 };
 KLVS_ASSERT_SIZE(struct klvs_wide_key, 12);
 
@@ -214,46 +215,46 @@ KLVS_ASSERT_SIZE(struct klvs_wide_key, 12);
 #define KLVS_PORT_PREFIX_PORT 64 /* of a single port */
 
 struct klvs_port_key {
-  __u32 prefix_length; /* in bits, of what follows */
-  __u32 vip_id;
-  __u8 protocol;
-  __u8 reserved;
-  __be16 port;
+	__u32 prefix_length; /* in bits, of what follows */
+	__u32 vip_id;
+	__u8 protocol;
+	__u8 reserved;
+	__be16 port;
 };
 KLVS_ASSERT_SIZE(struct klvs_port_key, 12);
 
 struct klvs_port_owner {
-  struct klvs_wide_key service;
-  __u32 prefix_length; /* of its key: who looks up gets the longest prefix, not the one he asks */
+	struct klvs_wide_key service;
+	__u32 prefix_length; /* of its key: who looks up gets the longest prefix, not the one he asks */
 };
 KLVS_ASSERT_SIZE(struct klvs_port_owner, 16);
 
 enum klvs_scheduler {
-  KLVS_SCHEDULER_RR = 1,
-  KLVS_SCHEDULER_WRR = 2,
-  KLVS_SCHEDULER_MH = 3,
-  KLVS_SCHEDULER_LC = 4,
-  KLVS_SCHEDULER_WLC = 5,
-  KLVS_SCHEDULER_SED = 6,
-  KLVS_SCHEDULER_NQ = 7,
-  KLVS_SCHEDULER_OVF = 8,
-  KLVS_SCHEDULER_TWOS = 9,
-  KLVS_SCHEDULER_FO = 10,
-  KLVS_SCHEDULER_SH = 11,
-  KLVS_SCHEDULER_DH = 12,
-  KLVS_SCHEDULER_LBLC = 13,
-  KLVS_SCHEDULER_LBLCR = 14,
+	KLVS_SCHEDULER_RR = 1,
+	KLVS_SCHEDULER_WRR = 2,
+	KLVS_SCHEDULER_MH = 3,
+	KLVS_SCHEDULER_LC = 4,
+	KLVS_SCHEDULER_WLC = 5,
+	KLVS_SCHEDULER_SED = 6,
+	KLVS_SCHEDULER_NQ = 7,
+	KLVS_SCHEDULER_OVF = 8,
+	KLVS_SCHEDULER_TWOS = 9,
+	KLVS_SCHEDULER_FO = 10,
+	KLVS_SCHEDULER_SH = 11,
+	KLVS_SCHEDULER_DH = 12,
+	KLVS_SCHEDULER_LBLC = 13,
+	KLVS_SCHEDULER_LBLCR = 14,
 };
 
 #define KLVS_HASH_BUCKETS 256 /* of sh and dh */
 
 enum klvs_service_flags {
-  KLVS_SERVICE_SOURCE_NAT = 1,    /* its NAT real servers see `source` instead of the client */
-  KLVS_SERVICE_HASH_PORT = 2,     /* mh, sh: the client's port takes part in the hash */
-  KLVS_SERVICE_HASH_FALLBACK = 4, /* mh, sh: an unavailable choice is replaced by another */
-  KLVS_SERVICE_THRESHOLDS = 8,    /* some real server of its list has an upper threshold */
-  KLVS_SERVICE_ONE_PACKET = 16,   /* UDP, not NAT: each packet is scheduled, none remembered */
-  KLVS_SERVICE_PERSISTENT = 32,   /* clients stay with their real server: klvs_template */
+	KLVS_SERVICE_SOURCE_NAT = 1, /* its NAT real servers see `source` instead of the client */
+	KLVS_SERVICE_HASH_PORT = 2, /* mh, sh: the client's port takes part in the hash */
+	KLVS_SERVICE_HASH_FALLBACK = 4, /* mh, sh: an unavailable choice is replaced by another */
+	KLVS_SERVICE_THRESHOLDS = 8,	/* some real server of its list has an upper threshold */
+	KLVS_SERVICE_ONE_PACKET = 16,	/* UDP, not NAT: each packet is scheduled, none remembered */
+	KLVS_SERVICE_PERSISTENT = 32,	/* clients stay with their real server: klvs_template */
 };
 
 /*
@@ -263,23 +264,23 @@ enum klvs_service_flags {
  * head of the list, else 1 + the index of the last choice.
  */
 struct klvs_service {
-  __u32 id; /* 1 .. max_entries - 1 of klvs_service_state and klvs_service_counters */
-  __u8 scheduler;
-  __u8 flags;
-  __u16 generation;   /* != 0; another one whenever the list changes */
-  __u32 list_base;    /* first index in klvs_lists */
-  __u32 list_count;   /* <= 65535 */
-  __u32 table_base;   /* mh, sh, dh: first index in klvs_tables */
-  __u32 table_size;   /* mh: a prime of the kernel's list, default 4093; sh, dh:
-                         KLVS_HASH_BUCKETS */
-  __u32 wrr_max;      /* greatest weight - wrr_gcd + 1; 0 if there is no weight > 0 */
-  __u32 wrr_gcd;      /* of all weights > 0; 1 if there is none */
-  __u32 start_weight; /* wrr: current weight of this generation's first choice */
-  __u16 start_position;
-  __u8 template_prefix; /* PERSISTENT: of the clients that share a template; <= 32 or 128 */
-  __u8 reserved0;
-  __u32 template_seconds; /* PERSISTENT: how long a new template lives */
-  __u32 reserved[5];
+	__u32 id; /* 1 .. max_entries - 1 of klvs_service_state and klvs_service_counters */
+	__u8 scheduler;
+	__u8 flags;
+	__u16 generation; /* != 0; another one whenever the list changes */
+	__u32 list_base;  /* first index in klvs_lists */
+	__u32 list_count; /* <= 65535 */
+	__u32 table_base; /* mh, sh, dh: first index in klvs_tables */
+	__u32 table_size; /* mh: a prime of the kernel's list, default 4093; sh, dh:
+			     KLVS_HASH_BUCKETS */
+	__u32 wrr_max;	  /* greatest weight - wrr_gcd + 1; 0 if there is no weight > 0 */
+	__u32 wrr_gcd;	  /* of all weights > 0; 1 if there is none */
+	__u32 start_weight; /* wrr: current weight of this generation's first choice */
+	__u16 start_position;
+	__u8 template_prefix; /* PERSISTENT: of the clients that share a template; <= 32 or 128 */
+	__u8 reserved0;
+	__u32 template_seconds; /* PERSISTENT: how long a new template lives */
+	__u32 reserved[5];
 };
 KLVS_ASSERT_SIZE(struct klvs_service, 64);
 
@@ -287,12 +288,12 @@ KLVS_ASSERT_SIZE(struct klvs_service, 64);
  * id to a new service, and otherwise only reads it. The programs do not look at the other fields:
  * they tell user space which service a resting id belongs to, so that it gets the same id back. */
 struct klvs_service_state {
-  __u64 cursor; /* generation << 48 | position << 32 | current weight; one word, replaced
-                   by compare-and-swap */
-  __be32 vip;   /* 0 with `ipv6`: see klvs_service_vips6 */
-  __be16 port;
-  __u8 protocol; /* 0: the id belongs to no service */
-  __u8 ipv6;
+	__u64 cursor; /* generation << 48 | position << 32 | current weight; one word, replaced
+			 by compare-and-swap */
+	__be32 vip; /* 0 with `ipv6`: see klvs_service_vips6 */
+	__be16 port;
+	__u8 protocol; /* 0: the id belongs to no service */
+	__u8 ipv6;
 };
 KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
 
@@ -300,10 +301,10 @@ KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
  * ports, whose `port` is the first one and whose protocol is TCP with all ports. Only user space
  * looks at it. */
 struct klvs_wide_state {
-  __u8 wide; /* 0: one port; the rest is 0, too */
-  __u8 reserved0;
-  __be16 last;
-  __u32 reserved;
+	__u8 wide; /* 0: one port; the rest is 0, too */
+	__u8 reserved0;
+	__be16 last;
+	__u32 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_wide_state, 8);
 
@@ -316,19 +317,19 @@ KLVS_ASSERT_SIZE(struct klvs_wide_state, 8);
  * empties both when the service gets another scheduler.
  */
 struct klvs_locality {
-  __u32 real;   /* lblc; 0 none */
-  __u32 first;  /* lblcr: `joined` of whoever joined before is void */
-  __u32 joined; /* lblcr: of the last one that joined */
-  __u32 reserved;
-  __u64 used;    /* jiffies of the last choice */
-  __u64 changed; /* lblcr: when the set changed last */
+	__u32 real;   /* lblc; 0 none */
+	__u32 first;  /* lblcr: `joined` of whoever joined before is void */
+	__u32 joined; /* lblcr: of the last one that joined */
+	__u32 reserved;
+	__u64 used;    /* jiffies of the last choice */
+	__u64 changed; /* lblcr: when the set changed last */
 };
 KLVS_ASSERT_SIZE(struct klvs_locality, 32);
 
 /* klvs_lists, ARRAY, mapped: the real servers of a service in their order. */
 struct klvs_list_entry {
-  __u32 real;
-  __u32 weight; /* 0: quiesced */
+	__u32 real;
+	__u32 weight; /* 0: quiesced */
 };
 KLVS_ASSERT_SIZE(struct klvs_list_entry, 8);
 
@@ -339,49 +340,49 @@ typedef __u32 klvs_table_slot;
 /* ---- real servers: klvs_reals, ARRAY by real id, mapped ------------------------------------ */
 
 enum klvs_method {
-  KLVS_METHOD_NAT = 0,
-  KLVS_METHOD_DIRECT_ROUTING = 1,
-  KLVS_METHOD_TUNNEL = 2, /* IPIP; of IPv6 in IPv6 */
+	KLVS_METHOD_NAT = 0,
+	KLVS_METHOD_DIRECT_ROUTING = 1,
+	KLVS_METHOD_TUNNEL = 2, /* IPIP; of IPv6 in IPv6 */
 };
 
 enum klvs_real_flags {
-  KLVS_REAL_VALID = 1,
-  KLVS_REAL_REMOVED = 2,    /* only its connections remain */
-  KLVS_REAL_LOCAL = 4,      /* this node: handed to the stack (not NAT) */
-  KLVS_REAL_L2 = 8,         /* dst_mac, src_mac are valid, so that XDP on `ifindex` may transmit */
-  KLVS_REAL_IPV6 = 16,      /* address, next_hop and source are in klvs_reals6, here 0 */
-  KLVS_REAL_FORGOTTEN = 32, /* with REMOVED: klvs_sweep takes out its templates */
+	KLVS_REAL_VALID = 1,
+	KLVS_REAL_REMOVED = 2, /* only its connections remain */
+	KLVS_REAL_LOCAL = 4,   /* this node: handed to the stack (not NAT) */
+	KLVS_REAL_L2 = 8, /* dst_mac, src_mac are valid, so that XDP on `ifindex` may transmit */
+	KLVS_REAL_IPV6 = 16, /* address, next_hop and source are in klvs_reals6, here 0 */
+	KLVS_REAL_FORGOTTEN = 32, /* with REMOVED: klvs_sweep takes out its templates */
 };
 
 /* One real server of one service: two services with the same endpoint have two ids. */
 struct klvs_real {
-  __be32 address;
-  __be16 port; /* 0: that of the packet */
-  __u8 method;
-  __u8 flags;
-  __u32 weight;    /* as in the list */
-  __u32 ifindex;   /* where it, or the router to it, is reached; 0 only with LOCAL */
-  __be32 next_hop; /* its address, or the router's */
-  __be32 source;   /* DIP: outer source of Tunnel, source address of source NAT */
-  __u16 mtu;       /* of the way to it */
-  __u16 reserved0;
-  __u8 dst_mac[6];
-  __u8 src_mac[6];
-  __u32 service;         /* id of its service */
-  __u32 last_weight;     /* newest weight that was not 0: what mh's table is made of; only user
-                            space looks at it */
-  __u32 upper_threshold; /* connections; 0 none */
-  __u32 lower_threshold; /* 0: upper_threshold - upper_threshold / 4 */
-  __u32 reserved[2];
+	__be32 address;
+	__be16 port; /* 0: that of the packet */
+	__u8 method;
+	__u8 flags;
+	__u32 weight;	 /* as in the list */
+	__u32 ifindex;	 /* where it, or the router to it, is reached; 0 only with LOCAL */
+	__be32 next_hop; /* its address, or the router's */
+	__be32 source;	 /* DIP: outer source of Tunnel, source address of source NAT */
+	__u16 mtu;	 /* of the way to it */
+	__u16 reserved0;
+	__u8 dst_mac[6];
+	__u8 src_mac[6];
+	__u32 service; /* id of its service */
+	__u32 last_weight; /* newest weight that was not 0: what mh's table is made of; only user
+			      space looks at it */
+	__u32 upper_threshold; /* connections; 0 none */
+	__u32 lower_threshold; /* 0: upper_threshold - upper_threshold / 4 */
+	__u32 reserved[2];
 };
 KLVS_ASSERT_SIZE(struct klvs_real, 64);
 
 /* klvs_reals6, ARRAY by real id, mapped: the addresses of a real server with KLVS_REAL_IPV6. */
 struct klvs_real6 {
-  struct klvs_in6 address;
-  struct klvs_in6 next_hop;
-  struct klvs_in6 source;
-  __u32 reserved[4];
+	struct klvs_in6 address;
+	struct klvs_in6 next_hop;
+	struct klvs_in6 source;
+	__u32 reserved[4];
 };
 KLVS_ASSERT_SIZE(struct klvs_real6, 64);
 
@@ -393,10 +394,10 @@ KLVS_ASSERT_SIZE(struct klvs_real6, 64);
  * the lower one says. User space, too, writes it, when it changes a threshold.
  */
 struct klvs_real_conns {
-  __u32 active;
-  __u32 inactive;
-  __u32 overloaded;
-  __u32 joined; /* lblcr: see klvs_locality */
+	__u32 active;
+	__u32 inactive;
+	__u32 overloaded;
+	__u32 joined; /* lblcr: see klvs_locality */
 };
 KLVS_ASSERT_SIZE(struct klvs_real_conns, 16);
 
@@ -404,35 +405,35 @@ KLVS_ASSERT_SIZE(struct klvs_real_conns, 16);
 
 /* The addresses and ports as in the packet that finds the entry, a client's or a reply. */
 struct klvs_conn_key {
-  __be32 src;
-  __be32 dst;
-  __be16 sport;
-  __be16 dport;
-  __u8 protocol;
-  __u8 reserved[3];
+	__be32 src;
+	__be32 dst;
+	__be16 sport;
+	__be16 dport;
+	__u8 protocol;
+	__u8 reserved[3];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn_key, 16);
 
 enum klvs_conn_flags {
-  KLVS_CONN_LIVE = 1,
-  KLVS_CONN_REPLY = 2,   /* only a key: everything else is in the entry that `peer` names */
-  KLVS_CONN_PENDING = 4, /* its reply key is not claimed yet */
-  KLVS_CONN_SNAT = 8,
-  KLVS_CONN_NAT = 16,
-  /* Opened by a packet that proves nothing (UDP, or any in mid-stream), and fewer than
-   * KLVS_SETTLED packets of the client were seen. State, counts and timeout are as ever, but
-   * it may give way to a new connection. */
-  KLVS_CONN_EMBRYONIC = 32,
-  /* Counted by the template of its client, service and `template_prefix`, if that still is of
-   * its `real` and `template_generation`. Its port is not used again before it has expired. */
-  KLVS_CONN_CONTROLLED = 64,
+	KLVS_CONN_LIVE = 1,
+	KLVS_CONN_REPLY = 2, /* only a key: everything else is in the entry that `peer` names */
+	KLVS_CONN_PENDING = 4, /* its reply key is not claimed yet */
+	KLVS_CONN_SNAT = 8,
+	KLVS_CONN_NAT = 16,
+	/* Opened by a packet that proves nothing (UDP, or any in mid-stream), and fewer than
+	 * KLVS_SETTLED packets of the client were seen. State, counts and timeout are as ever, but
+	 * it may give way to a new connection. */
+	KLVS_CONN_EMBRYONIC = 32,
+	/* Counted by the template of its client, service and `template_prefix`, if that still is of
+	 * its `real` and `template_generation`. Its port is not used again before it has expired. */
+	KLVS_CONN_CONTROLLED = 64,
 };
 
 /* NAT: an answer counts for all packets of the client but the last. */
 #define KLVS_SETTLED 3
 
 /* `ctl`: generation << 32 | flags << 8 | state. The generation counts the uses of the slot. */
-#define KLVS_CTL_STATE(ctl) ((__u32)(ctl)&0xff)
+#define KLVS_CTL_STATE(ctl) ((__u32)(ctl) & 0xff)
 #define KLVS_CTL_FLAGS(ctl) (((__u32)(ctl) >> 8) & 0xff)
 #define KLVS_CTL_GENERATION(ctl) ((__u32)((ctl) >> 32))
 
@@ -442,22 +443,22 @@ enum klvs_conn_flags {
  * its peer is, with generation `peer_generation`.
  */
 struct klvs_conn {
-  struct klvs_conn_key key;
-  __u64 ctl;
-  __u64 expires; /* jiffies; not of a REPLY entry */
-  __u32 real;
-  __u32 service;
-  __be32 nat_addr; /* NAT: what the real server sees as client */
-  __be16 nat_port;
-  __u16 seen;           /* EMBRYONIC: packets of the client */
-  __u32 peer;           /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
-  __u8 client_mac[6];   /* where the client's packets came from; NAT: the last one */
-  __u8 template_prefix; /* CONTROLLED */
-  __u8 template_generation;
-  union {
-    __u32 client_ifindex;  /* interface of the client's packets */
-    __u32 peer_generation; /* of a REPLY entry */
-  };
+	struct klvs_conn_key key;
+	__u64 ctl;
+	__u64 expires; /* jiffies; not of a REPLY entry */
+	__u32 real;
+	__u32 service;
+	__be32 nat_addr; /* NAT: what the real server sees as client */
+	__be16 nat_port;
+	__u16 seen; /* EMBRYONIC: packets of the client */
+	__u32 peer; /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
+	__u8 client_mac[6]; /* where the client's packets came from; NAT: the last one */
+	__u8 template_prefix; /* CONTROLLED */
+	__u8 template_generation;
+	union {
+		__u32 client_ifindex;  /* interface of the client's packets */
+		__u32 peer_generation; /* of a REPLY entry */
+	};
 };
 KLVS_ASSERT_SIZE(struct klvs_conn, 64);
 
@@ -466,52 +467,52 @@ KLVS_ASSERT_SIZE(struct klvs_conn, 64);
 #define KLVS_SWEEP_SETS 16384 /* the most that one run of klvs_sweep visits */
 
 struct klvs_conn_set {
-  __u16 tags[KLVS_CONN_WAYS]; /* 16 bits of each entry's hash; 0 is a free way */
-  __u32 reserved[12];
-  struct klvs_conn ways[KLVS_CONN_WAYS];
+	__u16 tags[KLVS_CONN_WAYS]; /* 16 bits of each entry's hash; 0 is a free way */
+	__u32 reserved[12];
+	struct klvs_conn ways[KLVS_CONN_WAYS];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn_set, 576);
 
 /* klvs_conns6, ARRAY of struct klvs_conn_set6, mapped: the connections of IPv6. */
 struct klvs_conn_key6 {
-  struct klvs_in6 src;
-  struct klvs_in6 dst;
-  __be16 sport;
-  __be16 dport;
-  __u8 protocol;
-  __u8 reserved[3];
+	struct klvs_in6 src;
+	struct klvs_in6 dst;
+	__be16 sport;
+	__be16 dport;
+	__u8 protocol;
+	__u8 reserved[3];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn_key6, 40);
 
 /* What every packet needs is in the first 64 bytes. */
 struct klvs_conn6 {
-  struct klvs_conn_key6 key;
-  __u64 ctl;
-  __u64 expires;
-  __u32 real;
-  __u32 service;
-  struct klvs_in6 nat_addr;
-  __be16 nat_port;
-  __u16 seen;
-  __u32 peer;
-  __u8 client_mac[6];
-  __u8 template_prefix; /* CONTROLLED */
-  __u8 template_generation;
-  union {
-    __u32 client_ifindex;
-    __u32 peer_generation;
-  };
-  __u16 sum_change; /* NAT: what the way to the real server adds to a sum over addresses and
-                       ports, RFC 1624; 0 is not known */
-  __u16 reserved1;
-  __u32 reserved2[6];
+	struct klvs_conn_key6 key;
+	__u64 ctl;
+	__u64 expires;
+	__u32 real;
+	__u32 service;
+	struct klvs_in6 nat_addr;
+	__be16 nat_port;
+	__u16 seen;
+	__u32 peer;
+	__u8 client_mac[6];
+	__u8 template_prefix; /* CONTROLLED */
+	__u8 template_generation;
+	union {
+		__u32 client_ifindex;
+		__u32 peer_generation;
+	};
+	__u16 sum_change; /* NAT: what the way to the real server adds to a sum over addresses and
+			     ports, RFC 1624; 0 is not known */
+	__u16 reserved1;
+	__u32 reserved2[6];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn6, 128);
 
 struct klvs_conn_set6 {
-  __u16 tags[KLVS_CONN_WAYS];
-  __u32 reserved[12];
-  struct klvs_conn6 ways[KLVS_CONN_WAYS];
+	__u16 tags[KLVS_CONN_WAYS];
+	__u32 reserved[12];
+	struct klvs_conn6 ways[KLVS_CONN_WAYS];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1088);
 
@@ -520,8 +521,8 @@ KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1088);
  *
  * The kernel's template: where the new connections of a client go, or of all clients of a prefix.
  * Each of them renews it, by its own `timeout`; it is over when it was not renewed so long and
- * controls no connection. While it does, it goes on by KLVS_TEMPLATE_AGAIN_SECONDS at a time, and
- * is renewed by as much from then on. A change of the service's time is for new templates.
+ * controls no connection. While it does, it goes on by KLVS_TEMPLATE_AGAIN_SECONDS at a time, and is
+ * renewed by as much from then on. A change of the service's time is for new templates.
  *
  * Source: ip_vs_sched_persist, ip_vs_check_template, ip_vs_conn_expire of Linux 6.1. The kernel
  * goes by timers and pointers, these by what is met, with these differences:
@@ -529,20 +530,20 @@ KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1088);
  *     the few sets that each new connection of a persistent service sweeps, or by klvs_sweep. Then
  *     the template's end is as if it had been taken out in time.
  *   - When the map is full a new client goes without a template; the others keep theirs.
- *   - A template whose real server was removed, or quiesced with KLVS_SETTING_EXPIRE_QUIESCENT,
- * names none from its client's next connection on, and is then replaced in place. Its generation
- * keeps older connections from being taken for its own; of 8 bits, so that one may be after 255
- * replacements: then it is over too early.
+ *   - A template whose real server was removed, or quiesced with KLVS_SETTING_EXPIRE_QUIESCENT, names
+ *     none from its client's next connection on, and is then replaced in place.
+ *     Its generation keeps older connections from being taken for its own; of 8 bits, so that one
+ *     may be after 255 replacements: then it is over too early.
  */
 struct klvs_template_key {
-  __u32 service; /* id */
-  __be32 client; /* its prefix, the rest 0 */
+	__u32 service; /* id */
+	__be32 client; /* its prefix, the rest 0 */
 };
 KLVS_ASSERT_SIZE(struct klvs_template_key, 8);
 
 struct klvs_template_key6 {
-  __u32 service;
-  struct klvs_in6 client;
+	__u32 service;
+	struct klvs_in6 client;
 };
 KLVS_ASSERT_SIZE(struct klvs_template_key6, 20);
 
@@ -552,13 +553,13 @@ KLVS_ASSERT_SIZE(struct klvs_template_key6, 20);
  * compare-and-swap. 0 is one that is being taken out. */
 #define KLVS_TEMPLATE_REAL(word) ((__u32)((word) >> 32))
 #define KLVS_TEMPLATE_GENERATION(word) ((__u32)(word) >> 24)
-#define KLVS_TEMPLATE_CONTROLLED(word) ((__u32)(word)&0xffffff)
+#define KLVS_TEMPLATE_CONTROLLED(word) ((__u32)(word) & 0xffffff)
 
 struct klvs_template {
-  __u64 word;
-  __u64 expires; /* jiffies; if it controls connections, it lives on */
-  __u32 timeout; /* jiffies; from the last renewal */
-  __u32 reserved;
+	__u64 word;
+	__u64 expires; /* jiffies; if it controls connections, it lives on */
+	__u32 timeout; /* jiffies; from the last renewal */
+	__u32 reserved;
 };
 KLVS_ASSERT_SIZE(struct klvs_template, 24);
 
@@ -569,39 +570,39 @@ typedef __u32 klvs_template_count;
 
 /* klvs_service_counters, klvs_real_counters: PERCPU_ARRAY by id. Bytes are IP total lengths. */
 struct klvs_counters {
-  __u64 packets; /* from clients */
-  __u64 bytes;
-  __u64 connections;
-  __u64 reply_packets; /* NAT: from real servers */
-  __u64 reply_bytes;
+	__u64 packets; /* from clients */
+	__u64 bytes;
+	__u64 connections;
+	__u64 reply_packets; /* NAT: from real servers */
+	__u64 reply_bytes;
 };
 KLVS_ASSERT_SIZE(struct klvs_counters, 40);
 
 /* klvs_drops: PERCPU_ARRAY of __u64, KLVS_DROP_SLOTS entries, by reason. Names: abi_names.h. */
 enum klvs_drop_reason {
-  KLVS_DROP_SHORT = 1,         /* ends within a header, or before its total length */
-  KLVS_DROP_BAD_HEADER = 2,    /* version, header or total length make no sense */
-  KLVS_DROP_FRAGMENT = 3,      /* of ICMP, or a later one whose first was not seen */
-  KLVS_DROP_ICMP = 4,          /* neither an echo request nor an error about a known connection */
-  KLVS_DROP_PROTOCOL = 5,      /* neither TCP nor UDP nor ICMP (of its family) */
-  KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */
-  KLVS_DROP_NO_CONNECTION = 7, /* TCP without SYN, and no connection known */
-  KLVS_DROP_NO_REAL_SERVER = 8,
-  KLVS_DROP_TABLE_FULL = 9,      /* no way free for a new connection */
-  KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
-  KLVS_DROP_TTL = 11,
-  /* Does not fit the way to the real server; Tunnel adds 20 bytes, of IPv6 40. Counted too
-   * when the client is told so by ICMP. */
-  KLVS_DROP_TOO_BIG = 12,
-  KLVS_DROP_NO_ROUTE = 13,  /* the real server's record names no interface */
-  KLVS_DROP_BAD_REAL = 14,  /* a list or connection names no valid record */
-  KLVS_DROP_LOCAL_NAT = 15, /* NAT to this very node */
-  KLVS_DROP_REWRITE = 16,   /* the kernel refused to change the packet */
-  KLVS_DROP_RACE = 17,      /* another CPU is setting up the same connection */
-  KLVS_DROP_MARTIAN = 18,   /* from an address that no client has, such as a VIP of ours */
-  KLVS_DROP_LOOP = 19,      /* DirectRouting: its real server sent it back to us */
-  KLVS_DROP_REASONS = 20,   /* one more than the last */
-  KLVS_DROP_SLOTS = 64,
+	KLVS_DROP_SHORT = 1,	  /* ends within a header, or before its total length */
+	KLVS_DROP_BAD_HEADER = 2, /* version, header or total length make no sense */
+	KLVS_DROP_FRAGMENT = 3, /* of ICMP, or a later one whose first was not seen */
+	KLVS_DROP_ICMP = 4, /* neither an echo request nor an error about a known connection */
+	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP (of its family) */
+	KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */
+	KLVS_DROP_NO_CONNECTION = 7, /* TCP without SYN, and no connection known */
+	KLVS_DROP_NO_REAL_SERVER = 8,
+	KLVS_DROP_TABLE_FULL = 9, /* no way free for a new connection */
+	KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
+	KLVS_DROP_TTL = 11,
+	/* Does not fit the way to the real server; Tunnel adds 20 bytes, of IPv6 40. Counted too
+	 * when the client is told so by ICMP. */
+	KLVS_DROP_TOO_BIG = 12,
+	KLVS_DROP_NO_ROUTE = 13, /* the real server's record names no interface */
+	KLVS_DROP_BAD_REAL = 14, /* a list or connection names no valid record */
+	KLVS_DROP_LOCAL_NAT = 15, /* NAT to this very node */
+	KLVS_DROP_REWRITE = 16,	  /* the kernel refused to change the packet */
+	KLVS_DROP_RACE = 17,	  /* another CPU is setting up the same connection */
+	KLVS_DROP_MARTIAN = 18,	  /* from an address that no client has, such as a VIP of ours */
+	KLVS_DROP_LOOP = 19, /* DirectRouting: its real server sent it back to us */
+	KLVS_DROP_REASONS = 20,	  /* one more than the last */
+	KLVS_DROP_SLOTS = 64,
 };
 
 /* ---- real servers' own maps ---------------------------------------------------------------- */
@@ -609,16 +610,16 @@ enum klvs_drop_reason {
 /* klvs_tunnel_peers, HASH -> __u32 1: IPIP packets whose outer source is `director` and whose inner
  * destination is `vip` lose their outer header. */
 struct klvs_tunnel_peer {
-  __be32 director;
-  __be32 vip;
+	__be32 director;
+	__be32 vip;
 };
 KLVS_ASSERT_SIZE(struct klvs_tunnel_peer, 8);
 
 /* klvs_mss_clamps, HASH __be32 (vip) -> __u32: greatest MSS in a SYN-ACK from it, 1..65535. */
 
 struct klvs_tunnel_peer6 {
-  struct klvs_in6 director;
-  struct klvs_in6 vip;
+	struct klvs_in6 director;
+	struct klvs_in6 vip;
 };
 KLVS_ASSERT_SIZE(struct klvs_tunnel_peer6, 32);
 
@@ -627,25 +628,25 @@ KLVS_ASSERT_SIZE(struct klvs_tunnel_peer6, 32);
 /* klvs_tunnel_nets, klvs_mss_nets and IPv6's: LPM_TRIE with the values of the four above, for a
  * prefix of VIPs. `bits` counts all that must be equal: a whole director, then of the VIP. */
 struct klvs_tunnel_net {
-  __u32 bits;
-  struct klvs_tunnel_peer to;
+	__u32 bits;
+	struct klvs_tunnel_peer to;
 };
 KLVS_ASSERT_SIZE(struct klvs_tunnel_net, 12);
 
 struct klvs_tunnel_net6 {
-  __u32 bits;
-  struct klvs_tunnel_peer6 to;
+	__u32 bits;
+	struct klvs_tunnel_peer6 to;
 };
 KLVS_ASSERT_SIZE(struct klvs_tunnel_net6, 36);
 
 struct klvs_mss_net {
-  __u32 bits;
-  __be32 vip;
+	__u32 bits;
+	__be32 vip;
 };
 KLVS_ASSERT_SIZE(struct klvs_mss_net, 8);
 
 struct klvs_mss_net6 {
-  __u32 bits;
-  struct klvs_in6 vip;
+	__u32 bits;
+	struct klvs_in6 vip;
 };
 KLVS_ASSERT_SIZE(struct klvs_mss_net6, 20);
