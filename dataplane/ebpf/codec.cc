@@ -74,6 +74,26 @@ std::string MacText(const uint8_t (&mac)[6]) {
   return out.ToString();
 }
 
+struct Ports {
+  uint16_t first, last;
+};
+
+// nullopt: a single port, or all.
+std::optional<Ports> RangeOf(const ServiceKey& key) {
+  if (const auto* range = std::get_if<PortRange>(&key.match)) return Ports{range->first, range->last};
+  const auto* prefix = std::get_if<Prefix>(&key.match);
+  if (prefix == nullptr || prefix->HasAllPorts() || prefix->first == prefix->last) {
+    return std::nullopt;
+  }
+  return Ports{prefix->first, prefix->last};
+}
+
+// Of a service of a single port.
+uint16_t PortOf(const ServiceKey& key) {
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) return prefix->first;
+  return std::get<Endpoint>(key.match).port;
+}
+
 absl::Status CheckPersistence(const ServiceKey& key, const Persistence& persistence) {
   if (!persistence.engine.empty()) {
     return Unimplemented(key, "persistence engine \"" + persistence.engine +
@@ -146,15 +166,20 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
   if (std::holds_alternative<FwMark>(key.match)) {
     return Unimplemented(key, "services by firewall mark need dataplane IPVS");
   }
-  if (std::holds_alternative<Prefix>(key.match)) {
-    return Unimplemented(key, "a network of VIPs needs dataplane IPVS");
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) {
+    if (prefix->vips.IsHost() || !Cidr::Parse(prefix->vips.ToString()).ok()) {
+      return Invalid(ToString(key), "a network has no host bits, and more than one address");
+    }
+    if (config.scheduler == "lblc" || config.scheduler == "lblcr") {
+      return Unimplemented(key, "with eBPF " + config.scheduler +
+                                    " keeps one real server for all VIPs of a service, not one for "
+                                    "each; use dh, single addresses, or dataplane IPVS");
+    }
   }
-  if (const auto* range = std::get_if<PortRange>(&key.match);
-      range != nullptr && (range->first == 0 || range->first > range->last)) {
+  if (const auto ports = RangeOf(key); ports && (ports->first == 0 || ports->first > ports->last)) {
     return Invalid(ToString(key), "a range begins at port 1 or above, and ends at a higher one");
   }
-  const auto* at = std::get_if<Endpoint>(&key.match);
-  if (at != nullptr && at->port == 0)
+  if (!IsWide(key) && PortOf(key) == 0)
     return Unimplemented(key, "a service on all ports needs dataplane IPVS");
   if (!SchedulerByName(config.scheduler)) {
     return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler + "\"; use one of " +
@@ -174,7 +199,9 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
 
 absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   const std::string where = ToString(key) + " -> " + real.at.ToString();
-  const auto* at = std::get_if<Endpoint>(&key.match);
+  const bool of_network = std::holds_alternative<Prefix>(key.match);
+  // A real server's that is not the packet's.
+  const bool maps_port = !IsWide(key) && real.at.port != 0 && real.at.port != PortOf(key);
   const auto vip = VipOf(key);
   if (vip && vip->family != real.at.ip.family) {
     return absl::UnimplementedError(where +
@@ -184,17 +211,19 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   if (IsWide(key) && real.at.port != 0) {
     return Invalid(where, "each packet keeps its port; leave the real server's out");
   }
-  if (!IsWide(key) && real.at.port == 0) return Invalid(where, "a real server needs a port");
+  if (!IsWide(key) && !of_network && real.at.port == 0) {
+    return Invalid(where, "a real server needs a port");
+  }
   if (IsUnspecified(real.at.ip)) {
     return Invalid(where, real.at.ip.ToString() + " is no real server");
   }
-  if (at != nullptr && real.method != ForwardingMethod::kNat && real.at.port != at->port) {
+  if (maps_port && real.method != ForwardingMethod::kNat) {
     return Invalid(where, ToString(real.method) + " cannot change the port; use port " +
-                              std::to_string(at->port) + " or method NAT");
+                              std::to_string(PortOf(key)) + " or method NAT");
   }
-  if (at != nullptr && key.protocol == Protocol::kSctp && real.at.port != at->port) {
+  if (maps_port && key.protocol == Protocol::kSctp) {
     return absl::UnimplementedError(where + ": with eBPF the port of SCTP stays; use port " +
-                                    std::to_string(at->port) + " or dataplane IPVS");
+                                    std::to_string(PortOf(key)) + " or dataplane IPVS");
   }
   if (real.weight > kMaxWeight) {
     return Invalid(
@@ -223,20 +252,23 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config,
 klvs_service_key EncodeKey(uint32_t vip_id, const ServiceKey& key) {
   klvs_service_key out{};
   out.vip_id = vip_id;
-  out.port = ToWirePort(std::get<Endpoint>(key.match).port);
+  out.port = ToWirePort(PortOf(key));
   out.protocol = static_cast<uint8_t>(key.protocol);
   return out;
 }
 
-ServiceKey DecodeKey(const IpAddress& vip, const klvs_service_key& key) {
+ServiceKey DecodeKey(const Cidr& vips, const klvs_service_key& key) {
+  const uint16_t port = FromWirePort(key.port);
   ServiceKey out;
   out.dataplane = Dataplane::kEbpf;
-  out.match = Endpoint{vip, FromWirePort(key.port)};
+  out.match = Endpoint{vips.address, port};
+  if (!vips.IsHost()) out.match = Prefix{vips, port, port};
   out.protocol = static_cast<Protocol>(key.protocol);
   return out;
 }
 
 bool IsWide(const ServiceKey& key) {
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) return prefix->first != prefix->last;
   return std::holds_alternative<PortRange>(key.match) ||
          std::holds_alternative<AllPorts>(key.match);
 }
@@ -245,21 +277,27 @@ klvs_wide_key EncodeWideKey(uint32_t vip_id, const ServiceKey& key) {
   klvs_wide_key out{};
   out.vip_id = vip_id;
   out.last = ToWirePort(UINT16_MAX);
-  if (const auto* range = std::get_if<PortRange>(&key.match)) {
-    out.first = ToWirePort(range->first);
-    out.last = ToWirePort(range->last);
+  if (const auto ports = RangeOf(key)) {
+    out.first = ToWirePort(ports->first);
+    out.last = ToWirePort(ports->last);
     out.protocol = static_cast<uint8_t>(key.protocol);
   }
   return out;
 }
 
-ServiceKey DecodeKey(const IpAddress& vip, const klvs_wide_key& key) {
+ServiceKey DecodeKey(const Cidr& vips, const klvs_wide_key& key) {
+  const uint16_t first = FromWirePort(key.first), last = FromWirePort(key.last);
+  const bool all = key.protocol == 0;
   ServiceKey out;
   out.dataplane = Dataplane::kEbpf;
-  out.match = AllPorts{vip};
-  if (key.protocol == 0) return out;
-  out.match = PortRange{vip, FromWirePort(key.first), FromWirePort(key.last)};
-  out.protocol = static_cast<Protocol>(key.protocol);
+  if (!all) out.protocol = static_cast<Protocol>(key.protocol);
+  if (!vips.IsHost()) {
+    out.match = all ? Prefix{vips} : Prefix{vips, first, last};
+  } else if (all) {
+    out.match = AllPorts{vips.address};
+  } else {
+    out.match = PortRange{vips.address, first, last};
+  }
   return out;
 }
 

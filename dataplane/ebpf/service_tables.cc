@@ -176,7 +176,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
     if (actual == wanted) return absl::OkStatus();
   }
   Claim claim;
-  const IpAddress vip = *VipOf(key);
+  const Cidr vip = *VipsOf(key);
   bool made_vip = false;
   const auto fail = [&](const absl::Status& status) {
     GiveBack(key, claim, now);
@@ -280,7 +280,7 @@ absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
   service_ids_->Retire(key);
   service_rests_since_[key] = now;
   nat_changed_ = true;
-  const IpAddress vip = *VipOf(key);
+  const Cidr vip = *VipsOf(key);
   if (const auto count = services_of_vip_.find(vip);
       count != services_of_vip_.end() && --count->second == 0) {
     services_of_vip_.erase(count);

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/service_map.h"
@@ -151,7 +152,7 @@ absl::Status CopyMaps(MapStore& from, MapStore& to) {
     std::ranges::copy(source, target.begin());
   }
   for (const std::string_view map :
-       {kAddressesMap, kServicesMap, kWideServicesMap, kPortsMap, kTemplatesMap}) {
+       {kAddressesMap, kNetworksMap, kServicesMap, kWideServicesMap, kPortsMap, kTemplatesMap}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, from.Dump(map));
     for (const auto& [key, value] : entries) {
       KUBE_LVS_RETURN_IF_ERROR(to.Update(map, key, value));
@@ -166,8 +167,7 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
   out.verdict = action == TC_ACT_REDIRECT ? TraceVerdict::kForwarded
                 : action == TC_ACT_SHOT   ? TraceVerdict::kDropped
                                           : TraceVerdict::kPassed;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip,
-                            Get<klvs_address>(before, kAddressesMap, ToWire(packet.vip.ip)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, FindDestination(before, packet.vip.ip));
   out.is_vip = vip && (vip->flags & KLVS_ADDRESS_VIP) != 0;
   if (!out.is_vip) return out;
   ServiceKey key;

@@ -12,6 +12,7 @@
  */
 #include "dataplane/ebpf/bpf/maps.h"
 
+#include "dataplane/ebpf/bpf/address.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/fragment.h"
@@ -372,7 +373,7 @@ static __always_inline int director(klvs_ctx *ctx)
 		return KLVS_UNTOUCHED;
 #ifndef KLVS_IPV6
 	if (eth->h_proto == bpf_htons(ETH_P_ARP))
-		return arp_answer(ctx, ifindex);
+		return arp_answer(ctx, ifindex, settings);
 #endif
 	ip = (void *)(eth + 1);
 	if (eth->h_proto != bpf_htons(IP_ETHERTYPE)) {
@@ -400,7 +401,7 @@ static __always_inline int director(klvs_ctx *ctx)
 #endif
 
 	key = IP_DST(ip);
-	address = bpf_map_lookup_elem(&klvs_addresses, &key);
+	address = address_find(&key, settings);
 	to_vip = address && address->flags & KLVS_ADDRESS_VIP;
 	if (!to_vip && !(address && address->flags & KLVS_ADDRESS_SNAT)) {
 		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))

@@ -20,6 +20,8 @@
 #define klvs_conns klvs_conns6
 #define klvs_fragment_key klvs_fragment_key6
 #define klvs_fragments klvs_fragments6
+#define klvs_network_key klvs_network_key6
+#define klvs_networks klvs_networks6
 #define klvs_sweep_hand klvs_sweep_hand6
 #define klvs_template_key klvs_template_key6
 #define klvs_templates klvs_templates6

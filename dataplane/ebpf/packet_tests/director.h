@@ -96,6 +96,10 @@ class Director {
   void SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until = 0,
                   uint32_t ifindex = 0);
 
+  // Every address of `network` is the VIP that `vip` was by itself, and is answered as `flags` say.
+  void Spread(std::string_view vip, std::string_view network, uint32_t flags = KLVS_ADDRESS_VIP,
+              uint64_t claim_until = 0);
+
   Outcome Run(const Bytes& frame);
   Outcome Run(const Frame& frame) { return Run(frame.Build()); }
   Outcome Run(const Frame6& frame) { return Run(frame.Build()); }

@@ -121,6 +121,9 @@ Site MakeSite(Director& director, Chance& chance) {
       director.SetAddress(vip, KLVS_ADDRESS_VIP | answer, UINT64_MAX);
     }
   }
+  // One by a network, whose other address is a VIP by itself.
+  director.Spread(site.vips[2], "10.9.0.2/31");
+  director.Spread(site.vips6[2], "2001:db8:9::2/127");
   return site;
 }
 
