@@ -343,7 +343,7 @@ typedef __u32 klvs_table_slot;
 enum klvs_method {
 	KLVS_METHOD_NAT = 0,
 	KLVS_METHOD_DIRECT_ROUTING = 1,
-	KLVS_METHOD_TUNNEL = 2, /* IPIP; of IPv6 in IPv6 */
+	KLVS_METHOD_TUNNEL = 2, /* IPIP; of IPv6 in IPv6; or either by GUE */
 };
 
 enum klvs_real_flags {
@@ -366,7 +366,7 @@ struct klvs_real {
 	__be32 next_hop; /* its address, or the router's */
 	__be32 source;	 /* DIP: outer source of Tunnel, source address of source NAT */
 	__u16 mtu;	 /* of the way to it */
-	__u16 reserved0;
+	__be16 gue_port; /* TUNNEL: the UDP port that it takes GUE at; 0 IPIP */
 	__u8 dst_mac[6];
 	__u8 src_mac[6];
 	__u32 service; /* id of its service */
@@ -589,8 +589,8 @@ enum klvs_drop_reason {
 	KLVS_DROP_TABLE_FULL = 9, /* no way free for a new connection */
 	KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
 	KLVS_DROP_TTL = 11,
-	/* Does not fit the way to the real server; Tunnel adds 20 bytes, of IPv6 40. Counted too
-	 * when the client is told so by ICMP. */
+	/* Does not fit the way to the real server; Tunnel adds 20 bytes, of IPv6 40, and GUE 12 more.
+	 * Counted too when the client is told so by ICMP. */
 	KLVS_DROP_TOO_BIG = 12,
 	KLVS_DROP_NO_ROUTE = 13, /* the real server's record names no interface */
 	KLVS_DROP_BAD_REAL = 14, /* a list or connection names no valid record */

@@ -652,15 +652,15 @@ TEST_F(EbpfBackendTest, ANetworkOfVipsIsReadBackAndTakenOverAndGoesWithTheSettin
     EXPECT_EQ(network_.announced.size(), 1U);
 
     // A service that left gets its id back, also after a start.
-    const uint32_t id = FindService(maps_, EncodeKey(FindAddress(maps_, vips)->value().vip_id, one))
-                            ->value()
-                            .id;
+    const uint32_t id =
+        FindService(maps_, EncodeKey(FindAddress(maps_, vips)->value().vip_id, one))->value().id;
     Conns()[1].active = Conns()[2].active = Conns()[3].active = 1;
     ASSERT_TRUE(Do({RemoveService{one}}).ok());
     Start();
     ASSERT_TRUE(Do({AddService{one, Config("wrr")}, AddReal{one, real(3, 8080)}}).ok());
     EXPECT_EQ(
-        FindService(maps_, EncodeKey(FindAddress(maps_, vips)->value().vip_id, one))->value().id, id);
+        FindService(maps_, EncodeKey(FindAddress(maps_, vips)->value().vip_id, one))->value().id,
+        id);
 
     ASSERT_TRUE(Do({RemoveService{one}, RemoveService{all}, RemoveService{range}}).ok());
     EXPECT_EQ(FindAddress(maps_, vips)->value_or(klvs_address{}).flags,
@@ -682,6 +682,20 @@ TEST_F(EbpfBackendTest, AStartPutsTheSettingOfNetworksRight) {
   settings.flags |= KLVS_SETTING_NETWORKS;
   Start();
   EXPECT_EQ(settings.flags & KLVS_SETTING_NETWORKS, 0U);
+}
+
+TEST_F(EbpfBackendTest, ATunnelBecomesOneByGueAndBack) {
+  RealServer real = Real("10.0.0.1:80", 1, ForwardingMethod::kTunnel);
+  RealServer by_gue = real;
+  by_gue.tunnel = {.type = TunnelType::kGue, .port = 6080};
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, real}}).ok());
+  ASSERT_TRUE(Do({SetReal{web_, by_gue}}).ok());
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{by_gue}));
+  EXPECT_EQ(Reals()[IdOf(web_, "10.0.0.1")].gue_port, ToWirePort(6080));
+  Start();
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{by_gue}));
+  ASSERT_TRUE(Do({SetReal{web_, real}}).ok());
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{real}));
 }
 
 TEST_F(EbpfBackendTest, AVipMovesToAnotherInterfaceButHasOne) {

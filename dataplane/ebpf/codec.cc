@@ -80,12 +80,18 @@ struct Ports {
 
 // nullopt: a single port, or all.
 std::optional<Ports> RangeOf(const ServiceKey& key) {
-  if (const auto* range = std::get_if<PortRange>(&key.match)) return Ports{range->first, range->last};
+  if (const auto* range = std::get_if<PortRange>(&key.match))
+    return Ports{range->first, range->last};
   const auto* prefix = std::get_if<Prefix>(&key.match);
   if (prefix == nullptr || prefix->HasAllPorts() || prefix->first == prefix->last) {
     return std::nullopt;
   }
   return Ports{prefix->first, prefix->last};
+}
+
+Tunnel TunnelOf(const klvs_real& record) {
+  if (record.gue_port == 0) return {};
+  return {.type = TunnelType::kGue, .port = FromWirePort(record.gue_port)};
 }
 
 // Of a service of a single port.
@@ -234,8 +240,13 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
                               " is above the upper one, " + std::to_string(real.upper_threshold) +
                               "; lower it, or leave it out");
   }
-  if (real.tunnel != Tunnel{}) {
-    return absl::UnimplementedError(where + ": eBPF tunnels by IPIP only; " +
+  Tunnel able;
+  if (real.method == ForwardingMethod::kTunnel && real.tunnel.type == TunnelType::kGue) {
+    able = {.type = TunnelType::kGue, .port = real.tunnel.port};
+    if (real.tunnel.port == 0) return Invalid(where, "GUE needs the port that it is taken at");
+  }
+  if (real.tunnel != able) {
+    return absl::UnimplementedError(where + ": eBPF tunnels by IPIP, or by GUE without checksum; " +
                                     ToString(real.tunnel) + " needs dataplane IPVS");
   }
   return absl::OkStatus();
@@ -388,6 +399,7 @@ RealRecord EncodeReal(uint32_t service_id, const RealServer& real) {
   record.ends6.address = ToWire6(real.at.ip);
   out.port = ToWirePort(real.at.port);
   out.method = static_cast<uint8_t>(real.method);
+  out.gue_port = ToWirePort(real.tunnel.port);
   out.flags = KLVS_REAL_VALID;
   if (!real.at.ip.IsV4()) out.flags |= KLVS_REAL_IPV6;
   out.weight = real.weight;
@@ -406,6 +418,7 @@ absl::StatusOr<RealServer> DecodeReal(const RealRecord& whole, uint32_t weight) 
   RealServer out;
   out.at = {whole.Address(), FromWirePort(record.port)};
   out.method = static_cast<ForwardingMethod>(record.method);
+  out.tunnel = TunnelOf(record);
   out.weight = weight;
   out.upper_threshold = record.upper_threshold;
   out.lower_threshold = record.lower_threshold;
@@ -477,7 +490,8 @@ std::string ToString(const RealRecord& record) {
                                         .method = static_cast<ForwardingMethod>(real.method),
                                         .weight = real.weight,
                                         .upper_threshold = real.upper_threshold,
-                                        .lower_threshold = real.lower_threshold}) +
+                                        .lower_threshold = real.lower_threshold,
+                                        .tunnel = TunnelOf(real)}) +
                     " of service " + std::to_string(real.service);
   if ((real.flags & KLVS_REAL_REMOVED) != 0) out += " removed";
   if ((real.flags & KLVS_REAL_LOCAL) != 0) return out + " local";

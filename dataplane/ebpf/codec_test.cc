@@ -54,9 +54,10 @@ TEST(Codec, KeysOfManyPortsGoBothWays) {
 TEST(Codec, KeysOfNetworksGoBothWays) {
   for (const char* text : {"192.0.2.0/24", "2001:db8::5:0/112"}) {
     const Cidr vips = *Cidr::Parse(text);
-    for (const ServiceKey& key : {ServiceKey{Dataplane::kEbpf, Prefix{vips}, Protocol::kTcp},
-                                  ServiceKey{Dataplane::kEbpf, Prefix{vips, 80, 89}, Protocol::kUdp},
-                                  ServiceKey{Dataplane::kEbpf, Prefix{vips, 1, 65535}}}) {
+    for (const ServiceKey& key :
+         {ServiceKey{Dataplane::kEbpf, Prefix{vips}, Protocol::kTcp},
+          ServiceKey{Dataplane::kEbpf, Prefix{vips, 80, 89}, Protocol::kUdp},
+          ServiceKey{Dataplane::kEbpf, Prefix{vips, 1, 65535}}}) {
       EXPECT_TRUE(IsWide(key));
       EXPECT_EQ(DecodeKey(vips, EncodeWideKey(7, key)), key) << ToString(key);
       EXPECT_TRUE(CheckSupported(key, ServiceConfig{}).ok());
@@ -91,7 +92,8 @@ TEST(Codec, WhatANetworkCannotBeIsRefused) {
     RealServer real = Real(at);
     real.method = method;
     return CheckSupported(
-               {Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.0/24"), first, last}, protocol}, real)
+               {Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.0/24"), first, last}, protocol},
+               real)
         .code();
   };
   using enum ForwardingMethod;
@@ -155,6 +157,28 @@ TEST(Codec, RealServersGoBothWays) {
     }
   }
   EXPECT_FALSE(DecodeReal({}, 1).ok());
+}
+
+TEST(Codec, TunnelsGoBothWaysOrAreRefused) {
+  const auto check = [](ForwardingMethod method, const Tunnel& tunnel) {
+    RealServer real = Real("10.0.0.7:80");
+    real.method = method;
+    real.tunnel = tunnel;
+    const absl::Status status = CheckSupported(Key("192.0.2.1:80"), real);
+    if (status.ok()) EXPECT_EQ(*DecodeReal(EncodeReal(3, real), 1), real);
+    return status.code();
+  };
+  using enum ForwardingMethod;
+  using enum TunnelType;
+  EXPECT_EQ(check(kTunnel, {}), absl::StatusCode::kOk);
+  EXPECT_EQ(check(kTunnel, {.type = kGue, .port = 6080}), absl::StatusCode::kOk);
+  EXPECT_EQ(check(kTunnel, {.type = kGue}), absl::StatusCode::kInvalidArgument);
+  for (const Tunnel& tunnel :
+       {Tunnel{.type = kGue, .port = 6080, .checksum = true},
+        Tunnel{.type = kGue, .port = 6080, .remote_checksum = true}, Tunnel{.type = kGre}}) {
+    EXPECT_EQ(check(kTunnel, tunnel), absl::StatusCode::kUnimplemented);
+  }
+  EXPECT_EQ(check(kNat, {.type = kGue, .port = 6080}), absl::StatusCode::kUnimplemented);
 }
 
 TEST(Codec, APortOfSctpStays) {

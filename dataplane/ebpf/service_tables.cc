@@ -134,6 +134,7 @@ absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const Virtua
       if ((record.flags & KLVS_REAL_REMOVED) != 0) record.last_weight = real.weight;
       record.flags &= static_cast<uint8_t>(~(KLVS_REAL_REMOVED | KLVS_REAL_FORGOTTEN));
       record.method = static_cast<uint8_t>(real.method);
+      record.gue_port = ToWirePort(real.tunnel.port);
       record.upper_threshold = real.upper_threshold;
       record.lower_threshold = real.lower_threshold;
       // A weight that becomes 0 waits until the new list is visible: make before break.

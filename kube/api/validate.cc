@@ -284,7 +284,7 @@ void CheckEbpf(const LvsService& service, Problems& out) {
   if (spec.one_packet && spec.method == ForwardingMethod::kNat) {
     out.NotHere("spec.onePacketScheduling: Enabled with method NAT" + mend);
   }
-  if (spec.tunnel_type != "IPIP") {
+  if (spec.tunnel_type == "GRE") {
     out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
   }
   if (const absl::Status able = CheckCidrByEbpf(spec); HasCidr(spec) && !able.ok()) {

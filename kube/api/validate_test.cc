@@ -199,8 +199,6 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       "{addresses: [{type: CIDR, value: '2001:db8::/48'}], scheduler: {name: lblcr}}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
-      "{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, backends: [{name: a, "
-      "static: [{address: 10.0.0.1}]}]}",
       "{forwarding: {method: Tunnel, tunnel: {type: GRE}}, backends: [{name: a, static: "
       "[{address: 10.0.0.1}]}]}",
   };
@@ -224,6 +222,10 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       EXPECT_EQ(ProblemsOf(cidr, dataplane), "") << cidr;
     }
     EXPECT_EQ(ProblemsOf("scheduler: {name: lblc}", dataplane), "");
+    EXPECT_EQ(ProblemsOf("{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, "
+                         "backends: [{name: a, static: [{address: 10.0.0.1}]}]}",
+                         dataplane),
+              "");
     EXPECT_EQ(ProblemsOf("ports: [{name: a, port: 80, protocol: SCTP}]", dataplane), "");
     EXPECT_EQ(ProblemsOf("persistence: {timeoutSeconds: 60, prefixLengthIPv4: 24}", dataplane), "");
     EXPECT_EQ(

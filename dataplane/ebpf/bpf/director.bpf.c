@@ -63,7 +63,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		return KLVS_UNTOUCHED;
 	nat = real->method == KLVS_METHOD_NAT;
 	if (real->method == KLVS_METHOD_TUNNEL)
-		overhead = IP_HEADER;
+		overhead = tunnel_overhead(real->gue_port);
 	if (!(real->flags & KLVS_REAL_LOCAL)) {
 		if (!real->ifindex)
 			return drop(KLVS_DROP_NO_ROUTE);
@@ -125,8 +125,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	} else if (real->method == KLVS_METHOD_TUNNEL) {
 		klvs_ip outer;
 
-		outer_header(&outer, p, ends);
-		if (encapsulate(ctx, p, &outer))
+		outer_header(&outer, p, ends, real->gue_port);
+		if (encapsulate(ctx, p, &outer, real->gue_port))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (age(ctx)) {
 		return drop(KLVS_DROP_REWRITE);

@@ -34,6 +34,7 @@ typedef struct ipv6hdr klvs_ip;
 typedef struct klvs_real6 klvs_ends;
 
 #define IP_HEADER 40
+#define IP_IN_IP IPPROTO_IPV6
 #define IP_ETHERTYPE ETH_P_IPV6
 #define L4_MASK 255 /* of the offset of the TCP, UDP or ICMP header in a frame */
 #define CONN_SETS(settings) ((settings)->conn_sets6)
@@ -70,6 +71,7 @@ typedef struct iphdr klvs_ip;
 typedef struct klvs_real klvs_ends;
 
 #define IP_HEADER 20
+#define IP_IN_IP IPPROTO_IPIP
 #define IP_ETHERTYPE ETH_P_IP
 #define L4_MASK 127
 #define CONN_SETS(settings) ((settings)->conn_sets)

@@ -3,10 +3,11 @@
 #pragma once
 
 #include "dataplane/ebpf/bpf/csum.h"
+#include "dataplane/ebpf/bpf/gue.h"
 #include "dataplane/ebpf/bpf/parse.h"
 
 static __always_inline void outer_header(struct iphdr *outer, const struct packet *p,
-					 const klvs_ends *ends)
+					 const klvs_ends *ends, __be16 gue_port)
 {
 	const __u16 *word = (const __u16 *)outer;
 	__u32 sum = 0;
@@ -15,12 +16,12 @@ static __always_inline void outer_header(struct iphdr *outer, const struct packe
 	outer->version = 4;
 	outer->ihl = 5;
 	outer->tos = p->tos;
-	outer->tot_len = bpf_htons(p->total_length + IP_HEADER);
+	outer->tot_len = bpf_htons(p->total_length + tunnel_overhead(gue_port));
 	outer->frag_off = p->fragment & IP_DONT_FRAGMENT;
 	/* Routers behind us may cut what may be cut, and need to tell the pieces apart. */
 	outer->id = outer->frag_off ? 0 : (__u16)bpf_get_prandom_u32();
 	outer->ttl = 64;
-	outer->protocol = IPPROTO_IPIP;
+	outer->protocol = gue_port ? IPPROTO_UDP : IP_IN_IP;
 	outer->check = 0;
 	outer->saddr = ends->source;
 	outer->daddr = ends->address;

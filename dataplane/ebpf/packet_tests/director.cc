@@ -240,8 +240,9 @@ void Director::Spread(std::string_view vip, std::string_view network, uint32_t f
   const auto move = [&](const char* addresses, const auto& own, const char* networks,
                         const auto& key) {
     bpf_map__delete_elem(Find(addresses), &own, sizeof own, 0);
-    Check(bpf_map__update_elem(Find(networks), &key, sizeof key, &value, sizeof value, BPF_ANY) == 0,
-          networks);
+    Check(
+        bpf_map__update_elem(Find(networks), &key, sizeof key, &value, sizeof value, BPF_ANY) == 0,
+        networks);
   };
   if (IsIpv6(vip)) {
     LoadIpv6();
@@ -291,6 +292,7 @@ void Director::Replace(const Service& service, const Start& start) {
     }
     record.port = htons(r.port);
     record.method = service.method;
+    record.gue_port = htons(service.gue_port);
     record.weight = r.weight;
     record.ifindex = ifindex_;
     record.mtu = 1500;

@@ -65,6 +65,7 @@ struct Service {
   uint8_t scheduler = KLVS_SCHEDULER_RR;
   uint8_t flags = 0;
   uint8_t method = KLVS_METHOD_DIRECT_ROUTING;
+  uint16_t gue_port = 0;          // of a tunnel by GUE
   uint32_t template_seconds = 0;  // not 0: persistent
   uint8_t template_prefix = 32;
   std::vector<Real> reals;  // in the order of the list

@@ -95,6 +95,7 @@ Site MakeSite(Director& director, Chance& chance) {
                                        [](const Real& real) { return real.upper != 0; });
       if (limited) service.flags |= KLVS_SERVICE_THRESHOLDS;
       const bool nat = service.method == KLVS_METHOD_NAT;
+      if (service.method == KLVS_METHOD_TUNNEL && chance.OneIn(2)) service.gue_port = 6080;
       if (nat && chance.OneIn(2)) service.flags |= KLVS_SERVICE_SOURCE_NAT;
       if (!nat && service.protocol == 17 && chance.OneIn(3)) {
         service.flags |= KLVS_SERVICE_ONE_PACKET;
