@@ -12,13 +12,17 @@ using Json = nlohmann::ordered_json;
 
 Json AddressPort(const Endpoint& at) { return {{"address", at.ip.ToString()}, {"port", at.port}}; }
 
-// A service without a mark; of the eBPF dataplane, it may have many ports.
+// A service without a mark; of the eBPF dataplane, it may have many ports, and a network of VIPs.
 Json Matched(const ServiceKey& key) {
-  Json out = {{"address", VipOf(key).value_or(IpAddress{}).ToString()}};
+  Json out = {{"address", VipsOf(key).value_or(Cidr::Host({})).ShortText()}};
   if (const auto* one = std::get_if<Endpoint>(&key.match)) out["port"] = one->port;
   if (const auto* range = std::get_if<PortRange>(&key.match)) {
     out["port"] = range->first;
     out["endPort"] = range->last;
+  }
+  if (const auto* network = std::get_if<Prefix>(&key.match); network && !network->HasAllPorts()) {
+    out["port"] = network->first;
+    if (network->last != network->first) out["endPort"] = network->last;
   }
   if (IsOfAllPorts(key)) out["allPorts"] = true;
   out["protocol"] = IsOfAllPorts(key) ? "all" : ToString(key.protocol);

@@ -392,15 +392,24 @@ std::string MatchText(const ServiceKey& key, const Names& names) {
   if (const auto* one = std::get_if<Endpoint>(&key.match)) {
     return EndpointText(*one, protocol, names);
   }
-  const IpAddress vip = VipOf(key).value_or(IpAddress{});
-  const std::optional<std::string> name = names.HostName(vip);
-  const std::string host = name ? *name : vip.ToString();
-  const std::string ports = [&key] {
-    const auto* range = std::get_if<PortRange>(&key.match);
-    return range == nullptr ? std::string("all")
-                            : std::to_string(range->first) + "-" + std::to_string(range->last);
+  const Cidr vips = VipsOf(key).value_or(Cidr::Host({}));
+  const std::optional<std::string> name =
+      vips.IsHost() ? names.HostName(vips.address) : std::nullopt;
+  const std::string host = name ? *name : vips.ShortText();
+  const std::string ports = [&] {
+    const auto text = [](uint16_t first, uint16_t last) {
+      return std::to_string(first) + "-" + std::to_string(last);
+    };
+    if (const auto* range = std::get_if<PortRange>(&key.match)) {
+      return text(range->first, range->last);
+    }
+    const auto* network = std::get_if<Prefix>(&key.match);
+    if (network == nullptr || network->HasAllPorts()) return std::string("all");
+    if (network->first != network->last) return text(network->first, network->last);
+    const std::optional<std::string> service = names.ServiceName(network->first, protocol);
+    return service ? *service : std::to_string(network->first);
   }();
-  return (vip.IsV4() ? host : "[" + host + "]") + ":" + ports;
+  return (vips.address.IsV4() ? host : "[" + host + "]") + ":" + ports;
 }
 
 }  // namespace kube_lvs::cli

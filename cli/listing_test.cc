@@ -110,6 +110,20 @@ TEST(Listing, ManyPortsOfTheEbpfDataplane) {
             "ALL  [2001:db8::1]:all rr\n");
 }
 
+TEST(Listing, NetworksOfVipsOfTheEbpfDataplane) {
+  const Cidr net = *Cidr::Parse("198.51.100.0/24"), six = *Cidr::Parse("2001:db8:5::/112");
+  Table table = {Service({Dataplane::kEbpf, Prefix{six}, Protocol::kTcp}, Scheduled("rr")),
+                 Service({Dataplane::kEbpf, Prefix{net, 90, 99}, Protocol::kUdp}, Scheduled("dh")),
+                 Service({Dataplane::kEbpf, Prefix{net, 80, 80}, Protocol::kTcp}, Scheduled("dh")),
+                 Service(Key("198.51.100.0:79"), Scheduled("wlc"))};
+  SortAsIpvsadm(table);
+  EXPECT_EQ(Services(table, {}, NoNames()),
+            "TCP  198.51.100.0:79 wlc\n"
+            "TCP  198.51.100.0/24:80 dh\n"
+            "UDP  198.51.100.0/24:90-99 dh\n"
+            "ALL  [2001:db8:5::/112]:all rr\n");
+}
+
 TEST(Listing, RulesAsIpvsadmWritesThem) {
   const std::string wanted =
       "-A -t 192.0.2.1:80 -s wlc\n"

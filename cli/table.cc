@@ -26,11 +26,14 @@ int32_t Compare(const IpAddress& a, const IpAddress& b, bool six) {
   return 0;
 }
 
-// eBPF knows services of many ports by their VIP and those; all ports come first.
+// eBPF knows services of many ports, or VIPs, by these; all ports come first.
 Endpoint FirstPort(const ServiceKey& key) {
   if (const auto* one = std::get_if<Endpoint>(&key.match)) return *one;
   const auto* range = std::get_if<PortRange>(&key.match);
-  return {VipOf(key).value_or(IpAddress{}), range != nullptr ? range->first : uint16_t{0}};
+  const auto* network = std::get_if<Prefix>(&key.match);
+  return {VipOf(key).value_or(IpAddress{}), range != nullptr     ? range->first
+                                            : network != nullptr ? network->first
+                                                                 : uint16_t{0}};
 }
 
 struct Key {

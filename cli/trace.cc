@@ -33,12 +33,12 @@ std::string Why(const ebpf::Trace& trace) {
 absl::StatusOr<ebpf::TracePacket> ParseTrace(const std::string& text) {
   const absl::Status refused = absl::InvalidArgumentError(
       "--trace " + text +
-      ": CLIENT:PORT,VIP:PORT, and ,udp or ,sctp after it, with IPv4 addresses");
+      ": CLIENT:PORT,VIP:PORT, and ,udp or ,sctp after it, with addresses of one family");
   const std::vector<std::string> parts = SplitAtCommas(text);
   if (parts.size() < 2 || parts.size() > 3) return refused;
   ebpf::TracePacket out;
   const auto client = Endpoint::Parse(parts[0]), vip = Endpoint::Parse(parts[1]);
-  if (!client.ok() || !vip.ok() || !client->ip.IsV4() || !vip->ip.IsV4()) return refused;
+  if (!client.ok() || !vip.ok() || client->ip.family != vip->ip.family) return refused;
   out.client = *client;
   out.vip = *vip;
   if (parts.size() == 3 && parts[2] == "udp") {

@@ -16,9 +16,12 @@ TEST(Trace, ReadsThePacket) {
   EXPECT_EQ(tcp->vip, *Endpoint::Parse("192.0.2.1:80"));
   EXPECT_EQ(ParseTrace("10.1.0.1:40000,192.0.2.1:80,udp")->protocol, Protocol::kUdp);
   EXPECT_EQ(ParseTrace("10.1.0.1:40000,192.0.2.1:80,sctp")->protocol, Protocol::kSctp);
-  for (const char* text : {"", "10.1.0.1:1", "10.1.0.1:1,", "10.1.0.1,192.0.2.1:80",
-                           "10.1.0.1:1,192.0.2.1:80,icmp", "10.1.0.1:1,192.0.2.1:80,tcp,",
-                           "[2001:db8::1]:1,[2001:db8::2]:80", "10.1.0.1:1,192.0.2.1:65536"}) {
+  EXPECT_EQ(ParseTrace("[2001:db8::1]:1,[2001:db8::2]:80")->vip,
+            *Endpoint::Parse("[2001:db8::2]:80"));
+  for (const char* text :
+       {"", "10.1.0.1:1", "10.1.0.1:1,", "10.1.0.1,192.0.2.1:80", "10.1.0.1:1,192.0.2.1:80,icmp",
+        "10.1.0.1:1,192.0.2.1:80,tcp,", "[2001:db8::1]:1,192.0.2.1:80",
+        "2001:db8::1:1,[2001:db8::2]:80", "10.1.0.1:1,192.0.2.1:65536"}) {
     EXPECT_FALSE(ParseTrace(text).ok()) << text;
   }
 }

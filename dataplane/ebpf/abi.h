@@ -103,6 +103,7 @@ enum klvs_setting_flags {
 	KLVS_SETTING_SHARED_VIPS = 2,
 	/* Templates of a quiesced real server do not hold: the kernel's expire_quiescent_template. */
 	KLVS_SETTING_EXPIRE_QUIESCENT = 4,
+	KLVS_SETTING_NETWORKS = 8, /* klvs_networks or klvs_networks6 has some */
 };
 
 struct klvs_settings {
@@ -146,7 +147,8 @@ struct klvs_address {
 	__u32 flags;
 	__u64 claim_until; /* CLOCK_BOOTTIME ns; ~0 never ends */
 	__u32 ifindex;	   /* of KLVS_ADDRESS_ANSWER_ARP */
-	__u32 reserved[3];
+	__u32 prefix_length; /* of its key in klvs_networks, for a look-up gets the longest prefix; else 0 */
+	__u32 reserved[2];
 };
 KLVS_ASSERT_SIZE(struct klvs_address, 32);
 
@@ -167,6 +169,23 @@ static inline __u32 klvs_filter_bit(__be32 folded)
 {
 	return (folded * 0x9E3779B1U) >> 16;
 }
+
+/*
+ * klvs_networks, LPM_TRIE struct klvs_network_key -> struct klvs_address, and klvs_networks6: VIPs by
+ * the prefix, which share one vip_id. Asked with KLVS_SETTING_NETWORKS, for what is no VIP and no
+ * KLVS_ADDRESS_SNAT by itself; a connection's key has the very address.
+ */
+struct klvs_network_key {
+	__u32 prefix_length; /* in bits */
+	__be32 address;
+};
+KLVS_ASSERT_SIZE(struct klvs_network_key, 8);
+
+struct klvs_network_key6 {
+	__u32 prefix_length;
+	struct klvs_in6 address;
+};
+KLVS_ASSERT_SIZE(struct klvs_network_key6, 20);
 
 /*
  * Interfaces that the programs are attached to: klvs_interfaces, ARRAY, mapped; the record of an
@@ -298,11 +317,11 @@ struct klvs_service_state {
 KLVS_ASSERT_SIZE(struct klvs_service_state, 16);
 
 /* klvs_wide_state, ARRAY by service id, mapped: what klvs_service_state lacks for a service of many
- * ports, whose `port` is the first one and whose protocol is TCP with all ports. Only user space
- * looks at it. */
+ * ports, whose `port` is the first one and whose protocol is TCP with all ports, and for one of a
+ * network of VIPs, whose `vip` is the first one. Only user space looks at it. */
 struct klvs_wide_state {
-	__u8 wide; /* 0: one port; the rest is 0, too */
-	__u8 reserved0;
+	__u8 wide; /* 0: one port; `last` is 0, too */
+	__u8 prefix_length; /* of the network of VIPs; 0: a single address */
 	__be16 last;
 	__u32 reserved;
 };
@@ -342,7 +361,7 @@ typedef __u32 klvs_table_slot;
 enum klvs_method {
 	KLVS_METHOD_NAT = 0,
 	KLVS_METHOD_DIRECT_ROUTING = 1,
-	KLVS_METHOD_TUNNEL = 2, /* IPIP; of IPv6 in IPv6 */
+	KLVS_METHOD_TUNNEL = 2, /* IPIP; of IPv6 in IPv6; or either by GUE */
 };
 
 enum klvs_real_flags {
@@ -365,7 +384,7 @@ struct klvs_real {
 	__be32 next_hop; /* its address, or the router's */
 	__be32 source;	 /* DIP: outer source of Tunnel, source address of source NAT */
 	__u16 mtu;	 /* of the way to it */
-	__u16 reserved0;
+	__be16 gue_port; /* TUNNEL: the UDP port that it takes GUE at; 0 IPIP */
 	__u8 dst_mac[6];
 	__u8 src_mac[6];
 	__u32 service; /* id of its service */
@@ -591,8 +610,8 @@ enum klvs_drop_reason {
 	KLVS_DROP_TABLE_FULL = 9, /* no way free for a new connection */
 	KLVS_DROP_NO_SOURCE_PORT = 10, /* NAT: no reply key to be had */
 	KLVS_DROP_TTL = 11,
-	/* Does not fit the way to the real server; Tunnel adds 20 bytes, of IPv6 40. Counted too
-	 * when the client is told so by ICMP. */
+	/* Does not fit the way to the real server; Tunnel adds 20 bytes, of IPv6 40, and GUE 12 more.
+	 * Counted too when the client is told so by ICMP. */
 	KLVS_DROP_TOO_BIG = 12,
 	KLVS_DROP_NO_ROUTE = 13, /* the real server's record names no interface */
 	KLVS_DROP_BAD_REAL = 14, /* a list or connection names no valid record */

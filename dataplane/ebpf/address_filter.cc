@@ -37,8 +37,9 @@ absl::Status FillFilter(MapStore& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto filter, GetArray<klvs_filter>(maps, kFilterMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, ReadAddresses(maps));
   Words wanted{};
-  for (const auto& [ip, record] : addresses) {
-    const uint32_t bit = BitOf(ip);
+  for (const auto& [vips, record] : addresses) {
+    if (!vips.IsHost()) continue;
+    const uint32_t bit = BitOf(vips.address);
     wanted[bit / 64] |= InWord(bit);
   }
   for (size_t i = 0; i < wanted.size(); ++i) {

@@ -33,9 +33,9 @@ class AddressFilterTest : public testing::Test {
 
 TEST_F(AddressFilterTest, EveryKindOfAddressHasItsBit) {
   Addresses addresses(maps_, Settings());
-  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.1")).ok());
+  ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("192.0.2.1"))).ok());
   EXPECT_EQ(Bits(), 1);
-  ASSERT_TRUE(addresses.AddVip(Ip("2001:db8::1")).ok());
+  ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("2001:db8::1"))).ok());
   EXPECT_EQ(Bits(), 2);
   ASSERT_TRUE(addresses.AddNat(Ip("10.0.0.9"), KLVS_ADDRESS_SNAT).ok());
   EXPECT_EQ(Bits(), 3);
@@ -47,19 +47,19 @@ TEST_F(AddressFilterTest, EveryKindOfAddressHasItsBit) {
 
 TEST_F(AddressFilterTest, ABitGoesWithItsLastAddressWhenItIsTidied) {
   Addresses addresses(maps_, Settings());
-  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.1")).ok());
-  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.2")).ok());
+  ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("192.0.2.1"))).ok());
+  ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("192.0.2.2"))).ok());
   ASSERT_TRUE(addresses.AddNat(Ip("192.0.2.2"), KLVS_ADDRESS_SNAT).ok());
-  ASSERT_TRUE(addresses.RemoveVip(Ip("192.0.2.1")).ok());
-  ASSERT_TRUE(addresses.RemoveVip(Ip("192.0.2.2")).ok());
+  ASSERT_TRUE(addresses.RemoveVip(Cidr::Host(Ip("192.0.2.1"))).ok());
+  ASSERT_TRUE(addresses.RemoveVip(Cidr::Host(Ip("192.0.2.2"))).ok());
   ASSERT_TRUE(addresses.TidyFilter().ok());
   EXPECT_EQ(Bits(), 1);
 }
 
 TEST_F(AddressFilterTest, IsFilledFromWhatAnOlderVersionLeft) {
   Addresses addresses(maps_, Settings());
-  ASSERT_TRUE(addresses.AddVip(Ip("192.0.2.1")).ok());
-  ASSERT_TRUE(addresses.AddVip(Ip("2001:db8::1")).ok());
+  ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("192.0.2.1"))).ok());
+  ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("2001:db8::1"))).ok());
   Filter() = klvs_filter{};
   Filter().words[7] = 1;
   ASSERT_TRUE(FillFilter(maps_).ok());

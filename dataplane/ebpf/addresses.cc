@@ -14,39 +14,95 @@ namespace {
 
 constexpr uint32_t kNatFlags = KLVS_ADDRESS_SNAT | KLVS_ADDRESS_NAT_REAL;
 
-absl::Status Store(MapStore& maps, const IpAddress& ip, const klvs_address& record) {
-  return ip.IsV4() ? Put(maps, kAddressesMap, ToWire(ip), record)
-                   : Put(maps, kAddresses6Map, ToWire6(ip), record);
+klvs_network_key Key(const Cidr& vips) {
+  return {static_cast<uint32_t>(vips.length), ToWire(vips.address)};
 }
 
-absl::Status Remove(MapStore& maps, const IpAddress& ip) {
-  return ip.IsV4() ? Erase(maps, kAddressesMap, ToWire(ip))
-                   : Erase(maps, kAddresses6Map, ToWire6(ip));
+klvs_network_key6 Key6(const Cidr& vips) {
+  return {static_cast<uint32_t>(vips.length), ToWire6(vips.address)};
+}
+
+// Calls `action` with the map of `vips` and the key there.
+template <typename Action>
+auto InItsMap(const Cidr& vips, Action action) {
+  const bool v4 = vips.address.IsV4();
+  if (vips.IsHost()) {
+    return v4 ? action(kAddressesMap, ToWire(vips.address))
+              : action(kAddresses6Map, ToWire6(vips.address));
+  }
+  return v4 ? action(kNetworksMap, Key(vips)) : action(kNetworks6Map, Key6(vips));
+}
+
+// The record of the network, or of a shorter one that has it in it.
+absl::StatusOr<std::optional<klvs_address>> FindNetwork(MapStore& maps, const Cidr& vips) {
+  return vips.address.IsV4() ? Get<klvs_address>(maps, kNetworksMap, Key(vips))
+                             : Get<klvs_address>(maps, kNetworks6Map, Key6(vips));
+}
+
+absl::StatusOr<std::map<Cidr, klvs_address>> ReadNetworks(MapStore& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v4,
+                            (GetAll<klvs_network_key, klvs_address>(maps, kNetworksMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v6,
+                            (GetAll<klvs_network_key6, klvs_address>(maps, kNetworks6Map)));
+  std::map<Cidr, klvs_address> out;
+  const auto add = [&out](const auto& entries) {
+    for (const auto& [key, record] : entries) {
+      out.emplace(Cidr{FromWire(key.address), static_cast<int>(key.prefix_length)}, record);
+    }
+  };
+  add(v4);
+  add(v6);
+  return out;
 }
 
 }  // namespace
 
-absl::StatusOr<std::map<IpAddress, klvs_address>> ReadAddresses(MapStore& maps) {
+absl::StatusOr<std::map<Cidr, klvs_address>> ReadAddresses(MapStore& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(auto out, ReadNetworks(maps));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto v4, (GetAll<__be32, klvs_address>(maps, kAddressesMap)));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto v6, (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
-  std::map<IpAddress, klvs_address> out;
-  for (const auto& [wire, record] : v4) out.emplace(FromWire(wire), record);
-  for (const auto& [wire, record] : v6) out.emplace(FromWire(wire), record);
+  for (const auto& [wire, record] : v4) out.emplace(Cidr::Host(FromWire(wire)), record);
+  for (const auto& [wire, record] : v6) out.emplace(Cidr::Host(FromWire(wire)), record);
   return out;
 }
 
-absl::StatusOr<std::map<IpAddress, klvs_address>> Addresses::All() { return ReadAddresses(maps_); }
-
-absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const IpAddress& ip) {
-  if (ip.IsV4()) return Get<klvs_address>(maps, kAddressesMap, ToWire(ip));
-  return Get<klvs_address>(maps, kAddresses6Map, ToWire6(ip));
+absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const Cidr& vips) {
+  if (vips.IsHost()) {
+    return InItsMap(vips, [&maps](std::string_view map, const auto& key) {
+      return Get<klvs_address>(maps, map, key);
+    });
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, FindNetwork(maps, vips));
+  if (!found || found->prefix_length != static_cast<uint32_t>(vips.length)) {
+    return std::optional<klvs_address>();
+  }
+  return found;
 }
 
-absl::StatusOr<std::optional<klvs_address>> Addresses::Find(const IpAddress& ip) {
-  return FindAddress(maps_, ip);
+absl::StatusOr<std::optional<klvs_address>> FindDestination(MapStore& maps, const IpAddress& ip) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto own, FindAddress(maps, Cidr::Host(ip)));
+  if (own && (own->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT)) != 0) return own;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto network, FindNetwork(maps, Cidr::Host(ip)));
+  return network ? network : own;
 }
 
-absl::Status Addresses::Write(const IpAddress& ip, const klvs_address& before, klvs_address after) {
+absl::StatusOr<std::map<Cidr, klvs_address>> Addresses::All() { return ReadAddresses(maps_); }
+
+absl::StatusOr<std::map<Cidr, klvs_address>> Addresses::Networks() { return ReadNetworks(maps_); }
+
+absl::StatusOr<std::optional<klvs_address>> Addresses::Find(const Cidr& vips) {
+  return FindAddress(maps_, vips);
+}
+
+absl::Status Addresses::FitToNetworks() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto networks, ReadNetworks(maps_));
+  const bool looks = (settings_.flags & KLVS_SETTING_NETWORKS) != 0;
+  if (looks == !networks.empty()) return absl::OkStatus();
+  std::atomic_ref<uint32_t>(settings_.flags).fetch_xor(KLVS_SETTING_NETWORKS);
+  return absl::OkStatus();
+}
+
+absl::Status Addresses::Write(const Cidr& vips, const klvs_address& before, klvs_address after) {
   if ((after.flags & KLVS_ADDRESS_VIP) == 0) {
     after.vip_id = 0;
     after.flags &= ~static_cast<uint32_t>(KLVS_ADDRESS_ANSWER_ARP);
@@ -56,12 +112,23 @@ absl::Status Addresses::Write(const IpAddress& ip, const klvs_address& before, k
     after.ifindex = 0;
   }
   if (std::memcmp(&before, &after, sizeof after) == 0) return absl::OkStatus();
-  if (after.flags == 0) {
-    stale_filter_ = true;
-    return Annotate(Remove(maps_, ip), "address " + ip.ToString());
+  if (!vips.IsHost() && after.flags != 0) {
+    after.prefix_length = static_cast<uint32_t>(vips.length);
+    // Before the network is there: from then on its packets are ours.
+    std::atomic_ref<uint32_t>(settings_.flags).fetch_or(KLVS_SETTING_NETWORKS);
   }
-  KUBE_LVS_RETURN_IF_ERROR(AdmitAddress(maps_, ip));
-  return Annotate(Store(maps_, ip, after), "address " + ip.ToString());
+  if (vips.IsHost() && after.flags != 0) {
+    KUBE_LVS_RETURN_IF_ERROR(AdmitAddress(maps_, vips.address));
+  }
+  if (vips.IsHost() && after.flags == 0) stale_filter_ = true;
+  KUBE_LVS_RETURN_IF_ERROR(
+      Annotate(InItsMap(vips,
+                        [&](std::string_view map, const auto& key) {
+                          return after.flags == 0 ? Erase(maps_, map, key)
+                                                  : Put(maps_, map, key, after);
+                        }),
+               "address " + vips.ShortText()));
+  return vips.IsHost() || after.flags != 0 ? absl::OkStatus() : FitToNetworks();
 }
 
 absl::Status Addresses::TidyFilter() {
@@ -71,58 +138,58 @@ absl::Status Addresses::TidyFilter() {
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint32_t> Addresses::AddVip(const IpAddress& ip) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+absl::StatusOr<uint32_t> Addresses::AddVip(const Cidr& vips) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(vips));
   const klvs_address before = found.value_or(klvs_address{});
   if ((before.flags & KLVS_ADDRESS_VIP) != 0) return before.vip_id;
   klvs_address after = before;
   after.vip_id = next_vip_id_++;
   after.flags |= KLVS_ADDRESS_VIP;
-  KUBE_LVS_RETURN_IF_ERROR(Write(ip, before, after));
+  KUBE_LVS_RETURN_IF_ERROR(Write(vips, before, after));
   return after.vip_id;
 }
 
-absl::Status Addresses::RemoveVip(const IpAddress& ip) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+absl::Status Addresses::RemoveVip(const Cidr& vips) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(vips));
   if (!found) return absl::OkStatus();
   klvs_address after = *found;
   after.flags &= ~static_cast<uint32_t>(KLVS_ADDRESS_VIP);
-  return Write(ip, *found, after);
+  return Write(vips, *found, after);
 }
 
-absl::Status Addresses::Answer(const IpAddress& ip, uint32_t ifindex, uint64_t claim_until) {
-  KUBE_LVS_RETURN_IF_ERROR(AddVip(ip).status());
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
-  if (!found) return absl::AbortedError("address " + ip.ToString() + " vanished meanwhile");
+absl::Status Addresses::Answer(const Cidr& vips, uint32_t ifindex, uint64_t claim_until) {
+  KUBE_LVS_RETURN_IF_ERROR(AddVip(vips).status());
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(vips));
+  if (!found) return absl::AbortedError("address " + vips.ShortText() + " vanished meanwhile");
   klvs_address after = *found;
   after.flags |= KLVS_ADDRESS_ANSWER_ARP;
   after.ifindex = ifindex;
   after.claim_until = claim_until;
-  return Write(ip, *found, after);
+  return Write(vips, *found, after);
 }
 
-absl::Status Addresses::StopAnswering(const IpAddress& ip) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+absl::Status Addresses::StopAnswering(const Cidr& vips) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(vips));
   if (!found) return absl::OkStatus();
   klvs_address after = *found;
   after.flags &= ~static_cast<uint32_t>(KLVS_ADDRESS_ANSWER_ARP);
-  return Write(ip, *found, after);
+  return Write(vips, *found, after);
 }
 
 absl::Status Addresses::RenewClaims(uint64_t claim_until) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto all, All());
-  for (const auto& [ip, before] : all) {
+  for (const auto& [vips, before] : all) {
     if ((before.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
     klvs_address after = before;
     after.claim_until = claim_until;
-    KUBE_LVS_RETURN_IF_ERROR(Write(ip, before, after));
+    KUBE_LVS_RETURN_IF_ERROR(Write(vips, before, after));
   }
   return absl::OkStatus();
 }
 
 absl::Status Addresses::AddNat(const IpAddress& ip, uint32_t flag) {
   if (IsUnspecified(ip)) return absl::OkStatus();
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(ip));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(Cidr::Host(ip)));
   const klvs_address before = found.value_or(klvs_address{});
   klvs_address after = before;
   after.flags |= flag;
@@ -130,7 +197,7 @@ absl::Status Addresses::AddNat(const IpAddress& ip, uint32_t flag) {
     // Before the address is there: from then on its packets may be replies.
     std::atomic_ref<uint32_t>(settings_.flags).fetch_or(KLVS_SETTING_PLAIN_NAT);
   }
-  return Write(ip, before, after);
+  return Write(Cidr::Host(ip), before, after);
 }
 
 absl::StatusOr<bool> Addresses::KeepNat(const std::map<IpAddress, uint32_t>& wanted,
@@ -142,13 +209,15 @@ absl::StatusOr<bool> Addresses::KeepNat(const std::map<IpAddress, uint32_t>& wan
   KUBE_LVS_ASSIGN_OR_RETURN(const auto all, All());
   bool plain = false;
   bool only_allowed = false;
-  for (const auto& [ip, before] : all) {
+  for (const auto& [vips, before] : all) {
+    if (!vips.IsHost()) continue;
+    const IpAddress& ip = vips.address;
     const uint32_t needed = flags_of(wanted, ip);
     klvs_address after = before;
     after.flags &= ~kNatFlags | needed | flags_of(allowed, ip);
     plain = plain || (after.flags & KLVS_ADDRESS_NAT_REAL) != 0;
     only_allowed = only_allowed || (after.flags & kNatFlags & ~needed) != 0;
-    KUBE_LVS_RETURN_IF_ERROR(Write(ip, before, after));
+    KUBE_LVS_RETURN_IF_ERROR(Write(vips, before, after));
   }
   if (!plain && (settings_.flags & KLVS_SETTING_PLAIN_NAT) != 0) {
     std::atomic_ref<uint32_t>(settings_.flags)

@@ -1,6 +1,6 @@
-// The addresses that the programs know: VIPs (with or without an ARP answer) and the two ends that
-// replies of NAT come by. One record can be several of these at once; a record that is none of
-// them is deleted.
+// The addresses that the programs know: VIPs (with or without an ARP answer), single ones and
+// networks of them, and the two ends that replies of NAT come by. One record can be several of these
+// at once; a record that is none of them is deleted.
 #pragma once
 
 #include <cstdint>
@@ -15,11 +15,14 @@
 
 namespace kube_lvs::ebpf {
 
-// The addresses of both families as they are in the maps.
-absl::StatusOr<std::map<IpAddress, klvs_address>> ReadAddresses(MapStore& maps);
+// The addresses and networks of both families as they are in the maps.
+absl::StatusOr<std::map<Cidr, klvs_address>> ReadAddresses(MapStore& maps);
 
-// nullopt: it is not there.
-absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const IpAddress& ip);
+// The record of the very address, or of the very network. nullopt: it is not there.
+absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const Cidr& vips);
+
+// What the programs go by for a packet to `ip`: its own record, or that of its network.
+absl::StatusOr<std::optional<klvs_address>> FindDestination(MapStore& maps, const IpAddress& ip);
 
 // Not thread-safe. Writes only what changes.
 class Addresses {
@@ -27,23 +30,29 @@ class Addresses {
   // Both are borrowed; `settings` is the running programs' own.
   Addresses(MapStore& maps, klvs_settings& settings) : maps_(maps), settings_(settings) {}
 
-  absl::StatusOr<std::map<IpAddress, klvs_address>> All();
+  absl::StatusOr<std::map<Cidr, klvs_address>> All();
+  absl::StatusOr<std::optional<klvs_address>> Find(const Cidr& vips);
+  absl::StatusOr<std::map<Cidr, klvs_address>> Networks();
+
+  // Has the programs look for networks if, and only if, there are any. For a start: a change that
+  // was cut short may have left them looking.
+  absl::Status FitToNetworks();
   // What removals left in klvs_filter.
   absl::Status TidyFilter();
-  absl::StatusOr<std::optional<klvs_address>> Find(const IpAddress& ip);
 
   // Ids that are no longer handed out: call with each id that is found in use.
   void SkipVipId(uint32_t id) { next_vip_id_ = id >= next_vip_id_ ? id + 1 : next_vip_id_; }
 
-  // Makes `ip` a VIP and returns its id, the one it has if it is one.
-  absl::StatusOr<uint32_t> AddVip(const IpAddress& ip);
+  // Makes it a VIP, or all its addresses VIPs with one id, and returns that, the one it has if it
+  // is one.
+  absl::StatusOr<uint32_t> AddVip(const Cidr& vips);
   // It is a VIP no longer, and not answered for.
-  absl::Status RemoveVip(const IpAddress& ip);
+  absl::Status RemoveVip(const Cidr& vips);
 
-  // ARP (IPv6: neighbour discovery) for the VIP `ip` is answered on that interface until
-  // `claim_until` (CLOCK_BOOTTIME ns).
-  absl::Status Answer(const IpAddress& ip, uint32_t ifindex, uint64_t claim_until);
-  absl::Status StopAnswering(const IpAddress& ip);
+  // ARP (IPv6: neighbour discovery) for the VIP, or each address of the network, is answered on that
+  // interface until `claim_until` (CLOCK_BOOTTIME ns).
+  absl::Status Answer(const Cidr& vips, uint32_t ifindex, uint64_t claim_until);
+  absl::Status StopAnswering(const Cidr& vips);
   absl::Status RenewClaims(uint64_t claim_until);
 
   // `flag` is KLVS_ADDRESS_SNAT or KLVS_ADDRESS_NAT_REAL. 0.0.0.0 and :: are ignored.
@@ -55,7 +64,7 @@ class Addresses {
                                const std::map<IpAddress, uint32_t>& allowed);
 
  private:
-  absl::Status Write(const IpAddress& ip, const klvs_address& before, klvs_address after);
+  absl::Status Write(const Cidr& vips, const klvs_address& before, klvs_address after);
 
   MapStore& maps_;
   klvs_settings& settings_;

@@ -99,8 +99,9 @@ absl::Status Alone::Zero(const std::optional<ServiceKey>& key) {
 
 absl::StatusOr<std::optional<klvs_service>> Alone::Find(const ServiceKey& key) {
   const std::optional<klvs_service> nothing;
-  if (!std::holds_alternative<Endpoint>(key.match) && !IsWide(key)) return nothing;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, FindAddress(maps_, *VipOf(key)));
+  const auto vips = VipsOf(key);
+  if (!vips) return nothing;
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, FindAddress(maps_, *vips));
   if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return nothing;
   return GetService(maps_, EncodeRecordKey(vip->vip_id, key));
 }

@@ -63,7 +63,7 @@ klvs_state StateOf(ConnectionKind kind) {
 
 // Whether a service of the key can be in the maps at all.
 bool HasPorts(const ServiceKey& key) {
-  return std::holds_alternative<Endpoint>(key.match) || IsWide(key);
+  return !std::holds_alternative<FwMark>(key.match);
 }
 
 // One step onto a service, as strict as a kernel: nullopt is "not there".
@@ -208,11 +208,12 @@ absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto attached, Attached());
   for (const auto& [link, report] : attached) items.insert(Attachment{link.name});
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_->All());
-  for (const auto& [ip, record] : addresses) {
+  for (const auto& [vips, record] : addresses) {
     if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
     const auto link = std::ranges::find(links, record.ifindex, &Link::index);
     if (link == links.end()) continue;  // the interface is gone: not answered
-    items.insert(AnsweredVip{Dataplane::kEbpf, ip, link->name});
+    items.insert(AnsweredVip{Dataplane::kEbpf, vips.address, link->name,
+                             vips.IsHost() ? 0 : vips.length});
   }
   for (const ConnectionKind kind : kKinds) {
     const uint32_t jiffies = settings_->timeouts[StateOf(kind)];
@@ -406,15 +407,16 @@ absl::Status EbpfBackend::Set(const ConnectionTimeout& item, bool add) {
 absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const Step> all) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto links, network_.Links());
   const auto link = std::ranges::find(links, item.interface, &Link::name);
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(item.vip));
+  const Cidr vips = item.Vips();
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(vips));
   const bool answered = record && (record->flags & KLVS_ADDRESS_ANSWER_ARP) != 0;
   if (!add) {
     if (link != links.end()) KUBE_LVS_RETURN_IF_ERROR(network_.StopHearing(item.vip, *link));
     if (!answered || (link != links.end() && record->ifindex != link->index)) {
       return absl::OkStatus();  // another interface took it over
     }
-    return services_->HasServices(item.vip) ? addresses_->StopAnswering(item.vip)
-                                            : addresses_->RemoveVip(item.vip);
+    return services_->HasServices(vips) ? addresses_->StopAnswering(vips)
+                                        : addresses_->RemoveVip(vips);
   }
   if (link == links.end()) {
     return absl::NotFoundError(ToString(item) + ": there is no interface " + item.interface);
@@ -431,8 +433,8 @@ absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const
     }
   }
   KUBE_LVS_RETURN_IF_ERROR(network_.HearQuestions(item.vip, *link));
-  KUBE_LVS_RETURN_IF_ERROR(addresses_->Answer(item.vip, link->index, claim_until_));
-  return network_.Announce(item.vip, *link);
+  KUBE_LVS_RETURN_IF_ERROR(addresses_->Answer(vips, link->index, claim_until_));
+  return network_.Announce(vips, *link);
 }
 
 NextHop EbpfBackend::WayTo(const IpAddress& to) {
@@ -499,12 +501,12 @@ absl::Status EbpfBackend::RefreshInterfaces() {
 absl::Status EbpfBackend::RefreshHearing() {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_->All());
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
-  for (const auto& [vip, record] : addresses) {
-    if (vip.IsV4() || (record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
+  for (const auto& [vips, record] : addresses) {
+    if (vips.address.IsV4() || (record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
     const auto link = std::ranges::find(links, record.ifindex, &Link::index);
     if (link == links.end()) continue;
     // One that was down has lost it; one that has no IPv6 any more cannot have it.
-    const absl::Status heard = network_.HearQuestions(vip, *link);
+    const absl::Status heard = network_.HearQuestions(vips.address, *link);
     if (!heard.ok() && heard.code() != absl::StatusCode::kNotFound) return heard;
   }
   return absl::OkStatus();
@@ -518,11 +520,18 @@ absl::Status EbpfBackend::RenewClaims(uint64_t until_boottime_ns) {
 absl::Status EbpfBackend::AnnounceAgain(const std::set<IpAddress>& vips) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network_.Links());
   absl::Status status;
+  const auto announce = [&](const Cidr& answered, const klvs_address& record) {
+    if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) return;
+    const auto link = std::ranges::find(links, record.ifindex, &Link::index);
+    if (link != links.end()) status.Update(network_.Announce(answered, *link));
+  };
   for (const IpAddress& vip : vips) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(vip));
-    if (!record || (record->flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
-    const auto link = std::ranges::find(links, record->ifindex, &Link::index);
-    if (link != links.end()) status.Update(network_.Announce(vip, *link));
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto record, addresses_->Find(Cidr::Host(vip)));
+    if (record) announce(Cidr::Host(vip), *record);
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto networks, addresses_->Networks());
+  for (const auto& [network, record] : networks) {
+    if (vips.contains(network.address)) announce(network, record);
   }
   return status;
 }

@@ -59,7 +59,8 @@ class EbpfBackend final : public Backend {
   // start with it, too. Without a call the right to answer does not end.
   absl::Status RenewClaims(uint64_t until_boottime_ns);
 
-  // Tells the neighbours again that those of these VIPs which are answered here are at this node.
+  // Tells the neighbours again that those of these VIPs which are answered here are at this node; a
+  // network goes by its first address.
   absl::Status AnnounceAgain(const std::set<IpAddress>& vips);
 
   // The interfaces through which these real servers are reached now, without lo: where the replies

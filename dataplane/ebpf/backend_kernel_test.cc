@@ -81,9 +81,9 @@ class EbpfKernelTest : public testing::Test {
       EXPECT_TRUE(bytes.ok()) << bytes.status();
       out.emplace_back(bytes->begin(), bytes->end());
     }
-    for (const auto map :
-         {kAddressesMap, kServicesMap, kWideServicesMap, kPortsMap, kTunnelPeersMap, kMssClampsMap,
-          kTunnelNetsMap, kMssNetsMap, kTunnelNets6Map, kMssNets6Map}) {
+    for (const auto map : {kAddressesMap, kNetworksMap, kNetworks6Map, kServicesMap,
+                           kWideServicesMap, kPortsMap, kTunnelPeersMap, kMssClampsMap,
+                           kTunnelNetsMap, kMssNetsMap, kTunnelNets6Map, kMssNets6Map}) {
       const auto entries = maps.Dump(map);
       EXPECT_TRUE(entries.ok()) << entries.status();
       for (const auto& [key, value] : *entries) {
@@ -106,6 +106,9 @@ class EbpfKernelTest : public testing::Test {
     const IpAddress vip = Ip("192.0.2.1");
     out.services[{Dataplane::kEbpf, PortRange{vip, 10000, 10100}, Protocol::kUdp}] = web;
     out.services[{Dataplane::kEbpf, AllPorts{Ip("192.0.2.2")}, Protocol::kTcp}] = web;
+    const Cidr net = *Cidr::Parse("198.51.100.0/24");
+    out.services[{Dataplane::kEbpf, Prefix{net, 80, 80}, Protocol::kTcp}] = web;
+    out.services[{Dataplane::kEbpf, Prefix{net, 90, 99}, Protocol::kTcp}] = web;
     out.items = {Attachment{"up0"},
                  TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.9")},
                  MssClamp{Ip("192.0.2.9"), 1400},
@@ -114,7 +117,9 @@ class EbpfKernelTest : public testing::Test {
                  TunnelPeer{Ip("2001:db8::9"), Ip("2001:db8:1::"), 64},
                  MssClamp{Ip("192.0.2.64"), 1400, 26},
                  MssClamp{Ip("2001:db8:1::"), 1380, 64},
-                 AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.1"), "up0"}};
+                 AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.1"), "up0"},
+                 AnsweredVip{Dataplane::kEbpf, Ip("198.51.100.0"), "up0", 24},
+                 AnsweredVip{Dataplane::kEbpf, Ip("2001:db8:5::"), "up0", 112}};
     return out;
   }
 
@@ -140,9 +145,18 @@ State RandomState(std::mt19937& random) {
       key.match = PortRange{*VipOf(key), first, static_cast<uint16_t>(first + 40)};
       same_port = 0;
     }
+    const bool network = below(4) == 0;
+    if (network) {
+      // One in the other, and in some of them the single ones.
+      const Cidr vips = {Ip("192.0.2.0"), below(2) == 0 ? 24 : 30};
+      const auto* range = std::get_if<PortRange>(&key.match);
+      key.match = range != nullptr ? Prefix{vips, range->first, range->last}
+                                   : Prefix{vips, same_port, same_port};
+    }
     if (out.services.contains(key)) continue;
     VirtualService& service = out.services[key];
     service.config.scheduler = kSchedulers[below(kSchedulers.size())];
+    if (network && service.config.scheduler.starts_with("lblc")) service.config.scheduler = "dh";
     if (TakesHashFlags(service.config.scheduler)) {
       service.config.hash = {below(2) == 0, below(2) == 0};
     }
@@ -168,6 +182,10 @@ State RandomState(std::mt19937& random) {
     const IpAddress ip = Ip("192.0.2." + std::to_string(vip));
     const auto interface = below(2) == 0 ? "up0" : "up1";
     if (below(3) == 0) out.items.insert(AnsweredVip{Dataplane::kEbpf, ip, interface});
+    if (below(8) == 0) {
+      out.items.insert(
+          AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.0"), "up0", 31 - static_cast<int>(vip)});
+    }
     if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), ip});
     if (below(3) == 0) out.items.insert(MssClamp{ip, static_cast<uint16_t>(1300 + below(3))});
     const IpAddress net = Ip("192.0.2." + std::to_string(vip * 16));

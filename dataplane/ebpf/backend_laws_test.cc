@@ -61,8 +61,21 @@ class EbpfLaws : public testing::Test {
         const auto& [first, last] = kRanges[Below(5)];
         key.match = PortRange{vip, first, last};
       }
+      if (Below(4) == 0) {
+        // Two that overlap, and the single ones.
+        const Cidr vips = {Ip("192.0.2.0"), Below(2) == 0 ? 24 : 30};
+        const auto* range = std::get_if<PortRange>(&key.match);
+        if (range != nullptr) {
+          key.match = Prefix{vips, range->first, range->last};
+        } else {
+          key.match = wide ? Prefix{vips} : Prefix{vips, port, port};
+        }
+      }
       VirtualService service;
       service.config.scheduler = kSchedulers[Below(kSchedulers.size())];
+      if (std::holds_alternative<Prefix>(key.match) && service.config.scheduler.starts_with("lblc")) {
+        service.config.scheduler = "dh";
+      }
       if (TakesHashFlags(service.config.scheduler)) {
         service.config.hash = {Below(2) == 0, Below(2) == 0};
       }
@@ -85,6 +98,9 @@ class EbpfLaws : public testing::Test {
     if (Below(2) == 0) out.items.insert(Attachment{"eth0"});
     if (Below(2) == 0) {
       out.items.insert(AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.1"), "eth0"});
+    }
+    if (Below(2) == 0) {
+      out.items.insert(AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.0"), "eth0", 30});
     }
     if (Below(2) == 0) out.items.insert(MssClamp{Ip("192.0.2.1"), 1400});
     return out;
@@ -151,6 +167,9 @@ class EbpfLaws : public testing::Test {
     EXPECT_EQ(backend_->Fill().at("real_servers"), 0.0);
     EXPECT_TRUE((GetAll<__be32, klvs_address>(maps_, kAddressesMap)->empty()));
     EXPECT_TRUE(maps_.Dump(kPortsMap)->empty());
+    EXPECT_TRUE(maps_.Dump(kNetworksMap)->empty());
+    EXPECT_EQ(GetArray<klvs_settings>(maps_, kSettingsMap).value()[0].flags & KLVS_SETTING_NETWORKS,
+              0U);
     // Freed runs go back when the next one is asked for.
     Start();
     EXPECT_EQ(backend_->Fill().at("lists"), 0.0);

@@ -582,12 +582,12 @@ TEST_F(EbpfBackendTest, AVipIsAnsweredUntilItsClaimEnds) {
   const AnsweredVip answered{Dataplane::kEbpf, Ip("192.0.2.1"), "eth0"};
   ASSERT_TRUE(Do({AddItem{answered}}).ok());
   EXPECT_EQ(network_.announced,
-            (std::vector<std::pair<IpAddress, std::string>>{{Ip("192.0.2.1"), "eth0"}}));
+            (std::vector<std::pair<Cidr, std::string>>{{Cidr::Host(Ip("192.0.2.1")), "eth0"}}));
   EXPECT_EQ(Address("192.0.2.1").claim_until, UINT64_MAX);
   ASSERT_TRUE(backend_->RenewClaims(12345).ok());
   ASSERT_TRUE(backend_->AnnounceAgain({Ip("192.0.2.1"), Ip("192.0.2.9")}).ok());
   EXPECT_EQ(network_.announced.size(), 2U);
-  EXPECT_EQ(network_.announced.back(), std::pair(Ip("192.0.2.1"), std::string("eth0")));
+  EXPECT_EQ(network_.announced.back(), std::pair(Cidr::Host(Ip("192.0.2.1")), std::string("eth0")));
   EXPECT_EQ(Address("192.0.2.1").claim_until, 12345U);
   EXPECT_EQ(backend_->Read()->items, (std::set<NodeItem>{answered}));
 
@@ -600,6 +600,102 @@ TEST_F(EbpfBackendTest, AVipIsAnsweredUntilItsClaimEnds) {
   EXPECT_EQ(Address("192.0.2.1").claim_until, 12345U);
   ASSERT_TRUE(Do({RemoveItem{answered}}).ok());
   EXPECT_EQ(Address("192.0.2.1").flags, 0U);
+}
+
+TEST_F(EbpfBackendTest, ANetworkOfVipsIsReadBackAndTakenOverAndGoesWithTheSetting) {
+  const auto setting = [&] {
+    return GetArray<klvs_settings>(maps_, kSettingsMap).value()[0].flags & KLVS_SETTING_NETWORKS;
+  };
+  for (const char* text : {"198.51.100.0/24", "2001:db8:5::/112"}) {
+    const Cidr vips = *Cidr::Parse(text);
+    const bool v4 = vips.address.IsV4();
+    const std::string host = v4 ? "10.0.0." : "[2001:db8::";
+    const auto real = [&](int n, uint16_t port) {
+      RealServer out;
+      out.at = {Ip(v4 ? "10.0.0." + std::to_string(n) : "2001:db8::" + std::to_string(n)), port};
+      out.method = ForwardingMethod::kNat;
+      return out;
+    };
+    const ServiceKey all{Dataplane::kEbpf, Prefix{vips}, Protocol::kTcp};
+    const ServiceKey range{Dataplane::kEbpf, Prefix{vips, 90, 99}, Protocol::kUdp};
+    const ServiceKey one{Dataplane::kEbpf, Prefix{vips, 80, 80}, Protocol::kTcp};
+    EXPECT_EQ(setting(), 0U);
+    ASSERT_TRUE(Do({AddService{all, Config("rr")}, AddReal{all, real(1, 0)},
+                    AddService{range, Config("mh")}, AddReal{range, real(2, 0)},
+                    AddService{one, Config("wrr", true)}, AddReal{one, real(3, 8080)},
+                    AddReal{one, real(4, 0)}})
+                    .ok());
+    const AnsweredVip answered{Dataplane::kEbpf, vips.address, "eth0", vips.length};
+    ASSERT_TRUE(Do({AddItem{answered}}).ok());
+    EXPECT_NE(setting(), 0U);
+    EXPECT_EQ(network_.announced.back(), std::pair(vips, std::string("eth0")));
+    EXPECT_EQ(network_.heard.contains({vips.address, "eth0"}), !v4);
+    ASSERT_TRUE(backend_->RenewClaims(777).ok());
+    EXPECT_EQ(FindAddress(maps_, vips)->value_or(klvs_address{}).claim_until, 777U);
+    // The first address alone is no VIP, nor is a part of the network one.
+    EXPECT_FALSE(FindAddress(maps_, Cidr::Host(vips.address))->has_value());
+    EXPECT_FALSE(FindAddress(maps_, Cidr{vips.address, vips.length + 1})->has_value());
+    EXPECT_TRUE(FindDestination(maps_, vips.Last())->has_value());
+
+    const State state = *backend_->Read();
+    EXPECT_EQ(state.services.size(), 3U);
+    EXPECT_EQ(state.items, (std::set<NodeItem>{answered}));
+    EXPECT_EQ(state.services.at(one).reals, (std::vector<RealServer>{real(3, 8080), real(4, 0)}));
+    EXPECT_EQ(state.services.at(range).config, Config("mh"));
+    EXPECT_EQ(ReadRules(maps_)->services, state.services);
+    maps_.writes = 0;
+    Start();
+    EXPECT_EQ(maps_.writes, 0);
+    EXPECT_EQ(*backend_->Read(), state);
+    network_.announced.clear();
+    ASSERT_TRUE(backend_->AnnounceAgain({vips.address}).ok());
+    EXPECT_EQ(network_.announced.size(), 1U);
+
+    // A service that left gets its id back, also after a start.
+    const uint32_t id =
+        FindService(maps_, EncodeKey(FindAddress(maps_, vips)->value().vip_id, one))->value().id;
+    Conns()[1].active = Conns()[2].active = Conns()[3].active = 1;
+    ASSERT_TRUE(Do({RemoveService{one}}).ok());
+    Start();
+    ASSERT_TRUE(Do({AddService{one, Config("wrr")}, AddReal{one, real(3, 8080)}}).ok());
+    EXPECT_EQ(
+        FindService(maps_, EncodeKey(FindAddress(maps_, vips)->value().vip_id, one))->value().id,
+        id);
+
+    ASSERT_TRUE(Do({RemoveService{one}, RemoveService{all}, RemoveService{range}}).ok());
+    EXPECT_EQ(FindAddress(maps_, vips)->value_or(klvs_address{}).flags,
+              KLVS_ADDRESS_VIP | KLVS_ADDRESS_ANSWER_ARP);
+    ASSERT_TRUE(Do({RemoveItem{answered}}).ok());
+    EXPECT_TRUE(ReadAddresses(maps_)->empty() || !FindAddress(maps_, vips)->has_value());
+    EXPECT_EQ(setting(), 0U);
+    EXPECT_TRUE(network_.heard.empty());
+    std::ranges::fill(Conns(), klvs_real_conns{});
+    for (int i = 0; i < 2; ++i) {
+      clock_.Advance(std::chrono::seconds(2));
+      ASSERT_TRUE(backend_->Refresh().ok());
+    }
+  }
+}
+
+TEST_F(EbpfBackendTest, AStartPutsTheSettingOfNetworksRight) {
+  klvs_settings& settings = GetArray<klvs_settings>(maps_, kSettingsMap).value()[0];
+  settings.flags |= KLVS_SETTING_NETWORKS;
+  Start();
+  EXPECT_EQ(settings.flags & KLVS_SETTING_NETWORKS, 0U);
+}
+
+TEST_F(EbpfBackendTest, ATunnelBecomesOneByGueAndBack) {
+  RealServer real = Real("10.0.0.1:80", 1, ForwardingMethod::kTunnel);
+  RealServer by_gue = real;
+  by_gue.tunnel = {.type = TunnelType::kGue, .port = 6080};
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, real}}).ok());
+  ASSERT_TRUE(Do({SetReal{web_, by_gue}}).ok());
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{by_gue}));
+  EXPECT_EQ(Reals()[IdOf(web_, "10.0.0.1")].gue_port, ToWirePort(6080));
+  Start();
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{by_gue}));
+  ASSERT_TRUE(Do({SetReal{web_, real}}).ok());
+  EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{real}));
 }
 
 TEST_F(EbpfBackendTest, AVipMovesToAnotherInterfaceButHasOne) {

@@ -26,6 +26,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/address_filter.h"
+#include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/bpf/director6_tc.skel.h"
 #include "dataplane/ebpf/bpf/director6_xdp.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
@@ -49,15 +50,15 @@ constexpr uint32_t kMostBlocksOfARange = 30;  // 1 to 65534
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 35> kMaps = {
+constexpr std::array<std::string_view, 37> kMaps = {
     kSettingsMap,      kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
     kListsMap,         kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
     kConnLocksMap,     kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
     kMssClampsMap,     kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
     kConns6Map,        kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
     kMssNetsMap,       kTunnelNets6Map,     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,
-    kRealTemplatesMap, kWideServicesMap,    kPortsMap,        kWideStateMap,
-    kFilterMap,
+    kRealTemplatesMap, kWideServicesMap,    kPortsMap,        kWideStateMap,    kNetworksMap,
+    kNetworks6Map,     kFilterMap,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
@@ -131,6 +132,8 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   set(kConnsMap, sets);
   set(kConnLocksMap, std::min(sets, kMostConnLocks));
   set(kAddresses6Map, sizes.addresses);
+  set(kNetworksMap, sizes.addresses);  // as klvs_ports, empty ones take no memory
+  set(kNetworks6Map, sizes.addresses);
   set(kServiceVips6Map, sizes.services + 1);
   set(kReals6Map, sizes.reals + 1);
   set(kConns6Map, sets6);
@@ -276,17 +279,18 @@ absl::Status LetQuiescedGo(BpfMaps& maps) {
 // Takes back what Network::HearQuestions did for the IPv6 VIPs that are answered.
 absl::Status StopHearing(const std::string& dir, std::span<const Link> links, Network& network) {
   BpfMaps maps;
-  const absl::Status found =
-      maps.AddPinned(std::string(kAddresses6Map), dir + "/" + std::string(kAddresses6Map));
-  if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
-  KUBE_LVS_RETURN_IF_ERROR(found);
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses,
-                            (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
-  for (const auto& [wire, record] : addresses) {
+  for (const std::string_view map : {kAddressesMap, kNetworksMap, kAddresses6Map, kNetworks6Map}) {
+    const absl::Status found =
+        maps.AddPinned(std::string(map), dir + "/" + std::string(map));
+    if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
+    KUBE_LVS_RETURN_IF_ERROR(found);
+  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, ReadAddresses(maps));
+  for (const auto& [vips, record] : addresses) {
     if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
     const auto link = std::ranges::find(links, record.ifindex, &Link::index);
     if (link != links.end()) {
-      KUBE_LVS_RETURN_IF_ERROR(network.StopHearing(FromWire(wire), *link));
+      KUBE_LVS_RETURN_IF_ERROR(network.StopHearing(vips.address, *link));
     }
   }
   return absl::OkStatus();

@@ -74,6 +74,32 @@ std::string MacText(const uint8_t (&mac)[6]) {
   return out.ToString();
 }
 
+struct Ports {
+  uint16_t first, last;
+};
+
+// nullopt: a single port, or all.
+std::optional<Ports> RangeOf(const ServiceKey& key) {
+  if (const auto* range = std::get_if<PortRange>(&key.match))
+    return Ports{range->first, range->last};
+  const auto* prefix = std::get_if<Prefix>(&key.match);
+  if (prefix == nullptr || prefix->HasAllPorts() || prefix->first == prefix->last) {
+    return std::nullopt;
+  }
+  return Ports{prefix->first, prefix->last};
+}
+
+Tunnel TunnelOf(const klvs_real& record) {
+  if (record.gue_port == 0) return {};
+  return {.type = TunnelType::kGue, .port = FromWirePort(record.gue_port)};
+}
+
+// Of a service of a single port.
+uint16_t PortOf(const ServiceKey& key) {
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) return prefix->first;
+  return std::get<Endpoint>(key.match).port;
+}
+
 absl::Status CheckPersistence(const ServiceKey& key, const Persistence& persistence) {
   if (!persistence.engine.empty()) {
     return Unimplemented(key, "persistence engine \"" + persistence.engine +
@@ -146,15 +172,20 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
   if (std::holds_alternative<FwMark>(key.match)) {
     return Unimplemented(key, "services by firewall mark need dataplane IPVS");
   }
-  if (std::holds_alternative<Prefix>(key.match)) {
-    return Unimplemented(key, "a network of VIPs needs dataplane IPVS");
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) {
+    if (prefix->vips.IsHost() || !Cidr::Parse(prefix->vips.ToString()).ok()) {
+      return Invalid(ToString(key), "a network has no host bits, and more than one address");
+    }
+    if (config.scheduler == "lblc" || config.scheduler == "lblcr") {
+      return Unimplemented(key, "with eBPF " + config.scheduler +
+                                    " keeps one real server for all VIPs of a service, not one for "
+                                    "each; use dh, single addresses, or dataplane IPVS");
+    }
   }
-  if (const auto* range = std::get_if<PortRange>(&key.match);
-      range != nullptr && (range->first == 0 || range->first > range->last)) {
+  if (const auto ports = RangeOf(key); ports && (ports->first == 0 || ports->first > ports->last)) {
     return Invalid(ToString(key), "a range begins at port 1 or above, and ends at a higher one");
   }
-  const auto* at = std::get_if<Endpoint>(&key.match);
-  if (at != nullptr && at->port == 0)
+  if (!IsWide(key) && PortOf(key) == 0)
     return Unimplemented(key, "a service on all ports needs dataplane IPVS");
   if (!SchedulerByName(config.scheduler)) {
     return Unimplemented(key, "eBPF has no scheduler \"" + config.scheduler + "\"; use one of " +
@@ -174,7 +205,9 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
 
 absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   const std::string where = ToString(key) + " -> " + real.at.ToString();
-  const auto* at = std::get_if<Endpoint>(&key.match);
+  const bool of_network = std::holds_alternative<Prefix>(key.match);
+  // A real server's that is not the packet's.
+  const bool maps_port = !IsWide(key) && real.at.port != 0 && real.at.port != PortOf(key);
   const auto vip = VipOf(key);
   if (vip && vip->family != real.at.ip.family) {
     return absl::UnimplementedError(where +
@@ -184,17 +217,19 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
   if (IsWide(key) && real.at.port != 0) {
     return Invalid(where, "each packet keeps its port; leave the real server's out");
   }
-  if (!IsWide(key) && real.at.port == 0) return Invalid(where, "a real server needs a port");
+  if (!IsWide(key) && !of_network && real.at.port == 0) {
+    return Invalid(where, "a real server needs a port");
+  }
   if (IsUnspecified(real.at.ip)) {
     return Invalid(where, real.at.ip.ToString() + " is no real server");
   }
-  if (at != nullptr && real.method != ForwardingMethod::kNat && real.at.port != at->port) {
+  if (maps_port && real.method != ForwardingMethod::kNat) {
     return Invalid(where, ToString(real.method) + " cannot change the port; use port " +
-                              std::to_string(at->port) + " or method NAT");
+                              std::to_string(PortOf(key)) + " or method NAT");
   }
-  if (at != nullptr && key.protocol == Protocol::kSctp && real.at.port != at->port) {
+  if (maps_port && key.protocol == Protocol::kSctp) {
     return absl::UnimplementedError(where + ": with eBPF the port of SCTP stays; use port " +
-                                    std::to_string(at->port) + " or dataplane IPVS");
+                                    std::to_string(PortOf(key)) + " or dataplane IPVS");
   }
   if (real.weight > kMaxWeight) {
     return Invalid(
@@ -205,8 +240,13 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real) {
                               " is above the upper one, " + std::to_string(real.upper_threshold) +
                               "; lower it, or leave it out");
   }
-  if (real.tunnel != Tunnel{}) {
-    return absl::UnimplementedError(where + ": eBPF tunnels by IPIP only; " +
+  Tunnel able;
+  if (real.method == ForwardingMethod::kTunnel && real.tunnel.type == TunnelType::kGue) {
+    able = {.type = TunnelType::kGue, .port = real.tunnel.port};
+    if (real.tunnel.port == 0) return Invalid(where, "GUE needs the port that it is taken at");
+  }
+  if (real.tunnel != able) {
+    return absl::UnimplementedError(where + ": eBPF tunnels by IPIP, or by GUE without checksum; " +
                                     ToString(real.tunnel) + " needs dataplane IPVS");
   }
   return absl::OkStatus();
@@ -223,20 +263,23 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config,
 klvs_service_key EncodeKey(uint32_t vip_id, const ServiceKey& key) {
   klvs_service_key out{};
   out.vip_id = vip_id;
-  out.port = ToWirePort(std::get<Endpoint>(key.match).port);
+  out.port = ToWirePort(PortOf(key));
   out.protocol = static_cast<uint8_t>(key.protocol);
   return out;
 }
 
-ServiceKey DecodeKey(const IpAddress& vip, const klvs_service_key& key) {
+ServiceKey DecodeKey(const Cidr& vips, const klvs_service_key& key) {
+  const uint16_t port = FromWirePort(key.port);
   ServiceKey out;
   out.dataplane = Dataplane::kEbpf;
-  out.match = Endpoint{vip, FromWirePort(key.port)};
+  out.match = Endpoint{vips.address, port};
+  if (!vips.IsHost()) out.match = Prefix{vips, port, port};
   out.protocol = static_cast<Protocol>(key.protocol);
   return out;
 }
 
 bool IsWide(const ServiceKey& key) {
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) return prefix->first != prefix->last;
   return std::holds_alternative<PortRange>(key.match) ||
          std::holds_alternative<AllPorts>(key.match);
 }
@@ -245,21 +288,27 @@ klvs_wide_key EncodeWideKey(uint32_t vip_id, const ServiceKey& key) {
   klvs_wide_key out{};
   out.vip_id = vip_id;
   out.last = ToWirePort(UINT16_MAX);
-  if (const auto* range = std::get_if<PortRange>(&key.match)) {
-    out.first = ToWirePort(range->first);
-    out.last = ToWirePort(range->last);
+  if (const auto ports = RangeOf(key)) {
+    out.first = ToWirePort(ports->first);
+    out.last = ToWirePort(ports->last);
     out.protocol = static_cast<uint8_t>(key.protocol);
   }
   return out;
 }
 
-ServiceKey DecodeKey(const IpAddress& vip, const klvs_wide_key& key) {
+ServiceKey DecodeKey(const Cidr& vips, const klvs_wide_key& key) {
+  const uint16_t first = FromWirePort(key.first), last = FromWirePort(key.last);
+  const bool all = key.protocol == 0;
   ServiceKey out;
   out.dataplane = Dataplane::kEbpf;
-  out.match = AllPorts{vip};
-  if (key.protocol == 0) return out;
-  out.match = PortRange{vip, FromWirePort(key.first), FromWirePort(key.last)};
-  out.protocol = static_cast<Protocol>(key.protocol);
+  if (!all) out.protocol = static_cast<Protocol>(key.protocol);
+  if (!vips.IsHost()) {
+    out.match = all ? Prefix{vips} : Prefix{vips, first, last};
+  } else if (all) {
+    out.match = AllPorts{vips.address};
+  } else {
+    out.match = PortRange{vips.address, first, last};
+  }
   return out;
 }
 
@@ -350,6 +399,7 @@ RealRecord EncodeReal(uint32_t service_id, const RealServer& real) {
   record.ends6.address = ToWire6(real.at.ip);
   out.port = ToWirePort(real.at.port);
   out.method = static_cast<uint8_t>(real.method);
+  out.gue_port = ToWirePort(real.tunnel.port);
   out.flags = KLVS_REAL_VALID;
   if (!real.at.ip.IsV4()) out.flags |= KLVS_REAL_IPV6;
   out.weight = real.weight;
@@ -368,6 +418,7 @@ absl::StatusOr<RealServer> DecodeReal(const RealRecord& whole, uint32_t weight) 
   RealServer out;
   out.at = {whole.Address(), FromWirePort(record.port)};
   out.method = static_cast<ForwardingMethod>(record.method);
+  out.tunnel = TunnelOf(record);
   out.weight = weight;
   out.upper_threshold = record.upper_threshold;
   out.lower_threshold = record.lower_threshold;
@@ -439,7 +490,8 @@ std::string ToString(const RealRecord& record) {
                                         .method = static_cast<ForwardingMethod>(real.method),
                                         .weight = real.weight,
                                         .upper_threshold = real.upper_threshold,
-                                        .lower_threshold = real.lower_threshold}) +
+                                        .lower_threshold = real.lower_threshold,
+                                        .tunnel = TunnelOf(real)}) +
                     " of service " + std::to_string(real.service);
   if ((real.flags & KLVS_REAL_REMOVED) != 0) out += " removed";
   if ((real.flags & KLVS_REAL_LOCAL) != 0) return out + " local";

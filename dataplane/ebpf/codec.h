@@ -35,15 +35,15 @@ absl::Status CheckSupported(const ServiceKey& key, const RealServer& real);
 absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config,
                             const RealServer& real);
 
-// Of a service of one port; `key` passed CheckSupported.
+// Of a service of one port, of a VIP or a network of them; `key` passed CheckSupported.
 klvs_service_key EncodeKey(uint32_t vip_id, const ServiceKey& key);
-ServiceKey DecodeKey(const IpAddress& vip, const klvs_service_key& key);
+ServiceKey DecodeKey(const Cidr& vips, const klvs_service_key& key);
 
 // Whether it is of many ports.
 bool IsWide(const ServiceKey& key);
 // Of one that is.
 klvs_wide_key EncodeWideKey(uint32_t vip_id, const ServiceKey& key);
-ServiceKey DecodeKey(const IpAddress& vip, const klvs_wide_key& key);
+ServiceKey DecodeKey(const Cidr& vips, const klvs_wide_key& key);
 
 // Scheduler and flags; everything else is zero. `config` passed CheckSupported.
 klvs_service EncodeConfig(const ServiceConfig& config);

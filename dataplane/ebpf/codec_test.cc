@@ -35,7 +35,7 @@ TEST(Codec, KeysGoBothWays) {
   EXPECT_EQ(record.protocol, 17);
   const auto* port = reinterpret_cast<const uint8_t*>(&record.port);
   EXPECT_EQ(port[0] << 8 | port[1], 8080);  // as on the wire
-  EXPECT_EQ(DecodeKey(Ip("192.0.2.1"), record), key);
+  EXPECT_EQ(DecodeKey(Cidr::Host(Ip("192.0.2.1")), record), key);
 }
 
 TEST(Codec, KeysOfManyPortsGoBothWays) {
@@ -45,10 +45,67 @@ TEST(Codec, KeysOfManyPortsGoBothWays) {
         ServiceKey{Dataplane::kEbpf, AllPorts{Ip("192.0.2.1")}, Protocol::kTcp}}) {
     EXPECT_TRUE(IsWide(key));
     EXPECT_EQ(EncodeWideKey(7, key).vip_id, 7U);
-    EXPECT_EQ(DecodeKey(Ip("192.0.2.1"), EncodeWideKey(7, key)), key) << ToString(key);
+    EXPECT_EQ(DecodeKey(Cidr::Host(Ip("192.0.2.1")), EncodeWideKey(7, key)), key) << ToString(key);
     EXPECT_TRUE(CheckSupported(key, ServiceConfig{}).ok());
   }
   EXPECT_FALSE(IsWide(Key("192.0.2.1:80")));
+}
+
+TEST(Codec, KeysOfNetworksGoBothWays) {
+  for (const char* text : {"192.0.2.0/24", "2001:db8::5:0/112"}) {
+    const Cidr vips = *Cidr::Parse(text);
+    for (const ServiceKey& key :
+         {ServiceKey{Dataplane::kEbpf, Prefix{vips}, Protocol::kTcp},
+          ServiceKey{Dataplane::kEbpf, Prefix{vips, 80, 89}, Protocol::kUdp},
+          ServiceKey{Dataplane::kEbpf, Prefix{vips, 1, 65535}}}) {
+      EXPECT_TRUE(IsWide(key));
+      EXPECT_EQ(DecodeKey(vips, EncodeWideKey(7, key)), key) << ToString(key);
+      EXPECT_TRUE(CheckSupported(key, ServiceConfig{}).ok());
+    }
+    const ServiceKey one{Dataplane::kEbpf, Prefix{vips, 80, 80}, Protocol::kUdp};
+    EXPECT_FALSE(IsWide(one));
+    EXPECT_EQ(DecodeKey(vips, EncodeKey(7, one)), one);
+    EXPECT_TRUE(CheckSupported(one, ServiceConfig{}).ok());
+  }
+}
+
+TEST(Codec, WhatANetworkCannotBeIsRefused) {
+  const auto refusal = [](const std::string& vips, uint16_t first, uint16_t last,
+                          const std::string& scheduler) {
+    Cidr cidr{Ip(vips.substr(0, vips.find('/'))), std::stoi(vips.substr(vips.find('/') + 1))};
+    ServiceConfig config;
+    config.scheduler = scheduler;
+    return CheckSupported({Dataplane::kEbpf, Prefix{cidr, first, last}, Protocol::kTcp}, config)
+        .code();
+  };
+  EXPECT_EQ(refusal("192.0.2.0/24", 80, 80, "dh"), absl::StatusCode::kOk);
+  for (const char* scheduler : {"lblc", "lblcr"}) {
+    EXPECT_EQ(refusal("192.0.2.0/24", 80, 80, scheduler), absl::StatusCode::kUnimplemented);
+  }
+  EXPECT_EQ(refusal("192.0.2.1/24", 80, 80, "rr"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refusal("192.0.2.1/32", 80, 80, "rr"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refusal("192.0.2.0/24", 0, 80, "rr"), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(refusal("192.0.2.0/24", 81, 80, "rr"), absl::StatusCode::kInvalidArgument);
+
+  const auto real_refusal = [](uint16_t first, uint16_t last, const std::string& at,
+                               ForwardingMethod method, Protocol protocol) {
+    RealServer real = Real(at);
+    real.method = method;
+    return CheckSupported(
+               {Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.0/24"), first, last}, protocol},
+               real)
+        .code();
+  };
+  using enum ForwardingMethod;
+  EXPECT_EQ(real_refusal(80, 80, "10.0.0.1:0", kNat, Protocol::kTcp), absl::StatusCode::kOk);
+  EXPECT_EQ(real_refusal(80, 80, "10.0.0.1:8080", kNat, Protocol::kTcp), absl::StatusCode::kOk);
+  EXPECT_EQ(real_refusal(80, 80, "10.0.0.1:80", kTunnel, Protocol::kTcp), absl::StatusCode::kOk);
+  EXPECT_EQ(real_refusal(80, 80, "10.0.0.1:8080", kTunnel, Protocol::kTcp),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(real_refusal(80, 80, "10.0.0.1:8080", kNat, Protocol::kSctp),
+            absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(real_refusal(80, 89, "10.0.0.1:80", kNat, Protocol::kTcp),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(Codec, AddressesLieAsOnTheWire) {
@@ -102,6 +159,28 @@ TEST(Codec, RealServersGoBothWays) {
   EXPECT_FALSE(DecodeReal({}, 1).ok());
 }
 
+TEST(Codec, TunnelsGoBothWaysOrAreRefused) {
+  const auto check = [](ForwardingMethod method, const Tunnel& tunnel) {
+    RealServer real = Real("10.0.0.7:80");
+    real.method = method;
+    real.tunnel = tunnel;
+    const absl::Status status = CheckSupported(Key("192.0.2.1:80"), real);
+    if (status.ok()) EXPECT_EQ(*DecodeReal(EncodeReal(3, real), 1), real);
+    return status.code();
+  };
+  using enum ForwardingMethod;
+  using enum TunnelType;
+  EXPECT_EQ(check(kTunnel, {}), absl::StatusCode::kOk);
+  EXPECT_EQ(check(kTunnel, {.type = kGue, .port = 6080}), absl::StatusCode::kOk);
+  EXPECT_EQ(check(kTunnel, {.type = kGue}), absl::StatusCode::kInvalidArgument);
+  for (const Tunnel& tunnel :
+       {Tunnel{.type = kGue, .port = 6080, .checksum = true},
+        Tunnel{.type = kGue, .port = 6080, .remote_checksum = true}, Tunnel{.type = kGre}}) {
+    EXPECT_EQ(check(kTunnel, tunnel), absl::StatusCode::kUnimplemented);
+  }
+  EXPECT_EQ(check(kNat, {.type = kGue, .port = 6080}), absl::StatusCode::kUnimplemented);
+}
+
 TEST(Codec, APortOfSctpStays) {
   const ServiceKey key = Key("192.0.2.1:80", Protocol::kSctp);
   EXPECT_TRUE(CheckSupported(key, ServiceConfig{}).ok());
@@ -137,7 +216,6 @@ TEST(Codec, WhatEbpfCannotDoIsRefusedAndTheMessageNamesTheService) {
   };
   const std::vector<std::pair<ServiceKey, ServiceConfig>> refused = {
       {{Dataplane::kEbpf, FwMark{7, Family::kIpv4}, Protocol::kTcp}, {}},
-      {{Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.0/24"), 80, 80}, Protocol::kTcp}, {}},
       {Key("192.0.2.1:0"), {}},
       {Key("192.0.2.1:80"), config([](auto& c) { c.scheduler = "none"; })},
       {Key("192.0.2.1:80", Protocol::kUdp), config([](auto& c) {

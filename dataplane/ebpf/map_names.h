@@ -11,6 +11,7 @@ namespace kube_lvs::ebpf {
 inline constexpr std::string_view kSettingsMap = "klvs_settings";
 inline constexpr std::string_view kAddressesMap = "klvs_addresses";
 inline constexpr std::string_view kFilterMap = "klvs_filter";
+inline constexpr std::string_view kNetworksMap = "klvs_networks";
 inline constexpr std::string_view kInterfacesMap = "klvs_interfaces";
 inline constexpr std::string_view kServicesMap = "klvs_services";
 inline constexpr std::string_view kWideServicesMap = "klvs_wide_services";
@@ -35,6 +36,7 @@ inline constexpr std::string_view kTunnelNetsMap = "klvs_tunnel_nets";
 inline constexpr std::string_view kMssNetsMap = "klvs_mss_nets";
 // Of IPv6.
 inline constexpr std::string_view kAddresses6Map = "klvs_addresses6";
+inline constexpr std::string_view kNetworks6Map = "klvs_networks6";
 inline constexpr std::string_view kServiceVips6Map = "klvs_service_vips6";
 inline constexpr std::string_view kReals6Map = "klvs_reals6";
 inline constexpr std::string_view kConns6Map = "klvs_conns6";

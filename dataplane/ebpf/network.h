@@ -59,9 +59,9 @@ class Network {
   virtual absl::Status HearQuestions(const IpAddress& vip, const Link& link) = 0;
   virtual absl::Status StopHearing(const IpAddress& vip, const Link& link) = 0;
 
-  // Tells the link's neighbours that `vip` is at this node's MAC: ARP announcements in both forms,
-  // or an unsolicited neighbour advertisement.
-  virtual absl::Status Announce(const IpAddress& vip, const Link& link) = 0;
+  // Tells the link's neighbours that these VIPs are at this node's MAC: ARP announcements in both
+  // forms, or an unsolicited neighbour advertisement. Of a network of IPv6, its first address.
+  virtual absl::Status Announce(const Cidr& vips, const Link& link) = 0;
 
   // Readable when routes, addresses, links or neighbours changed since TakeChanges().
   virtual int fd() const = 0;

@@ -296,14 +296,23 @@ class KernelNetwork final : public Network {
     return Annotate(gone, "proxy neighbour " + vip.ToString() + " on " + link.name);
   }
 
-  absl::Status Announce(const IpAddress& vip, const Link& link) override {
+  absl::Status Announce(const Cidr& vips, const Link& link) override {
     if (!packets_.ok()) return Errno("packet socket", packets_error_);
+    if (vips.IsHost() || !vips.address.IsV4()) return Announce(vips.address, kAnnouncements, link);
+    const uint32_t first = vips.address.V4(), last = vips.Last().V4();
+    for (uint32_t i = 0; i <= last - first; ++i) {
+      KUBE_LVS_RETURN_IF_ERROR(Announce(IpAddress::FromV4(first + i), 1, link));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Announce(const IpAddress& vip, int times, const Link& link) {
     sockaddr_ll to{};
     to.sll_family = AF_PACKET;
     to.sll_protocol = htons(vip.IsV4() ? ETH_P_ARP : ETH_P_IPV6);
     to.sll_ifindex = static_cast<int>(link.index);
     to.sll_halen = 6;
-    for (int i = 0; i < kAnnouncements; ++i) {
+    for (int i = 0; i < times; ++i) {
       for (const auto& frame : host::Announcements(vip, link.mac)) {
         if (sendto(packets_.get(), frame.data(), frame.size(), 0,
                    reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) {

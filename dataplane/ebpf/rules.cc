@@ -34,7 +34,7 @@ absl::StatusOr<Rules> ReadRules(MapStore& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto reals6, GetArray<klvs_real6>(maps, kReals6Map));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto conns, GetArray<klvs_real_conns>(maps, kRealConnsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto templates, GetArray<TemplateCount>(maps, kRealTemplatesMap));
-  std::map<uint32_t, IpAddress> vips;
+  std::map<uint32_t, Cidr> vips;
   for (const auto& [address, record] : addresses) {
     if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, address);
   }

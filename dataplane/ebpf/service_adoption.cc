@@ -51,8 +51,9 @@ absl::Status ServiceTables::Map() {
 }
 
 absl::Status ServiceTables::AdoptServices(TimePoint now) {
+  KUBE_LVS_RETURN_IF_ERROR(addresses_.FitToNetworks());
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_.All());
-  std::map<uint32_t, IpAddress> vips;
+  std::map<uint32_t, Cidr> vips;
   for (const auto& [ip, record] : addresses) {
     if ((record.flags & KLVS_ADDRESS_VIP) == 0) continue;
     vips.emplace(record.vip_id, ip);

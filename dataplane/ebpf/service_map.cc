@@ -17,8 +17,8 @@ RecordKey EncodeRecordKey(uint32_t vip_id, const ServiceKey& key) {
   return EncodeKey(vip_id, key);
 }
 
-ServiceKey DecodeRecordKey(const IpAddress& vip, const RecordKey& key) {
-  return std::visit([&vip](const auto& record) { return DecodeKey(vip, record); }, key);
+ServiceKey DecodeRecordKey(const Cidr& vips, const RecordKey& key) {
+  return std::visit([&vips](const auto& record) { return DecodeKey(vips, record); }, key);
 }
 
 uint32_t VipIdOf(const RecordKey& key) {

@@ -20,7 +20,7 @@ using RecordKey = std::variant<klvs_service_key, klvs_wide_key>;
 
 // `key` passed CheckSupported.
 RecordKey EncodeRecordKey(uint32_t vip_id, const ServiceKey& key);
-ServiceKey DecodeRecordKey(const IpAddress& vip, const RecordKey& key);
+ServiceKey DecodeRecordKey(const Cidr& vips, const RecordKey& key);
 uint32_t VipIdOf(const RecordKey& key);
 
 // nullopt: it is not there.

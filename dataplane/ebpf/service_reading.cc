@@ -42,7 +42,7 @@ absl::StatusOr<VirtualService> ServiceTables::Decode(const ServiceKey& key,
 
 absl::StatusOr<ServiceTable> ServiceTables::Read() {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_.All());
-  std::map<uint32_t, IpAddress> vips;
+  std::map<uint32_t, Cidr> vips;
   for (const auto& [ip, record] : addresses) {
     if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, ip);
   }
@@ -58,7 +58,7 @@ absl::StatusOr<ServiceTable> ServiceTables::Read() {
 }
 
 absl::StatusOr<std::optional<ServiceTables::Found>> ServiceTables::Lookup(const ServiceKey& key) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, addresses_.Find(*VipOf(key)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, addresses_.Find(*VipsOf(key)));
   if (!vip || (vip->flags & KLVS_ADDRESS_VIP) == 0) return std::optional<Found>();
   const RecordKey record_key = EncodeRecordKey(vip->vip_id, key);
   KUBE_LVS_ASSIGN_OR_RETURN(const auto value, GetService(maps_, record_key));

@@ -45,6 +45,9 @@ klvs_service_state IdentityOf(const ServiceKey& key) {
 
 klvs_wide_state WideStateOf(const ServiceKey& key) {
   klvs_wide_state out{};
+  if (const auto* prefix = std::get_if<Prefix>(&key.match)) {
+    out.prefix_length = static_cast<uint8_t>(prefix->vips.length);
+  }
   if (!IsWide(key)) return out;
   out.wide = 1;
   out.last = EncodeWideKey(0, key).last;
@@ -68,15 +71,16 @@ void ServiceTables::Store(uint32_t id, const RealRecord& record) {
 std::optional<ServiceKey> ServiceTables::KeyOfState(uint32_t id) const {
   const klvs_service_state& state = states_[id];
   if (state.protocol == 0) return std::nullopt;
-  const IpAddress vip = state.ipv6 != 0 ? FromWire(vips6_[id]) : FromWire(state.vip);
+  Cidr vips = Cidr::Host(state.ipv6 != 0 ? FromWire(vips6_[id]) : FromWire(state.vip));
+  if (wide_states_[id].prefix_length != 0) vips.length = wide_states_[id].prefix_length;
   if (wide_states_[id].wide == 0) {
-    return DecodeKey(vip, klvs_service_key{0, state.port, state.protocol, 0});
+    return DecodeKey(vips, klvs_service_key{0, state.port, state.protocol, 0});
   }
   klvs_wide_key wide{};
   wide.first = state.port;
   wide.last = wide_states_[id].last;
   wide.protocol = state.port == 0 ? 0 : state.protocol;
-  return DecodeKey(vip, wide);
+  return DecodeKey(vips, wide);
 }
 
 void ServiceTables::SetState(uint32_t id, const ServiceKey& key, uint64_t cursor) {

@@ -134,6 +134,7 @@ absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const Virtua
       if ((record.flags & KLVS_REAL_REMOVED) != 0) record.last_weight = real.weight;
       record.flags &= static_cast<uint8_t>(~(KLVS_REAL_REMOVED | KLVS_REAL_FORGOTTEN));
       record.method = static_cast<uint8_t>(real.method);
+      record.gue_port = ToWirePort(real.tunnel.port);
       record.upper_threshold = real.upper_threshold;
       record.lower_threshold = real.lower_threshold;
       // A weight that becomes 0 waits until the new list is visible: make before break.
@@ -176,7 +177,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
     if (actual == wanted) return absl::OkStatus();
   }
   Claim claim;
-  const IpAddress vip = *VipOf(key);
+  const Cidr vip = *VipsOf(key);
   bool made_vip = false;
   const auto fail = [&](const absl::Status& status) {
     GiveBack(key, claim, now);
@@ -280,7 +281,7 @@ absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
   service_ids_->Retire(key);
   service_rests_since_[key] = now;
   nat_changed_ = true;
-  const IpAddress vip = *VipOf(key);
+  const Cidr vip = *VipsOf(key);
   if (const auto count = services_of_vip_.find(vip);
       count != services_of_vip_.end() && --count->second == 0) {
     services_of_vip_.erase(count);

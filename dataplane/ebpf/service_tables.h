@@ -51,7 +51,7 @@ class ServiceTables {
   // New connections find no service any more; those that are there keep their real server's record.
   absl::Status Remove(const ServiceKey& key, TimePoint now);
 
-  bool HasServices(const IpAddress& vip) const { return services_of_vip_.contains(vip); }
+  bool HasServices(const Cidr& vips) const { return services_of_vip_.contains(vips); }
 
   // Whether the counts of connections matter: an id rests, or some service chooses by them or has
   // templates.
@@ -149,10 +149,10 @@ class ServiceTables {
   std::optional<IdAllocator<RealKey>> real_ids_;
   std::optional<ExtentAllocator> list_extents_;
   std::optional<ExtentAllocator> table_extents_;
-  std::map<IpAddress, int> services_of_vip_;
+  std::map<Cidr, int> services_of_vip_;
   std::map<RealKey, TimePoint> real_rests_since_;
   std::map<ServiceKey, TimePoint> service_rests_since_;
-  std::set<IpAddress> stale_vips_;
+  std::set<Cidr> stale_vips_;
   bool nat_changed_ = false;  // KeepNat may have something to take away
   bool stale_ports_ = false;  // a change of them was cut short
 };

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/service_map.h"
@@ -52,24 +53,42 @@ absl::StatusOr<std::string> DropReason(MapStore& maps) {
   return std::string(DropReasonName(0));
 }
 
-// The client's entry of the connection.
-std::optional<klvs_conn> Find(std::span<klvs_conn_set> sets, const TracePacket& packet) {
-  const klvs_conn_key key = {.src = ToWire(packet.client.ip),
-                             .dst = ToWire(packet.vip.ip),
-                             .sport = ToWirePort(packet.client.port),
-                             .dport = ToWirePort(packet.vip.port),
-                             .protocol = static_cast<uint8_t>(packet.protocol),
-                             .reserved = {}};
-  for (const klvs_conn_set& set : sets) {
-    for (const klvs_conn& entry : set.ways) {
+struct Connected {
+  uint64_t ctl = 0;
+  uint32_t real = 0;
+};
+
+// The client's entry of the connection whose key begins so, of one family.
+template <typename Set, typename Key>
+std::optional<Connected> Find(std::span<Set> sets, const TracePacket& packet, Key key) {
+  key.sport = ToWirePort(packet.client.port);
+  key.dport = ToWirePort(packet.vip.port);
+  key.protocol = static_cast<uint8_t>(packet.protocol);
+  for (const Set& set : sets) {
+    for (const auto& entry : set.ways) {
       constexpr uint32_t kFlags = KLVS_CONN_LIVE | KLVS_CONN_REPLY;
       if ((KLVS_CTL_FLAGS(entry.ctl) & kFlags) == KLVS_CONN_LIVE &&
           std::memcmp(&entry.key, &key, sizeof key) == 0) {
-        return entry;
+        return Connected{entry.ctl, entry.real};
       }
     }
   }
   return std::nullopt;
+}
+
+absl::StatusOr<std::optional<Connected>> Find(MapStore& maps, const TracePacket& packet) {
+  if (packet.vip.ip.IsV4()) {
+    klvs_conn_key key = {};
+    key.src = ToWire(packet.client.ip);
+    key.dst = ToWire(packet.vip.ip);
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set>(maps, kConnsMap));
+    return Find(sets, packet, key);
+  }
+  klvs_conn_key6 key = {};
+  key.src = ToWire6(packet.client.ip);
+  key.dst = ToWire6(packet.vip.ip);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set6>(maps, kConns6Map));
+  return Find(sets, packet, key);
 }
 
 absl::Status ExplainService(MapStore& maps, const klvs_service& service, Trace& trace) {
@@ -88,27 +107,34 @@ absl::Status ExplainService(MapStore& maps, const klvs_service& service, Trace& 
   return absl::OkStatus();
 }
 
+// The address without the bits behind the first `length`.
+IpAddress Masked(IpAddress address, int length) {
+  for (size_t i = 0; i < address.Size(); ++i) {
+    const int kept = std::clamp(length - 8 * static_cast<int>(i), 0, 8);
+    address.bytes[i] = static_cast<uint8_t>(address.bytes[i] & 0xff00 >> kept);
+  }
+  return address;
+}
+
 // Whether the client's template was there before, and named the same real server.
 absl::StatusOr<bool> HadTemplate(MapStore& before, MapStore& after, const klvs_service& service,
                                  const IpAddress& client) {
   if ((service.flags & KLVS_SERVICE_PERSISTENT) == 0) return false;
-  const uint32_t mask = static_cast<uint32_t>(~(0xffffffffULL >> service.template_prefix));
-  const klvs_template_key key = {.service = service.id,
-                                 .client = ToWire(IpAddress::FromV4(client.V4() & mask))};
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto was, Get<klvs_template>(before, kTemplatesMap, key));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto is, Get<klvs_template>(after, kTemplatesMap, key));
+  const IpAddress prefix = Masked(client, service.template_prefix);
+  const auto find = [&](MapStore& maps) {
+    if (client.IsV4()) {
+      return Get<klvs_template>(maps, kTemplatesMap, klvs_template_key{service.id, ToWire(prefix)});
+    }
+    return Get<klvs_template>(maps, kTemplates6Map,
+                              klvs_template_key6{service.id, ToWire6(prefix)});
+  };
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto was, find(before));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto is, find(after));
   // Made anew after it was over, it has another generation.
   return was && is && was->word >> 24 == is->word >> 24;
 }
 
-}  // namespace
-
-std::vector<uint8_t> FrameOf(const TracePacket& packet) {
-  const uint16_t length = packet.protocol == Protocol::kTcp   ? 20
-                          : packet.protocol == Protocol::kUdp ? 8
-                                                              : 32;
-  std::vector<uint8_t> out(6);
-  out.insert(out.end(), {2, 0, 0, 0, 0, 1});  // a client's, locally administered
+void PutIp4(std::vector<uint8_t>& out, const TracePacket& packet, uint16_t length) {
   Put16(out, 0x0800);
   const size_t ip = out.size();
   Put16(out, 0x4500);
@@ -121,6 +147,31 @@ std::vector<uint8_t> FrameOf(const TracePacket& packet) {
   const uint16_t checksum = Checksum(std::span(out).subspan(ip));
   out[ip + 10] = static_cast<uint8_t>(checksum >> 8);
   out[ip + 11] = static_cast<uint8_t>(checksum);
+}
+
+void PutIp6(std::vector<uint8_t>& out, const TracePacket& packet, uint16_t length) {
+  Put16(out, 0x86dd);
+  Put32(out, 6U << 28);
+  Put16(out, length);
+  Put16(out, static_cast<uint32_t>(packet.protocol) << 8 | 64);
+  for (const IpAddress& ip : {packet.client.ip, packet.vip.ip}) {
+    out.insert(out.end(), ip.bytes.begin(), ip.bytes.end());
+  }
+}
+
+}  // namespace
+
+std::vector<uint8_t> FrameOf(const TracePacket& packet) {
+  const uint16_t length = packet.protocol == Protocol::kTcp   ? 20
+                          : packet.protocol == Protocol::kUdp ? 8
+                                                              : 32;
+  std::vector<uint8_t> out(6);
+  out.insert(out.end(), {2, 0, 0, 0, 0, 1});  // a client's, locally administered
+  if (packet.vip.ip.IsV4()) {
+    PutIp4(out, packet, length);
+  } else {
+    PutIp6(out, packet, length);
+  }
   Put16(out, packet.client.port);
   Put16(out, packet.vip.port);
   if (packet.protocol == Protocol::kTcp) {
@@ -129,7 +180,7 @@ std::vector<uint8_t> FrameOf(const TracePacket& packet) {
     Put32(out, 0x5002ffff);  // SYN
     Put32(out, 0);           // a checksum that nobody reads
   } else if (packet.protocol == Protocol::kUdp) {
-    Put32(out, 8 << 16);
+    Put32(out, 8 << 16 | 0xffff);  // a checksum that nobody reads; of IPv6 there must be one
   } else {
     Put32(out, 0);
     Put32(out, 0);           // a checksum that nobody reads
@@ -139,10 +190,16 @@ std::vector<uint8_t> FrameOf(const TracePacket& packet) {
   return out;
 }
 
-absl::Status CopyMaps(MapStore& from, MapStore& to) {
-  for (const std::string_view map :
-       {kSettingsMap, kInterfacesMap, kServiceStateMap, kLocalityMap, kListsMap, kTablesMap,
-        kRealsMap, kRealConnsMap, kRealTemplatesMap, kConnsMap, kFilterMap}) {
+absl::Status CopyMaps(Family family, MapStore& from, MapStore& to) {
+  const bool v4 = family == Family::kIpv4;
+  std::vector<std::string_view> arrays = {kSettingsMap,      kInterfacesMap,
+                                          kServiceStateMap,  kLocalityMap,
+                                          kListsMap,         kTablesMap,
+                                          kRealsMap,         kRealConnsMap,
+                                          kRealTemplatesMap, v4 ? kConnsMap : kConns6Map,
+                                          kFilterMap};
+  if (!v4) arrays.push_back(kReals6Map);
+  for (const std::string_view map : arrays) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto source, from.Mapped(map));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto target, to.Mapped(map));
     if (source.size() != target.size()) {
@@ -151,7 +208,8 @@ absl::Status CopyMaps(MapStore& from, MapStore& to) {
     std::ranges::copy(source, target.begin());
   }
   for (const std::string_view map :
-       {kAddressesMap, kServicesMap, kWideServicesMap, kPortsMap, kTemplatesMap}) {
+       {v4 ? kAddressesMap : kAddresses6Map, v4 ? kNetworksMap : kNetworks6Map, kServicesMap,
+        kWideServicesMap, kPortsMap, v4 ? kTemplatesMap : kTemplates6Map}) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, from.Dump(map));
     for (const auto& [key, value] : entries) {
       KUBE_LVS_RETURN_IF_ERROR(to.Update(map, key, value));
@@ -166,8 +224,7 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
   out.verdict = action == TC_ACT_REDIRECT ? TraceVerdict::kForwarded
                 : action == TC_ACT_SHOT   ? TraceVerdict::kDropped
                                           : TraceVerdict::kPassed;
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip,
-                            Get<klvs_address>(before, kAddressesMap, ToWire(packet.vip.ip)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vip, FindDestination(before, packet.vip.ip));
   out.is_vip = vip && (vip->flags & KLVS_ADDRESS_VIP) != 0;
   if (!out.is_vip) return out;
   ServiceKey key;
@@ -183,10 +240,10 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
     KUBE_LVS_ASSIGN_OR_RETURN(out.drop_reason, DropReason(after));
   }
 
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto old_sets, GetArray<klvs_conn_set>(before, kConnsMap));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set>(after, kConnsMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto was, Find(before, packet));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto is, Find(after, packet));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto reals, GetArray<klvs_real>(before, kRealsMap));
-  const auto was = Find(old_sets, packet), is = Find(sets, packet);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto reals6, GetArray<klvs_real6>(before, kReals6Map));
   // The same use of the slot: it was found, not made.
   if (was && is && KLVS_CTL_GENERATION(was->ctl) == KLVS_CTL_GENERATION(is->ctl)) {
     out.state = ConnectionStateName(KLVS_CTL_STATE(was->ctl));
@@ -198,8 +255,8 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
     KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t packets, SumOf(after, kRealCountersMap, n));
     if (packets != 0) id = n;
   }
-  if (id == 0 || id >= reals.size()) return out;
-  KUBE_LVS_ASSIGN_OR_RETURN(out.real, DecodeReal({reals[id], klvs_real6{}}, reals[id].weight));
+  if (id == 0 || id >= reals.size() || id >= reals6.size()) return out;
+  KUBE_LVS_ASSIGN_OR_RETURN(out.real, DecodeReal({reals[id], reals6[id]}, reals[id].weight));
   if (out.real->at.port == 0) out.real->at.port = packet.vip.port;
   return out;
 }

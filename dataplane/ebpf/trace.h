@@ -14,7 +14,7 @@
 
 namespace kube_lvs::ebpf {
 
-// The first packet of a TCP connection, or a UDP datagram. IPv4.
+// The first packet of a connection by TCP or SCTP, or a UDP datagram; both ends of one family.
 struct TracePacket {
   Protocol protocol = Protocol::kTcp;
   Endpoint client, vip;
@@ -43,9 +43,9 @@ struct Trace {
 // An Ethernet frame to the address of lo, which is zero.
 std::vector<uint8_t> FrameOf(const TracePacket& packet);
 
-// Puts into `to` what decides of packets in `from`; its counters stay as they are. kDataLoss: maps
-// of other sizes.
-absl::Status CopyMaps(MapStore& from, MapStore& to);
+// Puts into `to` what decides of packets of the family in `from`; its counters stay as they are.
+// kDataLoss: maps of other sizes.
+absl::Status CopyMaps(Family family, MapStore& from, MapStore& to);
 
 // `before`: the maps without the packet; `after`: the copy, whose counters were zero. `action`:
 // what the tc program returned.

@@ -36,7 +36,7 @@ class TraceTest : public testing::Test {
       steps.push_back(AddReal{key, real_});
     }
     for (const absl::Status& status : (*backend)->Apply(steps)) EXPECT_TRUE(status.ok()) << status;
-    EXPECT_TRUE(CopyMaps(maps_, copy_).ok());
+    EXPECT_TRUE(CopyMaps(Family::kIpv4, maps_, copy_).ok());
   }
 
   // A connection to real server `real`, in its slot for the `generation`th time.
@@ -146,7 +146,7 @@ TEST_F(TraceTest, APortOfARangeIsKept) {
       ASSERT_TRUE(status.ok()) << status;
     }
   }
-  ASSERT_TRUE(CopyMaps(maps_, copy_).ok());
+  ASSERT_TRUE(CopyMaps(Family::kIpv4, maps_, copy_).ok());
   EXPECT_EQ(copy_.Dump(kPortsMap)->size(), maps_.Dump(kPortsMap)->size());
   packet_.vip.port = real_.at.port = 10007;
   Connect(copy_, 4, 1);
@@ -154,6 +154,88 @@ TEST_F(TraceTest, APortOfARangeIsKept) {
   EXPECT_EQ(trace.scheduler, "lc");
   EXPECT_EQ(trace.reals, 1U);
   EXPECT_EQ(trace.real, real_);
+}
+
+TEST_F(TraceTest, AVipOfANetwork) {
+  ServiceKey key;
+  key.match = Prefix{*Cidr::Parse("198.51.100.0/24"), 80, 80};
+  ServiceConfig config;
+  config.scheduler = "dh";
+  {
+    auto backend = EbpfBackend::Adopt(maps_, programs_, network_, clock_);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    for (const absl::Status& status :
+         (*backend)->Apply(std::vector<Step>{AddService{key, config}, AddReal{key, real_}})) {
+      ASSERT_TRUE(status.ok()) << status;
+    }
+  }
+  ASSERT_TRUE(CopyMaps(Family::kIpv4, maps_, copy_).ok());
+  EXPECT_EQ(copy_.Dump(kNetworksMap)->size(), 1U);
+  packet_.vip = *Endpoint::Parse("198.51.100.77:80");
+  Connect(copy_, 4, 1);
+  const Trace trace = Explained(TC_ACT_REDIRECT);
+  EXPECT_TRUE(trace.is_vip);
+  EXPECT_EQ(trace.scheduler, "dh");
+  EXPECT_EQ(trace.real, real_);
+}
+
+TEST_F(TraceTest, AConnectionOfIpv6ThatIsThereAndItsTemplate) {
+  packet_.client = *Endpoint::Parse("[2001:db8:1:2:ffff::1]:40000");
+  packet_.vip = *Endpoint::Parse("[2001:db8::1]:80");
+  ServiceKey key;
+  key.match = packet_.vip;
+  ServiceConfig config;
+  config.scheduler = "lc";
+  config.persistence = Persistence{};
+  config.persistence->prefix_length = 66;
+  real_.at = *Endpoint::Parse("[2001:db8::11]:80");
+  {
+    auto backend = EbpfBackend::Adopt(maps_, programs_, network_, clock_);
+    ASSERT_TRUE(backend.ok()) << backend.status();
+    for (const absl::Status& status :
+         (*backend)->Apply(std::vector<Step>{AddService{key, config}, AddReal{key, real_}})) {
+      ASSERT_TRUE(status.ok()) << status;
+    }
+  }
+  const klvs_template_key6 client = {.service = 2,
+                                     .client = ToWire6(*IpAddress::Parse("2001:db8:1:2:c000::"))};
+  const klvs_template held = {
+      .word = uint64_t{4} << 32 | 1U << 24, .expires = 9, .timeout = 9, .reserved = 0};
+  ASSERT_TRUE(Put(maps_, kTemplates6Map, client, held).ok());
+  ASSERT_TRUE(CopyMaps(Family::kIpv6, maps_, copy_).ok());
+  for (FakeMapStore* maps : {&maps_, &copy_}) {
+    klvs_conn6& entry = GetArray<klvs_conn_set6>(*maps, kConns6Map).value()[3].ways[2];
+    entry.key = {.src = ToWire6(packet_.client.ip),
+                 .dst = ToWire6(packet_.vip.ip),
+                 .sport = ToWirePort(packet_.client.port),
+                 .dport = ToWirePort(packet_.vip.port),
+                 .protocol = 6,
+                 .reserved = {}};
+    entry.ctl = uint64_t{1} << 32 | KLVS_CONN_LIVE << 8 | KLVS_ESTABLISHED;
+    entry.real = 4;
+  }
+  const Trace trace = Explained(TC_ACT_REDIRECT);
+  EXPECT_EQ(trace.state, "ESTABLISHED");
+  EXPECT_EQ(trace.scheduler, "lc");
+  EXPECT_TRUE(trace.persistent);
+  EXPECT_EQ(trace.real, real_);
+}
+
+TEST_F(TraceTest, TheFrameOfIpv6IsASynAndItsDatagramHasAChecksum) {
+  packet_.client = *Endpoint::Parse("[2001:db8:1::1]:40000");
+  packet_.vip = *Endpoint::Parse("[2001:db8::1]:80");
+  auto frame = FrameOf(packet_);
+  ASSERT_EQ(frame.size(), 74U);
+  EXPECT_EQ(frame[12] << 8 | frame[13], 0x86dd);
+  EXPECT_EQ(frame[14], 0x60);
+  EXPECT_EQ(frame[14 + 5], 20);
+  EXPECT_EQ(frame[14 + 6], 6);
+  EXPECT_EQ(frame[14 + 24 + 15], 1);
+  EXPECT_EQ(frame[54 + 13], 2);
+  packet_.protocol = Protocol::kUdp;
+  frame = FrameOf(packet_);
+  ASSERT_EQ(frame.size(), 62U);
+  EXPECT_NE(frame[54 + 6] | frame[54 + 7], 0);
 }
 
 TEST_F(TraceTest, AnAddressThatIsNobodys) {

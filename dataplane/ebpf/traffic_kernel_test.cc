@@ -260,7 +260,9 @@ class TrafficTest : public testing::TestWithParam<Case> {
       real.method = Method();
       steps.push_back(AddReal{key, real});
     }
-    steps.push_back(AddItem{AnsweredVip{Dataplane::kEbpf, Ip(At().vip), "eth0"}});
+    const Cidr vips = VipsOf(key).value();
+    steps.push_back(AddItem{
+        AnsweredVip{Dataplane::kEbpf, vips.address, "eth0", vips.IsHost() ? 0 : vips.length}});
     Apply(director_, dataplane_, steps);
     if (Xdp()) {
       WaitForNeighbours();
@@ -283,12 +285,13 @@ class TrafficTest : public testing::TestWithParam<Case> {
 
   // One connection from the client: sends `request`, returns the answer, "" when there is none.
   std::string Ask(const std::string& request) { return Ask(request, client_); }
-  static std::string Ask(const std::string& request, const Namespace& from, uint16_t port = 80) {
+  static std::string Ask(const std::string& request, const Namespace& from, uint16_t port = 80,
+                         const std::string& vip = At().vip) {
     const UniqueFd connection = Socket(from, FamilyOf(), SOCK_STREAM);
     const timeval limit{.tv_sec = 3, .tv_usec = 0};
     setsockopt(connection.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    const SocketAddress to(At().vip, port);
+    const SocketAddress to(vip, port);
     if (connect(connection.get(), to.Get(), to.size) != 0) return "";
     if (send(connection.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) return "";
     std::string answer;
@@ -412,6 +415,33 @@ TEST_P(TrafficTest, EachPortOfARangeGoesToTheSamePort) {
   const auto stats = director_.In([&] { return dataplane_.backend->ReadStats(); });
   ASSERT_TRUE(stats.ok());
   EXPECT_EQ(stats->services.at(range).connections, 4U);
+}
+
+TEST_P(TrafficTest, EachAddressOfANetworkIsAVip) {
+  const Cidr vips = *Cidr::Parse(IsV4() ? "198.51.100.0/28" : "2001:db8:51::/124");
+  client_.Sh("ip route add " + vips.ToString() + " dev eth0");
+  if (Method() != ForwardingMethod::kNat) {
+    for (Namespace* real : {&real1_, &real2_}) {
+      real->Sh("ip route add local " + vips.ToString() + " dev lo");
+    }
+  }
+  SetUpDecapsulation();
+  for (size_t n = 0; n < of_reals_.size(); ++n) {
+    Apply(n == 0 ? real1_ : real2_, of_reals_[n],
+          {AddItem{TunnelPeer{Ip(At().director_in), vips.address, vips.length}}});
+  }
+  const Server one(real1_, "real1", RealPort(), FamilyOf());
+  const Server two(real2_, "real2", RealPort(), FamilyOf());
+  SetUpService({Dataplane::kEbpf, Prefix{vips, 80, 80}, Protocol::kTcp}, RealPort());
+  IpAddress between = vips.address;
+  between.bytes[between.Size() - 1] += 5;
+  std::map<std::string, int> answers;
+  for (const IpAddress& vip : {vips.address, between, vips.Last(), between}) {
+    const std::string answer = Ask("x\n", client_, 80, vip.ToString());
+    ++answers[answer.substr(0, answer.find(' '))];
+  }
+  EXPECT_EQ(answers, (std::map<std::string, int>{{"real1", 2}, {"real2", 2}}))
+      << testing::PrintToString(Drops());
 }
 
 TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {

@@ -45,7 +45,7 @@ struct AllPorts {
   bool operator==(const AllPorts&) const = default;
 };
 
-// Every address of a prefix as a VIP (IPVS only), at ports `first` to `last`, both included; 0 to
+// Every address of a prefix as a VIP, at ports `first` to `last`, both included; 0 to
 // 65535 is every port by TCP, UDP and SCTP. Real servers have port 0, but with a single port they
 // may have another: then each packet goes to theirs.
 struct Prefix {

@@ -88,7 +88,7 @@ struct AnsweredVip {
   Dataplane dataplane = Dataplane::kEbpf;
   IpAddress vip;
   std::string interface;
-  int prefix_length = 0;  // as of a SilentVip; IPVS only
+  int prefix_length = 0;  // as of a SilentVip
   Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const AnsweredVip&) const = default;
   bool operator==(const AnsweredVip&) const = default;

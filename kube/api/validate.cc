@@ -284,10 +284,12 @@ void CheckEbpf(const LvsService& service, Problems& out) {
   if (spec.one_packet && spec.method == ForwardingMethod::kNat) {
     out.NotHere("spec.onePacketScheduling: Enabled with method NAT" + mend);
   }
-  if (spec.tunnel_type != "IPIP") {
+  if (spec.tunnel_type == "GRE") {
     out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type + mend);
   }
-  if (HasCidr(spec)) out.NotHere("an address of type CIDR" + mend);
+  if (const absl::Status able = CheckCidrByEbpf(spec); HasCidr(spec) && !able.ok()) {
+    out.NotHere("spec.scheduler.name: " + Message(able));
+  }
 }
 
 }  // namespace
@@ -314,6 +316,13 @@ absl::Status CheckVipPrefix(const Cidr& cidr) {
   if (cidr.length >= shortest && cidr.length <= longest) return absl::OkStatus();
   return absl::InvalidArgumentError("must be of /" + std::to_string(shortest) + " to /" +
                                     std::to_string(longest) + "; a single address is of type IP");
+}
+
+absl::Status CheckCidrByEbpf(const LvsServiceSpec& spec) {
+  if (spec.scheduler != "lblc" && spec.scheduler != "lblcr") return absl::OkStatus();
+  return absl::UnimplementedError(spec.scheduler +
+                                  " with an address of type CIDR needs dataplane IPVS; dataplane "
+                                  "eBPF keeps one real server for all addresses of a service");
 }
 
 bool HasCidr(const LvsServiceSpec& spec) {

@@ -59,6 +59,10 @@ inline constexpr VipPrefixLengths VipPrefixLengthsOf(Family family) {
 // Whether all addresses of the prefix may be VIPs of one service of type CIDR; else why not.
 absl::Status CheckVipPrefix(const Cidr& cidr);
 
+// Whether dataplane eBPF can do for every address of a CIDR what the service asks for; else why
+// not.
+absl::Status CheckCidrByEbpf(const LvsServiceSpec& spec);
+
 // Whether it asks for every address of a CIDR.
 bool HasCidr(const LvsServiceSpec& spec);
 

@@ -195,15 +195,10 @@ TEST(ValidateTest, WhatNothingDoesYetIsRefused) {
 
 TEST(ValidateTest, TheDataplanesDiffer) {
   const char* kIpvsOnly[] = {
-      "addresses: [{type: CIDR, value: 198.51.96.0/20}]",
-      "addresses: [{type: CIDR, value: '2001:db8::/48'}]",
-      "{addresses: [{type: CIDR, value: 198.51.100.0/24}], forwarding: {method: Tunnel}}",
-      "addresses: [{type: CIDR, value: '2001:db8::2/127'}]",
-      "{addresses: [{type: CIDR, value: 198.51.100.2/31}], forwarding: {method: DirectRouting}}",
+      "{addresses: [{type: CIDR, value: 198.51.96.0/20}], scheduler: {name: lblc}}",
+      "{addresses: [{type: CIDR, value: '2001:db8::/48'}], scheduler: {name: lblcr}}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
-      "{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, backends: [{name: a, "
-      "static: [{address: 10.0.0.1}]}]}",
       "{forwarding: {method: Tunnel, tunnel: {type: GRE}}, backends: [{name: a, static: "
       "[{address: 10.0.0.1}]}]}",
   };
@@ -217,6 +212,20 @@ TEST(ValidateTest, TheDataplanesDiffer) {
   }
   for (const Dataplane dataplane : {Dataplane::kEbpf, Dataplane::kIpvs}) {
     EXPECT_EQ(ProblemsOf("access: {icmpEcho: Respond}", dataplane), "");
+    for (const char* cidr :
+         {"addresses: [{type: CIDR, value: 198.51.96.0/20}]",
+          "addresses: [{type: CIDR, value: '2001:db8::/48'}]",
+          "{addresses: [{type: CIDR, value: 198.51.100.0/24}], forwarding: {method: Tunnel}}",
+          "{addresses: [{type: CIDR, value: '2001:db8::2/127'}], scheduler: {name: dh}}",
+          "{addresses: [{type: CIDR, value: 198.51.100.2/31}], forwarding: {method: "
+          "DirectRouting}}"}) {
+      EXPECT_EQ(ProblemsOf(cidr, dataplane), "") << cidr;
+    }
+    EXPECT_EQ(ProblemsOf("scheduler: {name: lblc}", dataplane), "");
+    EXPECT_EQ(ProblemsOf("{forwarding: {method: Tunnel, tunnel: {type: GUE, port: 6080}}, "
+                         "backends: [{name: a, static: [{address: 10.0.0.1}]}]}",
+                         dataplane),
+              "");
     EXPECT_EQ(ProblemsOf("ports: [{name: a, port: 80, protocol: SCTP}]", dataplane), "");
     EXPECT_EQ(ProblemsOf("persistence: {timeoutSeconds: 60, prefixLengthIPv4: 24}", dataplane), "");
     EXPECT_EQ(

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/status.h"
 #include "kube/api/pools.h"
 #include "kube/api/resolve.h"
 #include "node-agent/desired/connection_sync.h"
@@ -158,17 +159,16 @@ std::optional<api::Problem> Computation::Obstacle(const api::LvsService& service
   }
   const std::string other = owners_.Conflict(vips, service.meta.Key());
   if (!other.empty()) return api::Problem{kAddressConflict, other};
-  if (vips.IsHost()) return std::nullopt;
+  if (vips.IsHost() || dataplane != Dataplane::kEbpf) return std::nullopt;
   // Of files these are invalid. The API may have assigned the prefix to an earlier specification.
-  if (dataplane == Dataplane::kEbpf) {
-    return api::Problem{
-        api::kUnsupportedByDataplane,
-        vips.ToString() + " can be balanced by dataplane IPVS only: ask for a single address"};
+  if (const absl::Status able = api::CheckCidrByEbpf(service.spec); !able.ok()) {
+    return api::Problem{api::kUnsupportedByDataplane, vips.ToString() + ": " + Message(able)};
   }
   return std::nullopt;
 }
 
-// The kernel answers ARP for a prefix (of IPv4) only where it may for what no interface has.
+// The kernel answers ARP for a prefix (of IPv4) only where it may for what no interface has. Our
+// programs answer by themselves.
 void Computation::ReportSilentPrefixes() {
   const bool silent = std::ranges::any_of(out_.state.items, [](const NodeItem& item) {
     const auto* sysctl = std::get_if<Sysctl>(&item);
@@ -176,7 +176,7 @@ void Computation::ReportSilentPrefixes() {
   });
   if (!silent) return;
   for (const auto& [vip, answerable] : answerable_) {
-    if (answerable.vips.IsHost() || !vip.IsV4()) continue;
+    if (answerable.vips.IsHost() || !vip.IsV4() || !answerable.in_ipvs) continue;
     out_.unable.insert(vip);
     Report(*answerable.service, kPrerequisiteMissing,
            answerable.vips.ToString() +

@@ -399,6 +399,7 @@ TEST_F(DesiredTest, ACidrWithAnAddressThatSomebodyHasIsRefused) {
   // As the API may have assigned it, before the specification changed.
   services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kTunnel)};
   services_[0].spec.addresses.clear();
+  services_[0].spec.scheduler = "lblc";
   group_.spec.dataplane = api::DataplaneChoice::kEbpf;
   Desired desired = Compute(Node("d1", 1));
   ASSERT_EQ(desired.problems.size(), 1u);
@@ -422,6 +423,33 @@ TEST_F(DesiredTest, OfACidrOfIpv6TheFirstAddressIsAnsweredForAndTheRestRouted) {
   EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kIpvs, first, "eth0"}));
   EXPECT_TRUE(Has(desired, SilentVip{first, 112}));
   EXPECT_FALSE(Has(desired, SilentVip{first}));
+}
+
+TEST_F(DesiredTest, ByEbpfACidrIsAnsweredAsOneAndWhateverElseTheDirectorIs) {
+  group_.spec.dataplane = api::DataplaneChoice::kEbpf;
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kNat),
+               Service("web", "192.0.2.240", ForwardingMethod::kDirectRouting, {"10.0.0.1"})};
+  group_.status.members = {{"d1", "192.0.2.9"}, {"d2", "192.0.2.2"}};
+  const Desired desired = Compute(Node("d1", 1), {Ip("192.0.2.192")});
+  for (const ServiceProblem& problem : desired.problems) ADD_FAILURE() << problem.message;
+  EXPECT_TRUE(desired.unable.empty());
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.192"), "eth0", 27}));
+  const ServiceKey key{Dataplane::kEbpf, Prefix{*Cidr::Parse("192.0.2.192/27"), 80, 80},
+                       Protocol::kTcp};
+  EXPECT_TRUE(desired.state.services.contains(key));
+
+  kubernetes_ = false;
+  group_.spec.static_allowed_ranges = {"2001:db8::/64"};
+  services_ = {CidrService("net", "2001:db8::5:0/112", ForwardingMethod::kDirectRouting)};
+  services_[0].spec.backends[0].static_reals[0].address = "2001:db8::1";
+  const IpAddress first = Ip("2001:db8::5:0");
+  NodeFacts facts = Node("d1", 1);
+  facts.interfaces["eth0"].addresses.push_back({Ip("2001:db8::9"), 64});
+  const Desired six = Compute(facts, {first});
+  for (const ServiceProblem& problem : six.problems) ADD_FAILURE() << problem.message;
+  EXPECT_TRUE(Has(six, AnsweredVip{Dataplane::kEbpf, first, "eth0", 112}));
+  // By itself it would be a VIP without services.
+  EXPECT_FALSE(Has(six, AnsweredVip{Dataplane::kEbpf, first, "eth0"}));
 }
 
 TEST_F(DesiredTest, FromFilesACidrIsTakenAsWritten) {

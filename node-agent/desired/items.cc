@@ -113,7 +113,7 @@ std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
   std::set<NodeItem> items;
   const auto put = [&](const InterfaceFacts& uplink) {
     items.insert(AnsweredVip{dataplane, vips.address, uplink.name, LengthOf(vips)});
-    if (!vips.IsHost() && !vips.address.IsV4()) {
+    if (dataplane == Dataplane::kIpvs && !vips.IsHost() && !vips.address.IsV4()) {
       items.insert(AnsweredVip{dataplane, vips.address, uplink.name});
     }
   };

@@ -4,7 +4,7 @@
 
 #include <linux/if_ether.h>
 
-#include "dataplane/ebpf/bpf/defs.h"
+#include "dataplane/ebpf/bpf/address.h"
 
 #define ARP_ETHERNET bpf_htons(1)
 #define ARP_REQUEST bpf_htons(1)
@@ -25,7 +25,8 @@ struct arp_ipv4 {
 
 _Static_assert(sizeof(struct arp_ipv4) == 42, "ARP over Ethernet");
 
-static __always_inline int arp_answer(klvs_ctx *ctx, __u32 ifindex)
+static __always_inline int arp_answer(klvs_ctx *ctx, __u32 ifindex,
+				      const struct klvs_settings *settings)
 {
 	struct klvs_interface *interface;
 	struct klvs_address *address;
@@ -49,7 +50,7 @@ static __always_inline int arp_answer(klvs_ctx *ctx, __u32 ifindex)
 	    arp->operation != ARP_REQUEST)
 		return KLVS_UNTOUCHED;
 	__builtin_memcpy(&vip, arp->target, sizeof(vip));
-	address = bpf_map_lookup_elem(&klvs_addresses, &vip);
+	address = address_find(&vip, settings);
 	if (!address || !(address->flags & KLVS_ADDRESS_ANSWER_ARP) || address->ifindex != ifindex ||
 	    bpf_ktime_get_boot_ns() >= address->claim_until)
 		return KLVS_UNTOUCHED;

@@ -12,6 +12,7 @@
  */
 #include "dataplane/ebpf/bpf/maps.h"
 
+#include "dataplane/ebpf/bpf/address.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/filter.h"
@@ -64,7 +65,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		return KLVS_UNTOUCHED;
 	nat = real->method == KLVS_METHOD_NAT;
 	if (real->method == KLVS_METHOD_TUNNEL)
-		overhead = IP_HEADER;
+		overhead = tunnel_overhead(real->gue_port);
 	if (!(real->flags & KLVS_REAL_LOCAL)) {
 		if (!real->ifindex)
 			return drop(KLVS_DROP_NO_ROUTE);
@@ -126,8 +127,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	} else if (real->method == KLVS_METHOD_TUNNEL) {
 		klvs_ip outer __attribute__((aligned(8)));
 
-		outer_header(&outer, p->tos, p->total_length, p->fragment, ends);
-		if (encapsulate(ctx, p, &outer))
+		outer_header(&outer, p->tos, p->total_length, p->fragment, ends, real->gue_port);
+		if (encapsulate(ctx, p, &outer, real->gue_port))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (age(ctx)) {
 		return drop(KLVS_DROP_REWRITE);
@@ -356,7 +357,7 @@ static __always_inline int is_for_ipv6(klvs_ctx *ctx)
 	src = (const __be32 *)&ip->saddr;
 	settings = settings_get();
 	return settings &&
-	       filter_passes_from(src[0] ^ src[1] ^ src[2] ^ src[3], icmp, settings);
+	       filter_passes_other(src[0] ^ src[1] ^ src[2] ^ src[3], icmp, settings);
 }
 #endif
 
@@ -385,8 +386,10 @@ static __always_inline int director(klvs_ctx *ctx)
 	const __be16 type = *(const __be16 *)(data + ETH_TYPE);
 
 	if (type != bpf_htons(ETH_P_IP)) {
-		if (type == bpf_htons(ETH_P_ARP))
-			return arp_answer(ctx, IFINDEX(ctx));
+		if (type == bpf_htons(ETH_P_ARP)) {
+			settings = settings_get();
+			return settings ? arp_answer(ctx, IFINDEX(ctx), settings) : KLVS_UNTOUCHED;
+		}
 		if (type == bpf_htons(ETH_P_IPV6) && is_for_ipv6(ctx))
 			bpf_tail_call(ctx, &KLVS_FAMILIES, 0);
 		return KLVS_UNTOUCHED;
@@ -397,7 +400,7 @@ static __always_inline int director(klvs_ctx *ctx)
 		return KLVS_UNTOUCHED;
 #ifndef KLVS_IPV6
 	if (!filter_passes_to(ip->daddr) &&
-	    !filter_passes_from(ip->saddr, ip->protocol == IPPROTO_ICMP, settings))
+	    !filter_passes_other(ip->saddr, ip->protocol == IPPROTO_ICMP, settings))
 		return KLVS_UNTOUCHED;
 #endif
 #ifdef KLVS_XDP
@@ -430,7 +433,7 @@ static __always_inline int director(klvs_ctx *ctx)
 #endif
 
 	key = IP_DST(ip);
-	address = bpf_map_lookup_elem(&klvs_addresses, &key);
+	address = address_find(&key, settings);
 	to_vip = address && address->flags & KLVS_ADDRESS_VIP;
 	if (!to_vip && !(address && address->flags & KLVS_ADDRESS_SNAT)) {
 		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))

@@ -197,12 +197,12 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 		return LONG_WAY;
 	if (real->method == KLVS_METHOD_TUNNEL) {
 		ends = real_ends(&id, real);
-		if (!ends || length + IP_HEADER > real->mtu)
+		if (!ends || real->gue_port || length + IP_HEADER > real->mtu)
 			return LONG_WAY;
 		stay(c, state, now, settings);
 		count_packet(real->service, id, length, 0);
-		outer_header(&outer, PLAIN_TOS(ip), length, PLAIN_FRAGMENT(ip), ends);
-		if (encapsulate(ctx, NULL, &outer))
+		outer_header(&outer, PLAIN_TOS(ip), length, PLAIN_FRAGMENT(ip), ends, 0);
+		if (encapsulate(ctx, NULL, &outer, 0))
 			return drop(KLVS_DROP_REWRITE);
 		data = (void *)(long)ctx->data;
 		if (data + ETH_HEADER > (void *)(long)ctx->data_end)

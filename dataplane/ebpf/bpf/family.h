@@ -20,6 +20,8 @@
 #define klvs_conns klvs_conns6
 #define klvs_fragment_key klvs_fragment_key6
 #define klvs_fragments klvs_fragments6
+#define klvs_network_key klvs_network_key6
+#define klvs_networks klvs_networks6
 #define klvs_sweep_hand klvs_sweep_hand6
 #define klvs_template_key klvs_template_key6
 #define klvs_templates klvs_templates6
@@ -39,6 +41,7 @@ typedef struct ipv6hdr klvs_ip;
 typedef struct klvs_real6 klvs_ends;
 
 #define IP_HEADER 40
+#define IP_IN_IP IPPROTO_IPV6
 #define IP_ETHERTYPE ETH_P_IPV6
 #define L4_MASK 255 /* of the offset of the TCP, UDP or ICMP header in a frame */
 #define CONN_SETS(settings) ((settings)->conn_sets6)
@@ -87,6 +90,7 @@ typedef struct iphdr klvs_ip;
 typedef struct klvs_real klvs_ends;
 
 #define IP_HEADER 20
+#define IP_IN_IP IPPROTO_IPIP
 #define IP_ETHERTYPE ETH_P_IP
 #define L4_MASK 127
 #define CONN_SETS(settings) ((settings)->conn_sets)

@@ -21,11 +21,13 @@ static __always_inline int filter_passes_to(__be32 dst)
 }
 
 /*
- * Whether a packet from `src`, folded, may be a reply of plain NAT. An ICMP error may come from a
- * router in between.
+ * Whether another packet may be ours, for networks have no bits: from `src`, folded, a reply of plain
+ * NAT. An ICMP error may come from a router in between.
  */
-static __always_inline int filter_passes_from(__be32 src, int icmp,
-					      const struct klvs_settings *settings)
+static __always_inline int filter_passes_other(__be32 src, int icmp,
+					       const struct klvs_settings *settings)
 {
+	if (settings->flags & KLVS_SETTING_NETWORKS)
+		return 1;
 	return settings->flags & KLVS_SETTING_PLAIN_NAT && (icmp || filter_passes_to(src));
 }

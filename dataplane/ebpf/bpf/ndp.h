@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "dataplane/ebpf/bpf/address.h"
 #include "dataplane/ebpf/bpf/icmp6.h"
 #include "dataplane/ebpf/bpf/scratch.h"
 
@@ -49,13 +50,14 @@ __noinline int ndp_answer(klvs_ctx *ctx, __u32 ifindex)
 {
 	const __u32 fixed = ETH_HEADER + IP_HEADER + NDP_NO_OPTION;
 	struct klvs_scratch *scratch = scratch_get();
+	struct klvs_settings *settings = settings_get();
 	struct klvs_interface *interface;
 	struct klvs_address *address;
 	struct klvs_in6 vip, client;
 	struct ndp_frame *frame;
 	__u32 slot;
 
-	if (!scratch)
+	if (!scratch || !settings)
 		return KLVS_UNTOUCHED;
 	frame = (struct ndp_frame *)scratch->answer;
 	if (packet_load(ctx, 0, &frame->eth, fixed))
@@ -69,7 +71,7 @@ __noinline int ndp_answer(klvs_ctx *ctx, __u32 ifindex)
 	 * neighbour. */
 	if (addr_is_any(&client))
 		return KLVS_UNTOUCHED;
-	address = bpf_map_lookup_elem(&klvs_addresses, &vip);
+	address = address_find(&vip, settings);
 	if (!address || !(address->flags & KLVS_ADDRESS_ANSWER_ARP) || address->ifindex != ifindex ||
 	    bpf_ktime_get_boot_ns() >= address->claim_until)
 		return KLVS_UNTOUCHED;

@@ -2,6 +2,7 @@
 /* A new connection: service, real server, entry, and with NAT its reply key. */
 #pragma once
 
+#include "dataplane/ebpf/bpf/address.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/filter.h"
@@ -17,14 +18,15 @@
 #define SNAT_TRIES 16
 
 /* Whether a packet says that it comes from us: such a one would be answered to us, and on. */
-static __always_inline int source_is_ours(const struct packet *p)
+static __always_inline int source_is_ours(const struct packet *p,
+					  const struct klvs_settings *settings)
 {
 	klvs_addr source = p->key.src;
 	struct klvs_address *address;
 
-	if (!filter_passes_to(addr_fold(&source)))
+	if (!filter_passes_to(addr_fold(&source)) && !(settings->flags & KLVS_SETTING_NETWORKS))
 		return 0;
-	address = bpf_map_lookup_elem(&klvs_addresses, &source);
+	address = address_find(&source, settings);
 	return address && address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT);
 }
 
@@ -184,7 +186,7 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	/* A hash scheduler chooses for a packet in mid-stream what another director chose. */
 	if (!p->opening && (!scheduler_has_table(service->scheduler) || ends_connection(p)))
 		return -KLVS_DROP_NO_CONNECTION;
-	if (source_is_martian(p) || source_is_ours(p))
+	if (source_is_martian(p) || source_is_ours(p, settings))
 		return -KLVS_DROP_MARTIAN;
 	if (scheduler_counts(service->scheduler) ||
 	    service->flags & (KLVS_SERVICE_THRESHOLDS | KLVS_SERVICE_PERSISTENT))

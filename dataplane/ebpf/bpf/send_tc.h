@@ -7,6 +7,7 @@
 
 #include <linux/if_packet.h>
 
+#include "dataplane/ebpf/bpf/gue.h"
 #include "dataplane/ebpf/bpf/parse.h"
 
 #define KLVS_AF_INET 2
@@ -132,17 +133,25 @@ static __always_inline int rewrite(klvs_ctx *ctx, const struct packet *p,
 	return 0;
 }
 
-/* Tunnel: the outer header in front. TCP segments of a bundle become that much smaller; the
+/* Tunnel: the outer headers in front. TCP segments of a bundle become that much smaller; the
  * datagrams of a UDP bundle keep their size. 0 if done. */
-static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p, const klvs_ip *outer)
+static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
+				       const klvs_ip *outer, __be16 gue_port)
 {
+	struct gue_headers gue;
 	__u64 flags = IP_HEADER == 20 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV6;
 
 	if (p->key.protocol == IPPROTO_UDP)
 		flags |= BPF_F_ADJ_ROOM_FIXED_GSO;
-	if (bpf_skb_adjust_room(ctx, IP_HEADER, BPF_ADJ_ROOM_MAC, flags) ||
+	if (gue_port)
+		flags |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP;
+	if (bpf_skb_adjust_room(ctx, tunnel_overhead(gue_port), BPF_ADJ_ROOM_MAC, flags) ||
 	    bpf_skb_store_bytes(ctx, ETH_HEADER, outer, sizeof(*outer),
 				BPF_F_RECOMPUTE_CSUM))
 		return -1;
-	return 0;
+	if (!gue_port)
+		return 0;
+	gue_fill(&gue, p, gue_port);
+	return bpf_skb_store_bytes(ctx, ETH_HEADER + IP_HEADER, &gue, sizeof(gue),
+				   BPF_F_RECOMPUTE_CSUM);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dataplane/ebpf/bpf/csum.h"
+#include "dataplane/ebpf/bpf/gue.h"
 #include "dataplane/ebpf/bpf/parse.h"
 
 /* Whether XDP may send to this real server; if not, tc does. */
@@ -146,20 +147,26 @@ static __always_inline void header_copy(klvs_ip *to, const klvs_ip *from)
 #endif
 }
 
-/* Tunnel: the outer header in front. 0 if done. */
-static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p, const klvs_ip *outer)
+/* Tunnel: the outer headers in front. 0 if done. */
+static __always_inline int encapsulate(klvs_ctx *ctx, const struct packet *p,
+				       const klvs_ip *outer, __be16 gue_port)
 {
+	struct gue_headers *gue;
 	klvs_ip *ip;
 	struct ethhdr *eth;
 
-	if (bpf_xdp_adjust_head(ctx, -IP_HEADER))
+	if (bpf_xdp_adjust_head(ctx, -(int)tunnel_overhead(gue_port)))
 		return -1;
 	eth = (void *)(long)ctx->data;
 	ip = (void *)(eth + 1);
-	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
+	gue = (void *)(ip + 1);
+	/* In any case there is a packet behind. */
+	if ((void *)(gue + 1) > (void *)(long)ctx->data_end)
 		return -1;
 	/* The addresses are set when it is sent. */
 	eth->h_proto = bpf_htons(IP_ETHERTYPE);
 	header_copy(ip, outer);
+	if (gue_port)
+		gue_fill(gue, p, gue_port);
 	return 0;
 }

@@ -232,6 +232,34 @@ void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t cla
         "klvs_addresses");
 }
 
+void Director::Spread(std::string_view vip, std::string_view network, uint32_t flags,
+                      uint64_t claim_until) {
+  const size_t slash = network.find('/');
+  const std::string first(network.substr(0, slash));
+  const uint32_t length = std::stoul(std::string(network.substr(slash + 1)));
+  klvs_address value = {};
+  value.vip_id = VipId(vip);
+  value.flags = flags;
+  value.claim_until = claim_until;
+  value.ifindex = ifindex_;
+  value.prefix_length = length;
+  const auto move = [&](const char* addresses, const auto& own, const char* networks,
+                        const auto& key) {
+    bpf_map__delete_elem(Find(addresses), &own, sizeof own, 0);
+    Check(
+        bpf_map__update_elem(Find(networks), &key, sizeof key, &value, sizeof value, BPF_ANY) == 0,
+        networks);
+  };
+  if (IsIpv6(vip)) {
+    LoadIpv6();
+    move("klvs_addresses6", Ip6(vip), "klvs_networks6", klvs_network_key6{length, Ip6(first)});
+  } else {
+    move("klvs_addresses", htonl(Ip(vip)), "klvs_networks",
+         klvs_network_key{length, htonl(Ip(first))});
+  }
+  settings().flags |= KLVS_SETTING_NETWORKS;
+}
+
 void Director::Add(const Service& service, const Start& start) {
   SetAddress(service.vip, KLVS_ADDRESS_VIP);
   Replace(service, start);
@@ -270,6 +298,7 @@ void Director::Replace(const Service& service, const Start& start) {
     }
     record.port = htons(r.port);
     record.method = service.method;
+    record.gue_port = htons(service.gue_port);
     record.weight = r.weight;
     record.ifindex = ifindex_;
     record.mtu = 1500;

@@ -65,6 +65,7 @@ struct Service {
   uint8_t scheduler = KLVS_SCHEDULER_RR;
   uint8_t flags = 0;
   uint8_t method = KLVS_METHOD_DIRECT_ROUTING;
+  uint16_t gue_port = 0;          // of a tunnel by GUE
   uint32_t template_seconds = 0;  // not 0: persistent
   uint8_t template_prefix = 32;
   std::vector<Real> reals;  // in the order of the list
@@ -95,6 +96,10 @@ class Director {
   // one interface.
   void SetAddress(std::string_view address, uint32_t flags, uint64_t claim_until = 0,
                   uint32_t ifindex = 0);
+
+  // Every address of `network` is the VIP that `vip` was by itself, and is answered as `flags` say.
+  void Spread(std::string_view vip, std::string_view network, uint32_t flags = KLVS_ADDRESS_VIP,
+              uint64_t claim_until = 0);
 
   Outcome Run(const Bytes& frame);
   Outcome Run(const Frame& frame) { return Run(frame.Build()); }

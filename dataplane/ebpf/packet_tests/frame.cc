@@ -146,20 +146,47 @@ std::string IcmpError(uint8_t type, uint8_t code, uint32_t rest, const Bytes& ab
   return std::string(out.begin(), out.end());
 }
 
-Bytes Encapsulate(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t id) {
+namespace {
+
+// `between`: what is behind the outer header.
+Bytes Wrap(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t id, uint8_t protocol,
+           const Bytes& between) {
   const size_t inner_length = frame[16] << 8 | frame[17];
   Frame outer;
   outer.src = src;
   outer.dst = dst;
-  outer.protocol = 4;
+  outer.protocol = protocol;
   outer.tos = frame[15];
   outer.id = id;
   outer.dont_fragment = frame[20] & 0x40;
-  const Bytes header = IpHeader(outer, inner_length);
   Bytes out(frame.begin(), frame.begin() + 14);
-  Append(out, header);
+  Append(out, IpHeader(outer, inner_length + between.size()));
+  Append(out, between);
   out.insert(out.end(), frame.begin() + 14, frame.end());
   return out;
+}
+
+}  // namespace
+
+Bytes Encapsulate(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t id) {
+  return Wrap(frame, src, dst, id, 4, {});
+}
+
+Bytes GueHeaders(uint16_t sport, uint16_t dport, uint8_t protocol, size_t length) {
+  Bytes out;
+  Put16(out, sport);
+  Put16(out, dport);
+  Put16(out, length + 12);
+  Put16(out, 0);
+  Put16(out, protocol);
+  Put16(out, 0);
+  return out;
+}
+
+Bytes EncapsulateGue(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t sport,
+                     uint16_t dport) {
+  const size_t length = frame[16] << 8 | frame[17];
+  return Wrap(frame, src, dst, 0, 17, GueHeaders(sport, dport, 4, length));
 }
 
 Bytes Arp::Build() const {

@@ -53,6 +53,14 @@ std::string IcmpError(uint8_t type, uint8_t code, uint32_t rest, const Bytes& ab
 // the inner one, ttl 64, id as given.
 Bytes Encapsulate(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t id = 0);
 
+// What GUE has between the outer IP header and a packet of that protocol and length: UDP without
+// checksum, and variant 0 without options.
+Bytes GueHeaders(uint16_t sport, uint16_t dport, uint8_t protocol, size_t length);
+
+// As Encapsulate, with GUE to `dport`.
+Bytes EncapsulateGue(const Bytes& frame, uint32_t src, uint32_t dst, uint16_t sport,
+                     uint16_t dport);
+
 struct Arp {
   Mac dst_mac = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, src_mac = {};
   uint16_t operation = 1;

@@ -144,13 +144,30 @@ Bytes About6(uint32_t word, const Bytes& frame, size_t quoted) {
   return out;
 }
 
-Bytes Encapsulate6(const Bytes& frame, std::string_view src, std::string_view dst) {
+namespace {
+
+// `between`: what is behind the outer header.
+Bytes Wrap(const Bytes& frame, std::string_view src, std::string_view dst, uint8_t protocol,
+           const Bytes& between) {
   const size_t length = 40 + (frame[18] << 8 | frame[19]);
   const uint8_t traffic_class = (frame[14] & 15) << 4 | frame[15] >> 4;
   Bytes out(frame.begin(), frame.begin() + 14);
-  Append(out, IpHeader(src, dst, traffic_class, length, 41, 64));
+  Append(out, IpHeader(src, dst, traffic_class, length + between.size(), protocol, 64));
+  Append(out, between);
   out.insert(out.end(), frame.begin() + 14, frame.end());
   return out;
+}
+
+}  // namespace
+
+Bytes Encapsulate6(const Bytes& frame, std::string_view src, std::string_view dst) {
+  return Wrap(frame, src, dst, 41, {});
+}
+
+Bytes EncapsulateGue6(const Bytes& frame, std::string_view src, std::string_view dst,
+                      uint16_t sport, uint16_t dport) {
+  const size_t length = 40 + (frame[18] << 8 | frame[19]);
+  return Wrap(frame, src, dst, 17, GueHeaders(sport, dport, 41, length));
 }
 
 }  // namespace kube_lvs::ebpf

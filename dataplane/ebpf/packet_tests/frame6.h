@@ -47,5 +47,8 @@ Bytes About6(uint32_t word, const Bytes& frame, size_t quoted = 256);
 
 // The frame with another IPv6 header between Ethernet and IPv6; hop limit 64.
 Bytes Encapsulate6(const Bytes& frame, std::string_view src, std::string_view dst);
+// As that, with GUE to `dport`.
+Bytes EncapsulateGue6(const Bytes& frame, std::string_view src, std::string_view dst,
+                      uint16_t sport, uint16_t dport);
 
 }  // namespace kube_lvs::ebpf

@@ -19,6 +19,11 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   array(kSettingsMap, sizeof(klvs_settings), 1);
   hash(kAddressesMap, 4, sizeof(klvs_address), sizes.addresses);
   array(kFilterMap, sizeof(klvs_filter), 1);
+  const auto networks = [&](std::string_view name, uint32_t key_size) {
+    store.Make(std::string(name), Kind::kLpmTrie, key_size, sizeof(klvs_address), sizes.addresses);
+  };
+  networks(kNetworksMap, sizeof(klvs_network_key));
+  networks(kNetworks6Map, sizeof(klvs_network_key6));
   array(kInterfacesMap, sizeof(klvs_interface), KLVS_INTERFACE_SLOTS);
   hash(kServicesMap, sizeof(klvs_service_key), sizeof(klvs_service), sizes.services);
   hash(kWideServicesMap, sizeof(klvs_wide_key), sizeof(klvs_service), sizes.services);

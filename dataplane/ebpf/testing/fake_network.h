@@ -17,7 +17,7 @@ class FakeNetwork final : public Network {
  public:
   std::map<IpAddress, NextHop> routes;  // an address that is not in it has no route
   std::vector<Link> links;
-  std::vector<std::pair<IpAddress, std::string>> announced;
+  std::vector<std::pair<Cidr, std::string>> announced;
   std::set<std::pair<IpAddress, std::string>> heard;  // IPv6 VIPs, and where
   int kept = 0;                                       // calls of KeepResolved
   bool changed = false;
@@ -59,8 +59,8 @@ class FakeNetwork final : public Network {
     if (found == links.end()) return absl::NotFoundError("no interface " + name);
     return *found;
   }
-  absl::Status Announce(const IpAddress& vip, const Link& link) override {
-    announced.emplace_back(vip, link.name);
+  absl::Status Announce(const Cidr& vips, const Link& link) override {
+    announced.emplace_back(vips, link.name);
     return absl::OkStatus();
   }
   absl::Status HearQuestions(const IpAddress& vip, const Link& link) override {

@@ -108,14 +108,26 @@ std::string ErrorTranslated(const Bytes& in, const Reading& before, const Bytes&
 }
 
 std::string Encapsulated(const Bytes& in, const Reading& before, const Bytes& out,
-                         const Bytes& from, const Bytes& to) {
+                         const Bytes& from, const Bytes& to, uint16_t gue_port) {
   const Reading outer = Read(out);
-  const size_t header = before.family == 4 ? 20 : 40;
-  if (outer.family != before.family || outer.header - outer.begin != header) {
+  const size_t plain = before.family == 4 ? 20 : 40;
+  const size_t header = gue_port != 0 ? plain + 12 : plain;
+  const uint8_t tunnelled = before.family == 4 ? 4 : 41;
+  if (outer.family != before.family || outer.header - outer.begin != plain) {
     return "no plain outer header";
   }
-  if (outer.protocol != (before.family == 4 ? 4 : 41)) return "the outer header says no tunnel";
+  if (outer.protocol != (gue_port != 0 ? 17 : tunnelled)) return "the outer header says no tunnel";
   if (outer.length != before.length + header) return "the outer length is wrong";
+  if (gue_port != 0) {
+    const size_t at = kEthernet + plain;
+    if (out.size() < at + 12) return "no headers of GUE";
+    const uint16_t sport = static_cast<uint16_t>(out[at] << 8 | out[at + 1]);
+    const Bytes headers = GueHeaders(sport, gue_port, tunnelled, before.length);
+    const auto begin = out.begin() + static_cast<ptrdiff_t>(at);
+    if (sport < 0xc000 || !std::equal(headers.begin(), headers.end(), begin)) {
+      return "the headers of GUE are others";
+    }
+  }
   if (outer.src != from || outer.dst != to) return "the tunnel is another than the rule's";
   if (IpError(out, outer) != 0) return "the outer checksum is wrong";
   if (out.size() != in.size() + header) return "its size is wrong";

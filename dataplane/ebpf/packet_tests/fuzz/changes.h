@@ -23,8 +23,8 @@ std::string ErrorTranslated(const Bytes& in, const Reading& before, const Bytes&
                             const Reading& after, const Bytes& from, const Bytes& to,
                             const FlowKey& about);
 
-// The whole of `in` behind another IP header.
+// The whole of `in` behind another IP header and, with a port, GUE's.
 std::string Encapsulated(const Bytes& in, const Reading& before, const Bytes& out,
-                         const Bytes& from, const Bytes& to);
+                         const Bytes& from, const Bytes& to, uint16_t gue_port);
 
 }  // namespace kube_lvs::ebpf

@@ -182,10 +182,12 @@ std::string Oracle::ToReal(const Bytes& in, const Reading& asked, const Bytes& o
     return AgedOnly(in, asked, out, sent);
   }
   if (service->method == KLVS_METHOD_TUNNEL) {
-    ++seen_["tunnel"];
-    if (flow) return Encapsulated(in, asked, out, dip, RealAddress(flow->real));
+    ++seen_[service->gue_port != 0 ? "tunnel by GUE" : "tunnel"];
+    if (flow) {
+      return Encapsulated(in, asked, out, dip, RealAddress(flow->real), service->gue_port);
+    }
     if (!IsReal(sent.dst, service->id)) return "it is no real server of its service";
-    return Encapsulated(in, asked, out, dip, sent.dst);
+    return Encapsulated(in, asked, out, dip, sent.dst, service->gue_port);
   }
   if (!flow) return "NAT without connection";
   if (flow->flags & KLVS_CONN_SNAT ? flow->nat != dip : flow->nat != key.src) {
@@ -244,7 +246,7 @@ std::string Oracle::Later(const Bytes& in, const Reading& asked, const Bytes& ou
     } else if (!IsReal(sent.dst, service.id)) {
       continue;
     } else if (service.method == KLVS_METHOD_TUNNEL) {
-      wrong = Encapsulated(in, asked, out, dip, sent.dst);
+      wrong = Encapsulated(in, asked, out, dip, sent.dst, service.gue_port);
     } else if (sent.src != asked.src && sent.src != dip) {
       continue;
     } else {

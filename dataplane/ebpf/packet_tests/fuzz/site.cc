@@ -95,6 +95,7 @@ Site MakeSite(Director& director, Chance& chance) {
                                        [](const Real& real) { return real.upper != 0; });
       if (limited) service.flags |= KLVS_SERVICE_THRESHOLDS;
       const bool nat = service.method == KLVS_METHOD_NAT;
+      if (service.method == KLVS_METHOD_TUNNEL && chance.OneIn(2)) service.gue_port = 6080;
       if (nat && chance.OneIn(2)) service.flags |= KLVS_SERVICE_SOURCE_NAT;
       if (!nat && service.protocol == 17 && chance.OneIn(3)) {
         service.flags |= KLVS_SERVICE_ONE_PACKET;
@@ -121,6 +122,9 @@ Site MakeSite(Director& director, Chance& chance) {
       director.SetAddress(vip, KLVS_ADDRESS_VIP | answer, UINT64_MAX);
     }
   }
+  // One by a network, whose other address is a VIP by itself.
+  director.Spread(site.vips[2], "10.9.0.2/31");
+  director.Spread(site.vips6[2], "2001:db8:9::2/127");
   return site;
 }
 
