@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -109,6 +111,28 @@ TEST_F(FileSourceTest, AFolderThatGoesRemovesNothingAndItsReturnIsSeen) {
   ASSERT_EQ(rename((root_ + "/next").c_str(), folder_.c_str()), 0);
   EXPECT_TRUE(Becomes({"default/b"}));
   EXPECT_TRUE(source_->Get()->problems.empty());
+}
+
+TEST_F(FileSourceTest, AFolderThatIsMovedWhileItIsReadLosesNothing) {
+  for (const char* name : {"a", "b", "c", "d"})
+    Write(folder_ + "/" + name + ".yaml", Service(name));
+  FileSource source(folder_, {});
+  std::atomic<bool> done = false;
+  std::thread mover([this, &done] {
+    const std::string away = root_ + "/away";
+    for (int i = 0; i < 2000; ++i) {
+      rename(folder_.c_str(), away.c_str());
+      rename(away.c_str(), folder_.c_str());
+    }
+    done = true;
+  });
+  size_t least = 4;
+  while (!done) {
+    source.Reload();
+    least = std::min(least, source.Get()->services->size());
+  }
+  mover.join();
+  EXPECT_EQ(least, 4U);
 }
 
 TEST_F(FileSourceTest, LastGoodIsSavedAndLoaded) {
