@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -117,21 +116,18 @@ TEST_F(FileSourceTest, AFolderThatIsMovedWhileItIsReadLosesNothing) {
   for (const char* name : {"a", "b", "c", "d"})
     Write(folder_ + "/" + name + ".yaml", Service(name));
   FileSource source(folder_, {});
-  std::atomic<bool> done = false;
-  std::thread mover([this, &done] {
+  std::jthread mover([this](std::stop_token stop) {
     const std::string away = root_ + "/away";
-    for (int i = 0; i < 2000; ++i) {
+    while (!stop.stop_requested()) {
       rename(folder_.c_str(), away.c_str());
       rename(away.c_str(), folder_.c_str());
     }
-    done = true;
   });
   size_t least = 4;
-  while (!done) {
+  for (int i = 0; i < 2000; ++i) {
     source.Reload();
     least = std::min(least, source.Get()->services->size());
   }
-  mover.join();
   EXPECT_EQ(least, 4U);
 }
 
