@@ -42,7 +42,11 @@ absl::Status FileError(int error, std::string_view doing, const std::string& pat
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit) {
-  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return ReadFileAt(AT_FDCWD, path, limit);
+}
+
+absl::StatusOr<std::string> ReadFileAt(int folder, const std::string& path, size_t limit) {
+  const UniqueFd fd(openat(folder, path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.ok()) return FileError(errno, "open", path);
   std::string out;
   char buffer[16384];

@@ -12,6 +12,10 @@ namespace kube_lvs {
 // kNotFound if there is no such file. Files above `limit` bytes are refused (kOutOfRange).
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t limit = 64 << 20);
 
+// The same from a folder that is open, wherever that may have been moved since.
+absl::StatusOr<std::string> ReadFileAt(int folder, const std::string& name,
+                                       size_t limit = 64 << 20);
+
 // Writes in place, as /proc and /sys want it.
 absl::Status WriteInPlace(const std::string& path, std::string_view content);
 

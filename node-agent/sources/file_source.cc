@@ -1,6 +1,7 @@
 #include "node-agent/sources/file_source.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -43,11 +44,11 @@ absl::StatusOr<FileTexts> ReadFolder(const std::string& folder) {
   while (const dirent* entry = readdir(dir.get())) {
     const std::string name = entry->d_name;
     if (name.front() == '.' || !(EndsWith(name, ".yaml") || EndsWith(name, ".yml"))) continue;
-    const std::string path = folder + "/" + name;
     struct stat info = {};
-    // A link without a target, or a file that was just removed.
-    if (stat(path.c_str(), &info) != 0) {
-      if (lstat(path.c_str(), &info) != 0) continue;
+    // A link without a target, or a file that was just removed. Not by path: the folder may be
+    // moved away meanwhile.
+    if (fstatat(dirfd(dir.get()), name.c_str(), &info, 0) != 0) {
+      if (fstatat(dirfd(dir.get()), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
       files.emplace(name, absl::NotFoundError("is a link to nowhere"));
       continue;
     }
@@ -56,7 +57,7 @@ absl::StatusOr<FileTexts> ReadFolder(const std::string& folder) {
       return absl::ResourceExhaustedError(folder + " has more than " + std::to_string(kMaxFiles) +
                                           " files; put the objects into fewer");
     }
-    files.emplace(name, ReadFile(path, kMaxFileBytes));
+    files.emplace(name, ReadFileAt(dirfd(dir.get()), name, kMaxFileBytes));
   }
   return files;
 }

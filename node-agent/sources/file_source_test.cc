@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -109,6 +110,25 @@ TEST_F(FileSourceTest, AFolderThatGoesRemovesNothingAndItsReturnIsSeen) {
   ASSERT_EQ(rename((root_ + "/next").c_str(), folder_.c_str()), 0);
   EXPECT_TRUE(Becomes({"default/b"}));
   EXPECT_TRUE(source_->Get()->problems.empty());
+}
+
+TEST_F(FileSourceTest, AFolderThatIsMovedWhileItIsReadLosesNothing) {
+  for (const char* name : {"a", "b", "c", "d"})
+    Write(folder_ + "/" + name + ".yaml", Service(name));
+  FileSource source(folder_, {});
+  std::jthread mover([this](std::stop_token stop) {
+    const std::string away = root_ + "/away";
+    while (!stop.stop_requested()) {
+      rename(folder_.c_str(), away.c_str());
+      rename(away.c_str(), folder_.c_str());
+    }
+  });
+  size_t least = 4;
+  for (int i = 0; i < 2000; ++i) {
+    source.Reload();
+    least = std::min(least, source.Get()->services->size());
+  }
+  EXPECT_EQ(least, 4U);
 }
 
 TEST_F(FileSourceTest, LastGoodIsSavedAndLoaded) {
