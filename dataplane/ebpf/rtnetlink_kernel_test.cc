@@ -122,7 +122,7 @@ TEST_F(KernelNetworkTest, AnnouncesInBothForms) {
       [] { return UniqueFd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ARP))); });
   ASSERT_TRUE(listener.ok());
   const Link link = *network_->LinkByName("up0");
-  ASSERT_TRUE(network_->Announce(Ip("192.0.2.1"), link).ok());
+  ASSERT_TRUE(network_->Announce(Cidr::Host(Ip("192.0.2.1")), link).ok());
   int requests = 0;
   int replies = 0;
   std::array<uint8_t, 128> frame;
@@ -161,7 +161,7 @@ TEST_F(KernelNetworkTest, AnIpv6VipIsAnnouncedToAllNodes) {
       [] { return UniqueFd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_IPV6))); });
   ASSERT_TRUE(listener.ok());
   const Link link = *network_->LinkByName("up0");
-  ASSERT_TRUE(network_->Announce(Ip("2001:db8::1"), link).ok());
+  ASSERT_TRUE(network_->Announce(Cidr::Host(Ip("2001:db8::1")), link).ok());
   int heard = 0;
   std::array<uint8_t, 2048> frame;
   while (heard < 3) {
