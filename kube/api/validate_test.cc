@@ -199,8 +199,8 @@ TEST(ValidateTest, TheDataplanesDiffer) {
       "{addresses: [{type: CIDR, value: '2001:db8::/48'}], scheduler: {name: lblcr}}",
       "{ports: [{name: a, port: 53, protocol: UDP}], onePacketScheduling: Enabled}",
       "{ports: [{name: a, port: 5060, protocol: UDP}], persistence: {engine: SIP}}",
-      "{forwarding: {method: Tunnel, tunnel: {type: GRE}}, backends: [{name: a, static: "
-      "[{address: 10.0.0.1}]}]}",
+      ("{forwarding: {method: Tunnel, tunnel: {type: GRE}}, backends: [{name: a, static: "
+       "[{address: 10.0.0.1}]}]}"),
   };
   for (const char* patch : kIpvsOnly) {
     EXPECT_EQ(ProblemsOf(patch), "") << patch;
