@@ -34,6 +34,20 @@ absl::StatusOr<std::map<IpAddress, klvs_address>> ReadAddresses(MapStore& maps) 
   return out;
 }
 
+absl::StatusOr<std::unordered_map<uint32_t, IpAddress>> ReadVips(MapStore& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v4, (GetAll<__be32, klvs_address>(maps, kAddressesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v6, (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
+  std::unordered_map<uint32_t, IpAddress> out;
+  const auto add = [&out](const auto& all) {
+    for (const auto& [wire, record] : all) {
+      if ((record.flags & KLVS_ADDRESS_VIP) != 0) out.emplace(record.vip_id, FromWire(wire));
+    }
+  };
+  add(v4);
+  add(v6);
+  return out;
+}
+
 absl::StatusOr<std::map<IpAddress, klvs_address>> Addresses::All() { return ReadAddresses(maps_); }
 
 absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const IpAddress& ip) {
