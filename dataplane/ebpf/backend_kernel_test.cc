@@ -1,9 +1,12 @@
 // The backend on this machine's kernel: the same contract as in memory, with real maps, programs
 // and interfaces.
 #include <bpf/bpf.h>
+#include <sys/utsname.h>
 
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <random>
 #include <set>
@@ -323,6 +326,31 @@ TEST_F(EbpfKernelTest, MapsOfAnotherLayoutAreRefusedAndLeftAlone) {
   const auto refused = node_.In([&] { return OpenEbpfDataplane(options_, clock_); });
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_NE(Message(refused.status()).find("layout 77"), std::string::npos) << refused.status();
+}
+
+TEST_F(EbpfKernelTest, MapsTakeAsMuchMemoryAsWasSaidBefore) {
+  const auto said = MemoryOf(options_.sizes);
+  ASSERT_TRUE(said.ok()) << said.status();
+  Open();
+  uint64_t taken = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(options_.dir)) {
+    if (entry.is_directory()) continue;
+    const UniqueFd fd(bpf_obj_get(entry.path().c_str()));
+    std::ifstream info("/proc/self/fdinfo/" + std::to_string(fd.get()));
+    for (std::string name, number; info >> name >> number;) {
+      if (name == "memlock:") taken += std::stoull(number);
+    }
+  }
+  utsname kernel{};
+  ASSERT_EQ(uname(&kernel), 0);
+  int major = 0, minor = 0;
+  ASSERT_EQ(std::sscanf(kernel.release, "%d.%d", &major, &minor), 2);
+  if (major > 6 || (major == 6 && minor >= 4)) {
+    EXPECT_NEAR(static_cast<double>(*said), static_cast<double>(taken), 0.01 * taken);
+  } else {
+    // Older ones say what keys and values take, as if there were no more to it.
+    EXPECT_GT(taken, 0U);
+  }
 }
 
 TEST_F(EbpfKernelTest, CountersOfManyIdsAreReadInTurn) {
