@@ -9,6 +9,9 @@
 #   ebpf    what packets cost in the eBPF dataplane, above an empty program: instructions, in a VM, of each method, of what is not
 #           ours and of new connections; nanoseconds on this machine with one flow and with a million
 #           KERNEL=6.12   (3 min)
+#   ebpf-scale  10,000 services with 10 real servers each in the eBPF dataplane, on this machine: programming, reading back,
+#           listing, one changed weight (and whether that grows with the number of services), memory
+#           SERVICES=10000 REALS=10   (1 min)
 #   soak    changes of rules, and agents killed by SIGKILL, under the load of clients, on the bare bench of namespaces by the
 #           eBPF dataplane: no request may be lost, and counts return to zero
 #           --seconds 600  --xdp on|off  --seed N
@@ -19,7 +22,7 @@ cd "$(dirname "$(readlink -f "$0")")"
 # shellcheck source=e2e/lib/steps.sh
 . e2e/lib/steps.sh
 case ${1:-} in
-  ipvs | ebpf | soak) ;;
+  ipvs | ebpf | ebpf-scale | soak) ;;
   "" | -h | --help) show_help "$0" ;;
   *)
     echo "bench.sh: no benchmark $1: see bench.sh --help" >&2
