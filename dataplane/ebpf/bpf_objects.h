@@ -16,7 +16,7 @@
 
 namespace kube_lvs::ebpf {
 
-// How many of each, for maps that are made; maps that are there keep their size. 100 MB with
+// How many of each, for maps that are made; maps that are there keep their size. 150 MB with
 // the defaults, and 0.8 MB for each CPU: see MemoryOf.
 struct MapSizes {
   uint32_t addresses = 32768;
@@ -26,7 +26,7 @@ struct MapSizes {
   uint32_t table_slots = 1048576;  // mh takes 4093 a service, and as many while it changes
   // NAT takes two; a power of two, 1024 or more. Of IPv6, a quarter as many come on top; of each
   // family one template, a client that persistence remembers, for 8 connections.
-  uint32_t connections = 524288;
+  uint32_t connections = 1048576;
 };
 
 // What maps of these sizes take in the kernel, on this machine's CPUs, in bytes.
