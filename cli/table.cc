@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -131,6 +132,8 @@ void SortAsIpvsadm(Table& table) {
 
 Table TableOf(const ServiceTable& services, const Stats& stats) {
   Table out;
+  // Both are in one order, so that the next one is as a rule the one that is looked for.
+  auto next = stats.reals.begin();
   for (const auto& [key, service] : services) {
     ListedService listed;
     listed.service.key = key;
@@ -143,7 +146,11 @@ Table TableOf(const ServiceTable& services, const Stats& stats) {
       ipvs::RealEntry entry;
       entry.real = real;
       entry.kernel_method = MethodNumber(real.method);
-      if (const auto found = stats.reals.find({key, real.at}); found != stats.reals.end()) {
+      const std::pair wanted(key, real.at);
+      const auto found =
+          next != stats.reals.end() && next->first == wanted ? next : stats.reals.find(wanted);
+      if (found != stats.reals.end()) {
+        next = std::next(found);
         entry.counters = found->second.counters;
         entry.active_connections = static_cast<uint32_t>(found->second.active_connections);
         entry.inactive_connections = static_cast<uint32_t>(found->second.inactive_connections);

@@ -294,6 +294,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
 
   Metrics metrics(backends->All(), kVersion, clock);
   metrics.SetPeerCounters([&peers] { return peers.Counters(); });
+  metrics.SetCountsRepaired([&backends] { return backends->CountsRepaired(); });
   agent.AddObserver([&metrics](const PassReport& report) { metrics.OnPass(report); });
   LastGoodWriter last_good_writer(last_good, log);
   agent.AddObserver(

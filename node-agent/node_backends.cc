@@ -161,6 +161,11 @@ class KernelBackends final : public NodeBackends {
     return names;
   }
 
+  uint64_t CountsRepaired() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return dataplane_.has_value() ? dataplane_->backend->counts_repaired() : 0;
+  }
+
   SharedIpvs Shared() override {
     const std::lock_guard<std::mutex> lock(mu_);
     SharedIpvs shared{.other_services = ipvs_.other_services(), .on = {}};

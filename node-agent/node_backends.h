@@ -47,6 +47,8 @@ class NodeBackends {
   // Readable when a refresh is due; -1 while it is not open.
   virtual int RefreshFd() const = 0;
   virtual std::set<std::string> XdpInterfaces() = 0;  // that native XDP serves
+  // How many counts of connections Refresh put right since the start.
+  virtual uint64_t CountsRepaired() = 0;
   // How others use this namespace's IPVS, as of the last reading of all rules.
   virtual SharedIpvs Shared() = 0;
   // Why the eBPF dataplane could not be opened when it was needed; OK if it was not needed.

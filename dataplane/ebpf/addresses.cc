@@ -66,6 +66,23 @@ absl::StatusOr<std::map<Cidr, klvs_address>> ReadAddresses(MapStore& maps) {
   return out;
 }
 
+absl::StatusOr<std::unordered_map<uint32_t, Cidr>> ReadVips(MapStore& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v4, (GetAll<__be32, klvs_address>(maps, kAddressesMap)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v6, (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
+  std::unordered_map<uint32_t, Cidr> out;
+  const auto add = [&out](const auto& all) {
+    for (const auto& [wire, record] : all) {
+      if ((record.flags & KLVS_ADDRESS_VIP) == 0) continue;
+      out.emplace(record.vip_id, Cidr::Host(FromWire(wire)));
+    }
+  };
+  add(v4);
+  add(v6);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto networks, ReadNetworks(maps));
+  for (const auto& [vips, record] : networks) out.emplace(record.vip_id, vips);
+  return out;
+}
+
 absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const Cidr& vips) {
   if (vips.IsHost()) {
     return InItsMap(vips, [&maps](std::string_view map, const auto& key) {

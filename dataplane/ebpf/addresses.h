@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <unordered_map>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,6 +18,9 @@ namespace kube_lvs::ebpf {
 
 // The addresses and networks of both families as they are in the maps.
 absl::StatusOr<std::map<Cidr, klvs_address>> ReadAddresses(MapStore& maps);
+
+// The VIPs of both families by id.
+absl::StatusOr<std::unordered_map<uint32_t, Cidr>> ReadVips(MapStore& maps);
 
 // The record of the very address, or of the very network. nullopt: it is not there.
 absl::StatusOr<std::optional<klvs_address>> FindAddress(MapStore& maps, const Cidr& vips);

@@ -12,7 +12,8 @@ namespace kube_lvs::ebpf {
 namespace {
 
 constexpr Duration kSweepEvery = std::chrono::seconds(1);  // it reads some 40 MB
-constexpr Duration kAskAgain = std::chrono::seconds(1);    // for a neighbour that is silent
+constexpr Duration kRecountEvery = std::chrono::minutes(10);
+constexpr Duration kAskAgain = std::chrono::seconds(1);  // for a neighbour that is silent
 
 // Of both families, a map whose keys are an address or two.
 template <typename Key4, typename Key6>
@@ -467,6 +468,9 @@ absl::Status EbpfBackend::Refresh() {
   KUBE_LVS_RETURN_IF_ERROR(RefreshHearing());
   KUBE_LVS_ASSIGN_OR_RETURN(const bool counts_matter, services_->CountsMatter());
   if (counts_matter) KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
+  if (!recounted_ || clock_.Now() - *recounted_ >= kRecountEvery) {
+    KUBE_LVS_RETURN_IF_ERROR(RepairCounts().status());
+  }
   return services_->Sweep(clock_.Now());
 }
 
@@ -478,6 +482,14 @@ absl::Status EbpfBackend::SweepConnections() {
   KUBE_LVS_RETURN_IF_ERROR(programs_.SweepConnections(sets, sets6));
   swept_ = now;
   return absl::OkStatus();
+}
+
+absl::StatusOr<uint32_t> EbpfBackend::RepairCounts() {
+  recounted_ = clock_.Now();
+  const auto repaired = services_->RepairCounts([this] { return programs_.AwaitRunning(); });
+  if (absl::IsUnimplemented(repaired.status())) return 0;  // then what differs may only move
+  if (repaired.ok()) counts_repaired_ += *repaired;
+  return repaired;
 }
 
 absl::Status EbpfBackend::RefreshInterfaces() {

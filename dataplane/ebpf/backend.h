@@ -55,6 +55,11 @@ class EbpfBackend final : public Backend {
   // removed objects. Writes only what changed.
   absl::Status Refresh();
 
+  // Puts right the counts of connections that differ from the connection table while nothing moves;
+  // returns of how many real servers. Refresh() does so at first and every ten minutes.
+  absl::StatusOr<uint32_t> RepairCounts();
+  uint64_t counts_repaired() const { return counts_repaired_; }  // since it was made
+
   // Every answered VIP is answered until then (CLOCK_BOOTTIME, nanoseconds); those answered later
   // start with it, too. Without a call the right to answer does not end.
   absl::Status RenewClaims(uint64_t until_boottime_ns);
@@ -106,7 +111,9 @@ class EbpfBackend final : public Backend {
   std::unique_ptr<Addresses> addresses_;
   std::unique_ptr<ServiceTables> services_;
   uint64_t claim_until_ = UINT64_MAX;
-  std::optional<TimePoint> swept_;     // when the connection table was last
+  std::optional<TimePoint> swept_;      // when the connection table was last
+  std::optional<TimePoint> recounted_;  // when counts were last compared with the table
+  uint64_t counts_repaired_ = 0;
   std::map<IpAddress, NextHop> ways_;  // asked within one call; empty between calls
   // Neighbours (interface, address) that the kernel was asked to keep resolved, and when last.
   std::map<std::pair<uint32_t, IpAddress>, TimePoint> kept_;

@@ -4,6 +4,9 @@
 #include <bpf/libbpf.h>
 #include <fnmatch.h>
 #include <linux/if_link.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -327,6 +330,12 @@ absl::StatusOr<bool> BpfHooks::HasOlder(const Link& link) const {
 absl::Status BpfHooks::SweepConnections(uint32_t sets, uint32_t sets6) {
   KUBE_LVS_RETURN_IF_ERROR(Sweep(programs_.sweep, sets));
   return Sweep(programs_.sweep6, sets6);
+}
+
+absl::Status BpfHooks::AwaitRunning() {
+  // It waits as the kernel does before it frees what programs may use.
+  if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) return absl::OkStatus();
+  return absl::UnimplementedError(std::string("membarrier: ") + std::strerror(errno));
 }
 
 }  // namespace kube_lvs::ebpf

@@ -66,6 +66,7 @@ class BpfHooks final : public Programs {
   absl::Status Detach(const Link& link) override;
   absl::StatusOr<std::optional<AttachReport>> Find(const Link& link) override;
   absl::Status SweepConnections(uint32_t sets, uint32_t sets6) override;
+  absl::Status AwaitRunning() override;
 
   // Whether a program of an older set is hooked in there.
   absl::StatusOr<bool> HasOlder(const Link& link) const;

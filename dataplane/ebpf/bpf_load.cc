@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/file.h"
 #include "base/status.h"
+#include "dataplane/ebpf/map_memory.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -16,6 +18,22 @@ std::string Tail(const std::string& log) {
 }
 
 }  // namespace
+
+void NewMaps::Add(const bpf_map* map, uint32_t size) {
+  if (bpf_map__is_internal(map) || !names_.insert(bpf_map__name(map)).second) return;
+  const MapShape shape = {.type = static_cast<uint32_t>(bpf_map__type(map)),
+                          .key_size = bpf_map__key_size(map),
+                          .value_size = bpf_map__value_size(map),
+                          .max_entries = size != 0 ? size : bpf_map__max_entries(map),
+                          .flags = bpf_map__map_flags(map)};
+  bytes_ += BytesOf(shape, static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1)));
+}
+
+absl::Status CheckMemory(const NewMaps& maps, std::string_view mend) {
+  if (maps.bytes() == 0) return absl::OkStatus();
+  const auto read = [](const std::string& path) { return ReadFile(path); };
+  return CheckRoom(maps.bytes(), FindMemoryRoom(read), mend);
+}
 
 absl::Status Load(bpf_object* object, std::string& log) {
   std::ranges::fill(log, '\0');

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +24,21 @@ void Silence();
 // The maps of abi.h that user space knows, of directors first.
 std::span<const std::string_view> MapNames();
 uint32_t CapacityOf(const MapSizes& sizes, std::string_view map);  // 0: as in bpf/maps.h
+
+// What maps that are yet to be made take, each name once.
+class NewMaps {
+ public:
+  // `size`: 0 as in the object.
+  void Add(const bpf_map* map, uint32_t size);
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  std::set<std::string> names_;
+  uint64_t bytes_ = 0;
+};
+
+// Whether this process may have so much. kResourceExhausted: no, with `mend`.
+absl::Status CheckMemory(const NewMaps& maps, std::string_view mend);
 
 // Fills in fresh settings; leaves those of this layout alone.
 absl::Status InitialiseSettings(BpfMaps& maps);

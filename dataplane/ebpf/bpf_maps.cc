@@ -194,6 +194,36 @@ absl::StatusOr<std::vector<Bytes>> BpfMaps::LookupPerCpu(std::string_view map,
   return out;
 }
 
+absl::Status BpfMaps::VisitPerCpu(
+    std::string_view map, uint32_t end,
+    const std::function<void(uint32_t index, std::span<const uint8_t> values)>& visit) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  if (end > found->capacity) {
+    return absl::InvalidArgumentError("the map " + std::string(map) + " has " +
+                                      std::to_string(found->capacity) + " entries");
+  }
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) return BpfError("number of CPUs", -cpus);
+  const size_t size = size_t{found->stride()} * static_cast<size_t>(cpus);
+  // With many CPUs all of it at once would be hundreds of megabytes.
+  constexpr uint32_t kAtOnce = 1024;
+  std::vector<uint32_t> keys(kAtOnce);
+  Bytes values(size * kAtOnce);
+  uint32_t last = 0;
+  for (uint32_t index = 0; index < end;) {
+    uint32_t count = std::min(kAtOnce, end - index);
+    const int result = bpf_map_lookup_batch(found->fd.get(), index == 0 ? nullptr : &last, &last,
+                                            keys.data(), values.data(), &count, nullptr);
+    if (result != 0 && errno != ENOENT) return BpfError("listing " + std::string(map), errno);
+    if (count == 0) return absl::DataLossError(std::string(map) + " ends before its capacity");
+    for (uint32_t i = 0; i < count; ++i) {
+      visit(keys[i], std::span<const uint8_t>(values).subspan(i * size, size));
+    }
+    index += count;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status BpfMaps::ClearPerCpu(std::string_view map, std::span<const uint8_t> key) {
   KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
   KUBE_LVS_RETURN_IF_ERROR(CheckSizes(map, *found, key.size(), found->value_size));

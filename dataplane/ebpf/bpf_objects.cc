@@ -166,6 +166,23 @@ absl::Status Prepare(bpf_object* object, const BpfOptions& options) {
   return absl::OkStatus();
 }
 
+// Whether there is memory for the maps that are not pinned yet.
+absl::Status CheckMemoryFor(std::span<bpf_object* const> objects, const BpfOptions& options) {
+  NewMaps missing;
+  for (bpf_object* object : objects) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object) {
+      const std::string name = bpf_map__name(map);
+      if (absl::IsNotFound(PinnedCapacity(options.dir + "/" + name).status())) {
+        missing.Add(map, CapacityOf(options.sizes, name));
+      }
+    }
+  }
+  return CheckMemory(missing,
+                     "raise the limit (agent.resources.limits.memory of the chart), or lower "
+                     "connectionTableSize of the LVSDirectorGroup");
+}
+
 template <typename Skeleton>
 absl::Status LoadAndPin(Skeleton* skeleton, const BpfOptions& options,
                         const std::string& programs_dir, std::string& log) {
@@ -333,6 +350,27 @@ uint32_t CapacityOf(const MapSizes& sizes, std::string_view map) {
   return found == capacities.end() ? 0 : found->second;
 }
 
+absl::StatusOr<uint64_t> MemoryOf(const MapSizes& sizes) {
+  Silence();
+  std::string log(1 << 18, '\0');
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto tc,
+                            OpenSkeleton(&director_tc__open_opts, &director_tc__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto xdp,
+                            OpenSkeleton(&director_xdp__open_opts, &director_xdp__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto node,
+                            OpenSkeleton(&node_tc__open_opts, &node_tc__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto tc6,
+                            OpenSkeleton(&director6_tc__open_opts, &director6_tc__destroy, log));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto xdp6,
+                            OpenSkeleton(&director6_xdp__open_opts, &director6_xdp__destroy, log));
+  NewMaps maps;
+  for (bpf_object* object : {tc->obj, xdp->obj, node->obj, tc6->obj, xdp6->obj}) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object) maps.Add(map, CapacityOf(sizes, bpf_map__name(map)));
+  }
+  return maps.bytes();
+}
+
 void Silence() {
   libbpf_set_print([](libbpf_print_level, const char*, va_list) { return 0; });
 }
@@ -380,6 +418,8 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
     // Before it makes room for ours: what is hooked in must be known as ours.
     if (programs.ok()) older.push_back(*std::move(programs));
     KUBE_LVS_RETURN_IF_ERROR(RemoveAll(programs_dir));
+    KUBE_LVS_RETURN_IF_ERROR(
+        CheckMemoryFor(std::array{tc->obj, xdp->obj, node->obj, tc6->obj, xdp6->obj}, options));
     KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(tc.get(), options, programs_dir, log));
     KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(xdp.get(), options, programs_dir, log));
     KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(node.get(), options, programs_dir, log));

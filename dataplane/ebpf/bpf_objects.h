@@ -16,8 +16,8 @@
 
 namespace kube_lvs::ebpf {
 
-// How many of each, for maps that are made; maps that are there keep their size. About 90 MB with
-// the defaults, and 0.8 MB for each CPU.
+// How many of each, for maps that are made; maps that are there keep their size. 150 MB with
+// the defaults, and 0.8 MB for each CPU: see MemoryOf.
 struct MapSizes {
   uint32_t addresses = 32768;
   uint32_t services = 4096;
@@ -26,8 +26,11 @@ struct MapSizes {
   uint32_t table_slots = 1048576;  // mh takes 4093 a service, and as many while it changes
   // NAT takes two; a power of two, 1024 or more. Of IPv6, a quarter as many come on top; of each
   // family one template, a client that persistence remembers, for 8 connections.
-  uint32_t connections = 524288;
+  uint32_t connections = 1048576;
 };
+
+// What maps of these sizes take in the kernel, on this machine's CPUs, in bytes.
+absl::StatusOr<uint64_t> MemoryOf(const MapSizes& sizes);
 
 struct BpfOptions {
   std::string dir = "/sys/fs/bpf/kube-lvs";  // where everything is pinned; one a namespace
@@ -47,7 +50,8 @@ struct BpfObjects {
 // ours are hooked in, they are replaced on every interface without a gap; the maps stay. `network`
 // is borrowed for the call; the calling thread is in its namespace. Needs CAP_BPF, CAP_NET_ADMIN
 // and CAP_PERFMON. kFailedPrecondition: not a BPF file system, maps of another layout, or a kernel
-// that refuses the programs; the message has the mend.
+// that refuses the programs; the message has the mend. kResourceExhausted: new maps would not fit
+// into the memory limit of this process' control group, and none was made.
 absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& network);
 
 // The maps that are pinned in `dir`, for a reader. kNotFound: none are there.

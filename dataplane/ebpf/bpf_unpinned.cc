@@ -117,6 +117,20 @@ absl::Status LoadUpon(bpf_object* object, const MapSizes& sizes, BpfMaps& maps, 
   return Load(object, log);
 }
 
+// Whether there is memory for those that LoadUpon would bring.
+absl::Status CheckMemoryFor(const Directors& directors, const MapSizes& sizes,
+                            const BpfMaps& maps) {
+  NewMaps missing;
+  for (const bpf_object* object : {directors.v4->obj, directors.v6->obj}) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object) {
+      const char* name = bpf_map__name(map);
+      if (maps.Fd(name) < 0) missing.Add(map, CapacityOf(sizes, name));
+    }
+  }
+  return CheckMemory(missing, "raise that limit, or start lvsadm in another group");
+}
+
 // The program holds every map of its object that user space knows, also one that it never reads.
 absl::Status HoldMaps(const Program& program, bpf_object* object) {
   bpf_map* map = nullptr;
@@ -176,6 +190,7 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
   const bool load_v6 = set.tc_director6.id == 0 || other_version;
   bpf_program__set_autoload(directors.v4->progs.tc_director, load_v4);
   bpf_program__set_autoload(directors.v6->progs.tc_director6, load_v6);
+  KUBE_LVS_RETURN_IF_ERROR(CheckMemoryFor(directors, sizes, *maps));
   KUBE_LVS_RETURN_IF_ERROR(LoadUpon(directors.v4->obj, sizes, *maps, log));
   if (load_v4) {
     KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, Keep(directors.v4->progs.tc_director));

@@ -77,6 +77,7 @@ class IdAllocator {
     return known == ids_.end() || known->second.live ? 0 : known->second.id;
   }
 
+  uint32_t end() const { return used_.empty() ? 0 : *used_.rbegin() + 1; }  // above all taken ones
   uint32_t taken() const { return static_cast<uint32_t>(used_.size()); }
   uint32_t capacity() const { return capacity_ == 0 ? 0 : capacity_ - 1; }
 

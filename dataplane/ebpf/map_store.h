@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,6 +41,11 @@ class MapStore {
   // One value of a per-CPU map, of each possible CPU.
   virtual absl::StatusOr<std::vector<Bytes>> LookupPerCpu(std::string_view map,
                                                           std::span<const uint8_t> key) = 0;
+  // The same of the entries below `end`, which are there, of an array, in turn: `values` has one of
+  // each possible CPU, rounded up to a multiple of 8 bytes, and is the visitor's for the call.
+  virtual absl::Status VisitPerCpu(
+      std::string_view map, uint32_t end,
+      const std::function<void(uint32_t index, std::span<const uint8_t> values)>& visit) = 0;
   // Sets the value on every CPU.
   virtual absl::Status ClearPerCpu(std::string_view map, std::span<const uint8_t> key) = 0;
   // The values of an mmapable array, shared with the running programs, as long as the store lives.

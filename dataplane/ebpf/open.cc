@@ -12,13 +12,13 @@
 namespace kube_lvs::ebpf {
 namespace {
 
-// Some 21 MB (5 of them IPv6's), and 0.2 MB for each CPU.
+// Some 14 MB (2 of them IPv6's connections), and 0.2 MB for each CPU.
 constexpr MapSizes kAloneSizes = {.addresses = 8192,
                                   .services = 1024,
                                   .reals = 4096,
                                   .list_entries = 32768,
                                   .table_slots = 131072,
-                                  .connections = 131072};
+                                  .connections = 65536};
 
 }  // namespace
 

@@ -42,6 +42,10 @@ class Programs {
   // Takes expired connections out of the tables, which have `sets` and, IPv6's, `sets6` sets. The
   // programs do so with those they meet; this is for exact counts in klvs_real_conns.
   virtual absl::Status SweepConnections(uint32_t sets, uint32_t sets6) = 0;
+
+  // Returns when every run of a program that had begun before the call has ended: some 10 ms.
+  // kUnimplemented: the kernel cannot tell (nohz_full).
+  virtual absl::Status AwaitRunning() = 0;
 };
 
 }  // namespace kube_lvs::ebpf

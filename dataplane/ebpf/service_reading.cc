@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/status.h"
+#include "dataplane/ebpf/counters.h"
 #include "dataplane/ebpf/service_tables.h"
 #include "dataplane/ebpf/wide_ports.h"
 
@@ -41,11 +42,7 @@ absl::StatusOr<VirtualService> ServiceTables::Decode(const ServiceKey& key,
 }
 
 absl::StatusOr<ServiceTable> ServiceTables::Read() {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, addresses_.All());
-  std::map<uint32_t, Cidr> vips;
-  for (const auto& [ip, record] : addresses) {
-    if ((record.flags & KLVS_ADDRESS_VIP) != 0) vips.emplace(record.vip_id, ip);
-  }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto vips, ReadVips(maps_));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
   ServiceTable out;
   for (const auto& [record_key, service] : entries) {
@@ -83,41 +80,48 @@ absl::StatusOr<bool> ServiceTables::CountsMatter() {
 
 absl::Status ServiceTables::ReadStats(Stats& stats) {
   KUBE_LVS_ASSIGN_OR_RETURN(const ServiceTable services, Read());
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto of_services,
+                            ReadAllCounters(maps_, kServiceCountersMap, service_ids_->end()));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto of_reals,
+                            ReadAllCounters(maps_, kRealCountersMap, real_ids_->end()));
   for (const auto& [key, service] : services) {
-    KUBE_LVS_RETURN_IF_ERROR(ReadStats(key, service, stats));
+    const uint32_t id = service_ids_->Find(key);
+    if (id == 0) continue;
+    stats.services.emplace_hint(stats.services.end(), key, of_services[id]);
+    for (const RealServer& real : service.reals) {
+      const uint32_t real_id = real_ids_->Find({id, real.at});
+      if (real_id != 0) {
+        // In the map's own order.
+        stats.reals.emplace_hint(stats.reals.end(), std::pair(key, real.at),
+                                 StatsOf(real_id, real.weight, of_reals[real_id]));
+      }
+    }
   }
   return absl::OkStatus();
 }
 
 absl::Status ServiceTables::ReadStats(const ServiceKey& key, const VirtualService& service,
                                       Stats& stats) {
-  const auto sum = [this](std::string_view map, uint32_t id) -> absl::StatusOr<Counters> {
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(map, AsBytes(id)));
-    Counters out;
-    for (const Bytes& bytes : per_cpu) {
-      KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<klvs_counters>(bytes));
-      out.packets += one.packets;
-      out.bytes += one.bytes;
-      out.connections += one.connections;
-      out.reply_packets += one.reply_packets;
-      out.reply_bytes += one.reply_bytes;
-    }
-    return out;
-  };
   const uint32_t id = service_ids_->Find(key);
   if (id == 0) return absl::OkStatus();
-  KUBE_LVS_ASSIGN_OR_RETURN(stats.services[key], sum(kServiceCountersMap, id));
+  KUBE_LVS_ASSIGN_OR_RETURN(stats.services[key], ReadCounters(maps_, kServiceCountersMap, id));
   for (const RealServer& real : service.reals) {
     const uint32_t real_id = real_ids_->Find({id, real.at});
     if (real_id == 0) continue;
-    RealServerStats& out = stats.reals[{key, real.at}];
-    KUBE_LVS_ASSIGN_OR_RETURN(out.counters, sum(kRealCountersMap, real_id));
-    out.weight = real.weight;
-    out.active_connections = conns_[real_id].active;
-    out.inactive_connections = conns_[real_id].inactive;
-    out.persistent_connections = templates_[real_id].templates;
+    KUBE_LVS_ASSIGN_OR_RETURN(const Counters counters,
+                              ReadCounters(maps_, kRealCountersMap, real_id));
+    stats.reals[{key, real.at}] = StatsOf(real_id, real.weight, counters);
   }
   return absl::OkStatus();
+}
+
+RealServerStats ServiceTables::StatsOf(uint32_t id, uint32_t weight,
+                                       const Counters& counters) const {
+  return {.counters = counters,
+          .weight = weight,
+          .active_connections = conns_[id].active,
+          .inactive_connections = conns_[id].inactive,
+          .persistent_connections = templates_[id].templates};
 }
 
 std::map<std::string, double> ServiceTables::Fill() const {

@@ -24,6 +24,7 @@
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/map_store.h"
 #include "dataplane/ebpf/network.h"
+#include "dataplane/ebpf/recount.h"
 #include "dataplane/ebpf/service_map.h"
 #include "dataplane/model/service.h"
 #include "dataplane/model/state.h"
@@ -63,6 +64,11 @@ class ServiceTables {
 
   // Brings the ways to all real servers up to date; writes only what changed.
   absl::Status RefreshWays();
+
+  // Puts right the counts of connections that differ from the connection table while nothing moves;
+  // returns of how many real servers. Three times a walk over the table, as a rule once.
+  // `await_programs` returns when every program has ended that ran when it was called.
+  absl::StatusOr<uint32_t> RepairCounts(const std::function<absl::Status()>& await_programs);
 
   // Adds what the programs counted: for all services, or for one, which is as it was just read.
   absl::Status ReadStats(Stats& stats);
@@ -122,6 +128,9 @@ class ServiceTables {
   // Whether programs still need the record of a real server that was removed so long ago. Templates
   // that only wait for its return are given up after a while.
   bool IsNeeded(uint32_t id, Duration rested);
+  RealServerStats StatsOf(uint32_t id, uint32_t weight, const Counters& counters) const;
+  // Without the table.
+  absl::StatusOr<CountReading> ReadCount(uint32_t id);
   // VIPs that lost their last service and are not answered for: they would only drop packets.
   absl::Status RemoveStaleVips();
 

@@ -87,7 +87,8 @@ std::shared_ptr<const api::LvsService> ObjectOf(const std::string& name, const S
   const auto& vip = std::get<Endpoint>(key.match);
   out->meta.name = name;
   out->meta.name_space = "bench";
-  out->spec.dataplane = api::DataplaneChoice::kIpvs;
+  out->spec.dataplane =
+      key.dataplane == Dataplane::kIpvs ? api::DataplaneChoice::kIpvs : api::DataplaneChoice::kEbpf;
   out->spec.source_nat = api::SourceNatChoice::kDisabled;
   out->spec.scheduler = wanted.config.scheduler;
   api::AddressRequest address;
@@ -125,8 +126,9 @@ ObjectMap<api::LvsService> ObjectsOf(const State& wanted) {
 }  // namespace
 
 struct AgentInGuest::Parts {
-  Parts(ipvs::IpvsBackend& ipvs, const State& wanted, std::set<NodeItem> items)
-      : objects(ObjectsOf(wanted)), agent(objects, facts, {&ipvs, &host}, peers, clock, log, {}) {
+  Parts(Backend& dataplane, const State& wanted, std::set<NodeItem> items)
+      : objects(ObjectsOf(wanted)),
+        agent(objects, facts, {&dataplane, &host}, peers, clock, log, {}) {
     host.state().items = std::move(items);
   }
 
@@ -139,8 +141,8 @@ struct AgentInGuest::Parts {
   Agent agent;
 };
 
-AgentInGuest::AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted, std::set<NodeItem> items)
-    : parts_(std::make_unique<Parts>(ipvs, wanted, std::move(items))) {}
+AgentInGuest::AgentInGuest(Backend& dataplane, const State& wanted, std::set<NodeItem> items)
+    : parts_(std::make_unique<Parts>(dataplane, wanted, std::move(items))) {}
 AgentInGuest::~AgentInGuest() = default;
 
 const std::set<NodeItem>& AgentInGuest::items() const { return parts_->host.state().items; }

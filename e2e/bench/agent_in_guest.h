@@ -1,6 +1,6 @@
-// An agent whose store of objects, loop, backend and journal are the real ones, with whichever IPVS
-// its backend has; facts, peers and the host's items are in memory, so that what is measured is the
-// agent and IPVS.
+// An agent whose store of objects and loop are the real ones, with the dataplane that it is given;
+// facts, peers and the host's items are in memory, so that what is measured is the agent and its
+// dataplane. The node has an uplink eth0 with 192.0.2.1/24.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "dataplane/ipvs/backend.h"
+#include "dataplane/model/backend.h"
 #include "dataplane/model/state.h"
 
 namespace kube_lvs::bench {
@@ -17,8 +17,8 @@ namespace kube_lvs::bench {
 class AgentInGuest {
  public:
   // As a process that starts, on a node that holds `items`: for objects that mean `wanted`. Borrows
-  // `ipvs`.
-  AgentInGuest(ipvs::IpvsBackend& ipvs, const State& wanted, std::set<NodeItem> items);
+  // `dataplane`.
+  AgentInGuest(Backend& dataplane, const State& wanted, std::set<NodeItem> items);
   ~AgentInGuest();
 
   const std::set<NodeItem>& items() const;

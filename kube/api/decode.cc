@@ -326,7 +326,7 @@ LvsDirectorGroup::Spec ReadGroupSpec(Reader in) {
         static_cast<int32_t>(failover.Int("heartbeatIntervalMilliseconds", 10, 10000, 100));
     out.missed_heartbeats = static_cast<int32_t>(failover.Int("missedHeartbeats", 2, 20, 3));
   }
-  out.connection_table_size = ReadU32(in, "connectionTableSize", 1024, 16777216, 262144);
+  out.connection_table_size = ReadU32(in, "connectionTableSize", 1024, 16777216, 1048576);
   out.maintenance_nodes = in.Object("maintenance").Strings("nodes", 64);
   out.static_allowed_ranges = in.Object("staticBackends").Strings("allowedRanges", 64);
   out.connection_sync = in.Enabled("connectionSync");

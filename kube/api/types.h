@@ -253,7 +253,7 @@ struct LvsDirectorGroup {
     bool layer2 = true;  // announcement.type Layer2, else None
     int32_t heartbeat_milliseconds = 100;
     int32_t missed_heartbeats = 3;
-    uint32_t connection_table_size = 262144;
+    uint32_t connection_table_size = 1048576;
     std::vector<std::string> maintenance_nodes;
     std::vector<std::string> static_allowed_ranges;  // staticBackends.allowedRanges
     bool connection_sync = false;

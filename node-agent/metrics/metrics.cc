@@ -256,6 +256,11 @@ std::string Metrics::Text() {
     drops.Add({{"reason", reason}}, static_cast<double>(count));
   }
   drops.MoveTo(families);
+  FamilyBuilder repaired("kube_lvs_connection_counts_repaired_total",
+                         "Real servers whose count of connections was wrong and was put right.",
+                         MetricType::Counter);
+  repaired.Add({}, counts_repaired_ ? static_cast<double>(counts_repaired_()) : 0);
+  repaired.MoveTo(families);
   FamilyBuilder answered("kube_lvs_answers_for_vip", "1 for each VIP that this node answers for.",
                          MetricType::Gauge);
   for (const Cidr& vips : *answers) answered.Add({{"vip", vips.ShortText()}}, 1);

@@ -27,6 +27,8 @@ class Metrics {
   ~Metrics();
 
   void OnPass(const PassReport& report);
+  // How many real servers' counts of connections were put right (eBPF).
+  void SetCountsRepaired(std::function<uint64_t()> count) { counts_repaired_ = std::move(count); }
   void SetPeerCounters(std::function<PeerCounters()> counters) { peers_ = std::move(counters); }
 
   std::string Text();  // in Prometheus' text format
@@ -40,6 +42,7 @@ class Metrics {
   const Clock& clock_;
   const std::unique_ptr<Own> own_;
   std::function<PeerCounters()> peers_;
+  std::function<uint64_t()> counts_repaired_;
   mutable std::mutex mu_;
   std::shared_ptr<const Owners> origins_ = std::make_shared<const Owners>();  // guarded by mu_
   std::shared_ptr<const std::set<Cidr>> answers_ =

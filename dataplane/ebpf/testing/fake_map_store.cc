@@ -137,6 +137,20 @@ absl::StatusOr<std::vector<Bytes>> FakeMapStore::LookupPerCpu(std::string_view m
   return out;
 }
 
+absl::Status FakeMapStore::VisitPerCpu(
+    std::string_view map, uint32_t end,
+    const std::function<void(uint32_t index, std::span<const uint8_t> values)>& visit) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
+  if (found->kind != Kind::kPerCpuArray || end > found->capacity) {
+    return absl::InvalidArgumentError(std::string(map) + " has no such entries of each CPU");
+  }
+  const size_t size = size_t{found->stride()} * kCpus;
+  for (uint32_t index = 0; index < end; ++index) {
+    visit(index, std::span<const uint8_t>(found->per_cpu).subspan(index * size, size));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status FakeMapStore::ClearPerCpu(std::string_view map, std::span<const uint8_t> key) {
   KUBE_LVS_ASSIGN_OR_RETURN(Map * found, Find(map));
   if (found->kind != Kind::kPerCpuArray) return absl::InvalidArgumentError("not per CPU");

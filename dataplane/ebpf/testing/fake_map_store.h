@@ -26,6 +26,9 @@ class FakeMapStore final : public MapStore {
   absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> Dump(std::string_view map) override;
   absl::StatusOr<std::vector<Bytes>> LookupPerCpu(std::string_view map,
                                                   std::span<const uint8_t> key) override;
+  absl::Status VisitPerCpu(
+      std::string_view map, uint32_t end,
+      const std::function<void(uint32_t index, std::span<const uint8_t> values)>& visit) override;
   absl::Status ClearPerCpu(std::string_view map, std::span<const uint8_t> key) override;
   absl::StatusOr<std::span<uint8_t>> Mapped(std::string_view map) override;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -77,9 +78,10 @@ class FakeNetwork final : public Network {
 
 class FakePrograms final : public Programs {
  public:
-  std::set<uint32_t> attached;  // by interface number
-  absl::Status refuse;          // what Attach returns when not OK
-  uint32_t swept_sets = 0;      // over all SweepConnections
+  std::set<uint32_t> attached;             // by interface number
+  absl::Status refuse;                     // what Attach returns when not OK
+  uint32_t swept_sets = 0;                 // over all SweepConnections
+  std::function<void()> on_await = [] {};  // what programs do meanwhile
 
   absl::StatusOr<AttachReport> Attach(const Link& link) override {
     if (!refuse.ok()) return refuse;
@@ -96,6 +98,10 @@ class FakePrograms final : public Programs {
   }
   absl::Status SweepConnections(uint32_t sets, uint32_t) override {
     swept_sets += sets;
+    return absl::OkStatus();
+  }
+  absl::Status AwaitRunning() override {
+    on_await();
     return absl::OkStatus();
   }
 

@@ -1,0 +1,21 @@
+// What the programs counted, over all CPUs.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "dataplane/ebpf/map_store.h"
+#include "dataplane/model/state.h"
+
+namespace kube_lvs::ebpf {
+
+// Of one id of klvs_service_counters or klvs_real_counters.
+absl::StatusOr<Counters> ReadCounters(MapStore& maps, std::string_view map, uint32_t id);
+
+// Of the ids below `end`, by id; reading many so costs much less than one by one.
+absl::StatusOr<std::vector<Counters>> ReadAllCounters(MapStore& maps, std::string_view map,
+                                                      uint32_t end);
+
+}  // namespace kube_lvs::ebpf
