@@ -609,7 +609,6 @@ TEST_F(EbpfBackendTest, ANetworkOfVipsIsReadBackAndTakenOverAndGoesWithTheSettin
   for (const char* text : {"198.51.100.0/24", "2001:db8:5::/112"}) {
     const Cidr vips = *Cidr::Parse(text);
     const bool v4 = vips.address.IsV4();
-    const std::string host = v4 ? "10.0.0." : "[2001:db8::";
     const auto real = [&](int n, uint16_t port) {
       RealServer out;
       out.at = {Ip(v4 ? "10.0.0." + std::to_string(n) : "2001:db8::" + std::to_string(n)), port};

@@ -165,7 +165,9 @@ TEST(Codec, TunnelsGoBothWaysOrAreRefused) {
     real.method = method;
     real.tunnel = tunnel;
     const absl::Status status = CheckSupported(Key("192.0.2.1:80"), real);
-    if (status.ok()) EXPECT_EQ(*DecodeReal(EncodeReal(3, real), 1), real);
+    if (status.ok()) {
+      EXPECT_EQ(*DecodeReal(EncodeReal(3, real), 1), real);
+    }
     return status.code();
   };
   using enum ForwardingMethod;

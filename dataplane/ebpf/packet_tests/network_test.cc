@@ -101,7 +101,6 @@ TEST_P(NetworkTest, NatGoesAndComesByTheVeryAddress) {
       director_.settings().flags |= KLVS_SETTING_PLAIN_NAT;
       director_.SetAddress(ipv6 ? "2001:db8:1::254" : "10.1.0.254", KLVS_ADDRESS_SNAT);
       director_.SetAddress(service.reals[0].address, KLVS_ADDRESS_NAT_REAL);
-      // One client port to two of the addresses: with source NAT each has a port of its own.
       for (const uint16_t host : {7, 8}) {
         const uint16_t sport = static_cast<uint16_t>(2000 + host + (snat ? 100 : 0));
         if (ipv6) {
