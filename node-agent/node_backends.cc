@@ -87,6 +87,7 @@ class KernelBackends final : public NodeBackends {
                  ipvs::Journal journal, std::unique_ptr<ipvs::MarkTable> marks,
                  std::unique_ptr<host::Addresses> addresses,
                  std::unique_ptr<host::LocalRoutes> routes,
+                 std::unique_ptr<host::LocalClients> local_clients,
                  std::unique_ptr<host::MasqueradeTable> masquerades,
                  std::unique_ptr<host::AnswerClaims> claims)
       : options_(std::move(options)),
@@ -96,7 +97,8 @@ class KernelBackends final : public NodeBackends {
         ipvs_(channel_, journal_, *marks_),
         sync_(channel_, options_.state_dir + "/ipvs-sync", boot_id),
         timeouts_(channel_, options_.state_dir + "/ipvs-timeouts", boot_id),
-        host_(std::move(addresses), std::move(routes), std::move(masquerades), std::move(claims),
+        host_(std::move(addresses), std::move(routes), std::move(local_clients),
+              std::move(masquerades), std::move(claims),
               host::Sysctls("/proc/sys", options_.state_dir + "/sysctls")),
         ebpf_(
             "eBPF", TakenByEbpf, [this] { return HasEntries(options_.bpf_dir); },
@@ -256,11 +258,13 @@ absl::StatusOr<std::unique_ptr<NodeBackends>> NodeBackends::Open(NodeBackendsOpt
   KUBE_LVS_ASSIGN_OR_RETURN(auto marks, ipvs::OpenMarkTable());
   KUBE_LVS_ASSIGN_OR_RETURN(auto addresses, host::OpenAddresses());
   KUBE_LVS_ASSIGN_OR_RETURN(auto routes, host::OpenLocalRoutes());
+  KUBE_LVS_ASSIGN_OR_RETURN(auto local_clients, host::OpenLocalClients());
   KUBE_LVS_ASSIGN_OR_RETURN(auto masquerades, host::OpenMasqueradeTable());
   KUBE_LVS_ASSIGN_OR_RETURN(auto claims, host::OpenAnswerClaims());
   return std::unique_ptr<NodeBackends>(std::make_unique<KernelBackends>(
       std::move(options), clock, boot_id, std::move(journal), std::move(marks),
-      std::move(addresses), std::move(routes), std::move(masquerades), std::move(claims)));
+      std::move(addresses), std::move(routes), std::move(local_clients), std::move(masquerades),
+      std::move(claims)));
 }
 
 }  // namespace kube_lvs

@@ -194,11 +194,17 @@ KLVS_ASSERT_SIZE(struct klvs_network_key6, 20);
  */
 #define KLVS_INTERFACE_SLOTS 1024
 
+enum klvs_interface_flags {
+	/* What comes in here was sent by this node, which has the addresses that replies of source
+	 * NAT come to; from elsewhere such a source is forged. */
+	KLVS_INTERFACE_LOCAL = 1,
+};
+
 struct klvs_interface {
 	__u32 ifindex; /* 0: empty slot. Written last. */
 	__u8 mac[6];
 	__u16 reserved0;
-	__u32 reserved[1];
+	__u32 flags; /* KLVS_INTERFACE_* */
 };
 KLVS_ASSERT_SIZE(struct klvs_interface, 16);
 

@@ -151,7 +151,10 @@ absl::StatusOr<std::unique_ptr<EbpfBackend>> EbpfBackend::Adopt(MapStore& maps, 
   KUBE_LVS_ASSIGN_OR_RETURN(out->interfaces_, GetArray<klvs_interface>(maps, kInterfacesMap));
   auto services = ServiceTables::Adopt(
       maps, *out->addresses_,
-      [backend = out.get()](const IpAddress& to) { return backend->WayTo(to); }, clock.Now());
+      [backend = out.get()](const IpAddress& to, bool source_nat) {
+        return backend->WayTo(to, source_nat);
+      },
+      clock.Now());
   if (!services.ok()) {
     return Annotate(services.status(),
                     "the maps cannot be taken over; to start anew, drain this node and run "
@@ -342,10 +345,12 @@ absl::Status EbpfBackend::Set(const Attachment& item, bool add) {
     }
   }
   // The record first: what arrives on an interface without one is not served.
-  if (slot.ifindex != link->index ||
+  const uint32_t flags = item.interface == kLocalLinkFar ? KLVS_INTERFACE_LOCAL : 0;
+  if (slot.ifindex != link->index || slot.flags != flags ||
       !std::equal(link->mac.bytes.begin(), link->mac.bytes.end(), slot.mac)) {
     ifindex.store(0);
     std::ranges::copy(link->mac.bytes, slot.mac);
+    slot.flags = flags;
     ifindex.store(link->index);
   }
   const auto report = programs_.Attach(*link);
@@ -438,8 +443,25 @@ absl::Status EbpfBackend::Set(const AnsweredVip& item, bool add, std::span<const
   return network_.Announce(vips, *link);
 }
 
-NextHop EbpfBackend::WayTo(const IpAddress& to) {
-  if (const auto known = ways_.find(to); known != ways_.end()) return known->second;
+NextHop EbpfBackend::WayToHere(const IpAddress& to) {
+  const auto link = network_.LinkByName(kLocalLinkFar);
+  if (!link.ok()) {
+    NextHop local;
+    local.local = true;
+    return local;
+  }
+  return {.ifindex = link->index,
+          .neighbour = to,
+          .source = LocalLinkSource(to.family),
+          .mtu = link->mtu,
+          .source_mac = link->mac,
+          .neighbour_mac = link->mac};
+}
+
+NextHop EbpfBackend::WayTo(const IpAddress& to, bool source_nat) {
+  if (const auto known = ways_.find(to); known != ways_.end()) {
+    return known->second.local && source_nat ? WayToHere(to) : known->second;
+  }
   const auto asked = network_.Route(to);
   // Without a route the record says so: packets are dropped with that reason, and Refresh mends it
   // when the route is back.
@@ -455,7 +477,7 @@ NextHop EbpfBackend::WayTo(const IpAddress& to) {
     }
   }
   ways_.emplace(to, hop);
-  return hop;
+  return hop.local && source_nat ? WayToHere(to) : hop;
 }
 
 absl::Status EbpfBackend::Refresh() {

@@ -82,7 +82,10 @@ class EbpfBackend final : public Backend {
   EbpfBackend(MapStore& maps, Programs& programs, Network& network, const Clock& clock)
       : maps_(maps), programs_(programs), network_(network), clock_(clock) {}
 
-  NextHop WayTo(const IpAddress& to);
+  NextHop WayTo(const IpAddress& to, bool source_nat);
+  // The way to this node itself for packets whose source is translated: in by the LocalLink, so
+  // that the replies come out of it; the local way as long as there is no LocalLink.
+  NextHop WayToHere(const IpAddress& to);
 
   // The steps of one service, one after the other; the statuses of those that are not OK and of
   // all after them are set.

@@ -542,6 +542,30 @@ TEST_F(EbpfBackendTest, WaysFollowTheNetwork) {
   EXPECT_EQ(far.flags, KLVS_REAL_VALID | KLVS_REAL_LOCAL);
 }
 
+TEST_F(EbpfBackendTest, WithSourceNatThisNodeIsReachedByTheLocalLink) {
+  network_.routes[Ip("10.0.0.250")].local = true;
+  ASSERT_TRUE(
+      Do({AddService{web_, Config("rr", true)}, AddReal{web_, Real("10.0.0.250:80")}}).ok());
+  const klvs_real& here = Reals()[IdOf(web_, "10.0.0.250")];
+  EXPECT_EQ(here.flags, KLVS_REAL_VALID | KLVS_REAL_LOCAL);  // there is none yet
+
+  network_.AddLink(9, kLocalLinkFar);
+  ASSERT_TRUE(Do({AddItem{Attachment{kLocalLinkFar}}, AddItem{Attachment{"eth0"}}}).ok());
+  const auto interfaces = GetArray<klvs_interface>(maps_, kInterfacesMap).value();
+  EXPECT_EQ(interfaces[9].flags, KLVS_INTERFACE_LOCAL);
+  EXPECT_EQ(interfaces[2].flags, 0U);
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(here.flags, KLVS_REAL_VALID | KLVS_REAL_L2);
+  EXPECT_EQ(here.ifindex, 9U);
+  EXPECT_EQ(FromWire(here.source), LocalLinkSource(Family::kIpv4));
+  EXPECT_EQ(Address(LocalLinkSource(Family::kIpv4).ToString()).flags, KLVS_ADDRESS_SNAT);
+
+  ASSERT_TRUE(Do({SetService{web_, Config("rr")}}).ok());
+  EXPECT_EQ(here.flags, KLVS_REAL_VALID | KLVS_REAL_LOCAL);
+  ASSERT_TRUE(Do({SetService{web_, Config("rr", true)}}).ok());
+  EXPECT_EQ(here.ifindex, 9U);
+}
+
 TEST_F(EbpfBackendTest, ASilentNeighbourIsNotAskedAtEachNotification) {
   network_.AddRoute(Ip("10.0.0.1"), 2, Ip("10.0.0.250"), 0);
   ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());

@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/bpf_maps.h"
+#include "dataplane/model/state.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -164,6 +165,8 @@ std::optional<std::string> BpfHooks::XdpRefused(const Link& link) const {
   // XDP sends by the neighbours' addresses in the maps, which an agent keeps up to date.
   if (owner_ == Owner::kLvsadm) return "XDP needs kube-lvs-agent";
   if (link.loopback) return "it is the loopback interface";
+  // What the node sends itself comes with checksums that XDP cannot complete.
+  if (link.name == kLocalLinkFar) return "it takes this node's own packets";
   const bool named = std::ranges::any_of(xdp_interfaces_, [&](const std::string& glob) {
     return fnmatch(glob.c_str(), link.name.c_str(), 0) == 0;
   });

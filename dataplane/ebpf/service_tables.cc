@@ -129,7 +129,11 @@ absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const Virtua
   for (size_t i = 0; i < wanted.reals.size(); ++i) {
     const RealServer& real = wanted.reals[i];
     RealRecord whole = Record(claim.reals[i]);
-    if (klvs_real& record = whole.real; IsValid(record)) {
+    const bool fresh = !IsValid(whole.real);
+    // This node is reached by another way once its replies must come to us.
+    const bool here = (whole.real.flags & KLVS_REAL_LOCAL) != 0 ||
+                      whole.Source() == LocalLinkSource(real.at.ip.family);
+    if (klvs_real& record = whole.real; !fresh) {
       // One that comes back is as a new one: what it weighed before is forgotten.
       if ((record.flags & KLVS_REAL_REMOVED) != 0) record.last_weight = real.weight;
       record.flags &= static_cast<uint8_t>(~(KLVS_REAL_REMOVED | KLVS_REAL_FORGOTTEN));
@@ -141,7 +145,10 @@ absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const Virtua
       if (real.weight != 0) record.weight = record.last_weight = real.weight;
     } else {
       whole = EncodeReal(claim.service_id, real);
-      SetWay(way_to_(real.at.ip), whole);
+    }
+    if (fresh || here) {
+      const bool source_nat = wanted.config.source_nat && real.method == ForwardingMethod::kNat;
+      SetWay(way_to_(real.at.ip, source_nat), whole);
     }
     if (real.method == ForwardingMethod::kNat) {
       KUBE_LVS_RETURN_IF_ERROR(wanted.config.source_nat

@@ -34,8 +34,9 @@ namespace kube_lvs::ebpf {
 // Not thread-safe. `now` never goes backwards over all calls.
 class ServiceTables {
  public:
-  // The way to a real server; one with ifindex 0 when there is none.
-  using WayTo = std::function<NextHop(const IpAddress&)>;
+  // The way to a real server; one with ifindex 0 when there is none. `source_nat`: it sees a source
+  // address of ours.
+  using WayTo = std::function<NextHop(const IpAddress&, bool source_nat)>;
 
   // Takes over what is in the maps and repairs what a crash left half done; writes nothing when
   // nothing is. Everything is borrowed. kDataLoss: the maps contradict themselves.

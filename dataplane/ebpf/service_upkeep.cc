@@ -128,9 +128,10 @@ absl::Status ServiceTables::RefreshWays() {
     if (!IsValid(reals_[id])) continue;
     const RealRecord before = Record(id);
     RealRecord record = before;
-    SetWay(way_to_(record.Address()), record);
-    if (record.real.method == KLVS_METHOD_NAT && record.Source() != before.Source() &&
-        source_nat.contains(record.real.service)) {
+    const bool translated =
+        record.real.method == KLVS_METHOD_NAT && source_nat.contains(record.real.service);
+    SetWay(way_to_(record.Address(), translated), record);
+    if (translated && record.Source() != before.Source()) {
       KUBE_LVS_RETURN_IF_ERROR(addresses_.AddNat(record.Source(), KLVS_ADDRESS_SNAT));
       nat_changed_ = true;
     }

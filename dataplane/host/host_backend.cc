@@ -22,10 +22,12 @@ const NodeItem* ItemOf(const Step& step) {
 }  // namespace
 
 HostBackend::HostBackend(std::unique_ptr<Addresses> addresses, std::unique_ptr<LocalRoutes> routes,
+                         std::unique_ptr<LocalClients> local_clients,
                          std::unique_ptr<MasqueradeTable> masquerades,
                          std::unique_ptr<AnswerClaims> claims, Sysctls sysctls)
     : addresses_(std::move(addresses)),
       routes_(std::move(routes)),
+      local_clients_(std::move(local_clients)),
       masquerades_(std::move(masquerades)),
       claims_(std::move(claims)),
       sysctls_(std::move(sysctls)) {}
@@ -34,7 +36,8 @@ bool HostBackend::Takes(const Step& step) const {
   const NodeItem* item = ItemOf(step);
   if (item == nullptr) return false;
   if (const auto* vip = std::get_if<AnsweredVip>(item)) return vip->dataplane == Dataplane::kIpvs;
-  return std::holds_alternative<Sysctl>(*item) || std::holds_alternative<SilentVip>(*item) ||
+  return std::holds_alternative<Sysctl>(*item) || std::holds_alternative<LocalLink>(*item) ||
+         std::holds_alternative<LocalVip>(*item) || std::holds_alternative<SilentVip>(*item) ||
          std::holds_alternative<Masquerade>(*item);
 }
 
@@ -59,6 +62,8 @@ absl::StatusOr<State> HostBackend::Read() {
       state.items.insert(AnsweredVip{Dataplane::kIpvs, vips.address, device, vips.length});
     }
   }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto local_clients, local_clients_->Read());
+  state.items.insert(local_clients.begin(), local_clients.end());
   KUBE_LVS_ASSIGN_OR_RETURN(const auto sysctls, sysctls_.Read());
   state.items.insert(sysctls.begin(), sysctls.end());
   KUBE_LVS_ASSIGN_OR_RETURN(const auto masquerades, masquerades_->Read());
@@ -157,6 +162,8 @@ absl::Status HostBackend::ApplyOne(const Step& step) {
         using T = std::decay_t<decltype(item)>;
         if constexpr (std::is_same_v<T, Sysctl>) {
           return add ? sysctls_.Hold(item) : sysctls_.Release(item.name);
+        } else if constexpr (std::is_same_v<T, LocalLink> || std::is_same_v<T, LocalVip>) {
+          return add ? local_clients_->Add(item) : local_clients_->Remove(item);
         } else if constexpr (std::is_same_v<T, Masquerade>) {
           return add ? masquerades_->Add(item) : masquerades_->Remove(item);
         } else if constexpr (std::is_same_v<T, SilentVip>) {

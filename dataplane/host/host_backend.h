@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "dataplane/host/addresses.h"
 #include "dataplane/host/answer_claims.h"
+#include "dataplane/host/local_clients.h"
 #include "dataplane/host/local_routes.h"
 #include "dataplane/host/masquerade.h"
 #include "dataplane/host/sysctls.h"
@@ -17,16 +18,17 @@
 
 namespace kube_lvs::host {
 
-// Takes Sysctl, SilentVip, Masquerade and AnsweredVip of IPVS. A SilentVip is an address of ours on
-// lo, an AnsweredVip one on any other interface, and of a prefix a local route there; adding an
-// AnsweredVip claims and announces it. Claims are no part of the state: whoever plans renews them.
-// A prefix of IPv4 is not answered for where arp_ignore, whoever set it, makes the kernel silent
-// for routes (kFailedPrecondition). One of IPv6 is a local route and no more, since the kernel
-// answers NDP for single addresses only: packets for it come by a router's route, via an
-// AnsweredVip of one address.
+// Takes Sysctl, LocalLink, LocalVip, SilentVip, Masquerade and AnsweredVip of IPVS. A SilentVip is
+// an address of ours on lo, an AnsweredVip one on any other interface, and of a prefix a local
+// route there; adding an AnsweredVip claims and announces it. Claims are no part of the state:
+// whoever plans renews them. A prefix of IPv4 is not answered for where arp_ignore, whoever set it,
+// makes the kernel silent for routes (kFailedPrecondition). One of IPv6 is a local route and no
+// more, since the kernel answers NDP for single addresses only: packets for it come by a router's
+// route, via an AnsweredVip of one address.
 class HostBackend final : public Backend {
  public:
   HostBackend(std::unique_ptr<Addresses> addresses, std::unique_ptr<LocalRoutes> routes,
+              std::unique_ptr<LocalClients> local_clients,
               std::unique_ptr<MasqueradeTable> masquerades, std::unique_ptr<AnswerClaims> claims,
               Sysctls sysctls);
 
@@ -67,6 +69,7 @@ class HostBackend final : public Backend {
 
   std::unique_ptr<Addresses> addresses_;
   std::unique_ptr<LocalRoutes> routes_;
+  std::unique_ptr<LocalClients> local_clients_;
   std::unique_ptr<MasqueradeTable> masquerades_;
   std::unique_ptr<AnswerClaims> claims_;
   Sysctls sysctls_;

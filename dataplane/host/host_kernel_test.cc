@@ -28,7 +28,7 @@ class HostKernelTest : public testing::Test {
   }
 
   std::unique_ptr<HostBackend> Open() {
-    return std::make_unique<HostBackend>(*OpenAddresses(), *OpenLocalRoutes(),
+    return std::make_unique<HostBackend>(*OpenAddresses(), *OpenLocalRoutes(), *OpenLocalClients(),
                                          *OpenMasqueradeTable(), *OpenAnswerClaims(),
                                          Sysctls("/proc/sys", journal_));
   }
@@ -278,6 +278,58 @@ TEST_F(HostKernelTest, APrefixOfIpv6IsReachedByARouteViaItsFirstAddress) {
   EXPECT_FALSE(neighbour.Finds(vips.address));
   Reach(State{});
   EXPECT_NE(std::system("ip -6 route show table local | grep 'proto 142'"), 0);
+}
+
+// How the kernel would send to `vip`, in the words of `ip route get`.
+bool GoesBy(const IpAddress& vip, const std::string& way) {
+  return std::system(("ip route get " + vip.ToString() + " | grep -q '" + way + "'").c_str()) == 0;
+}
+
+TEST_F(HostKernelTest, LocalClientsAreRoutedIntoAPairOfDevicesThatIsMendedAndGoesAgain) {
+  ASSERT_EQ(std::system("ip addr add 198.51.100.2/24 dev kl0 && ip addr add 198.51.100.3/24 dev "
+                        "kl0 && ip addr add 2001:db8:1::2/64 dev kl0 nodad"),
+            0);
+  const IpAddress source4 = *IpAddress::Parse("198.51.100.2");
+  const IpAddress source6 = *IpAddress::Parse("2001:db8:1::2");
+  State desired;
+  desired.items = {LocalLink{1400}, LocalVip{kVip4, source4}, LocalVip{kVip6, source6}};
+  Reach(desired);
+  EXPECT_EQ(Diff(desired, *Open()->Read()), Plan{});
+  EXPECT_TRUE(GoesBy(kVip4, "dev kube-lvs0 .*src 198.51.100.2 "));
+  EXPECT_TRUE(GoesBy(kVip6, "dev kube-lvs0 .*src 2001:db8:1::2 "));
+  EXPECT_TRUE(GoesBy(LocalLinkSource(Family::kIpv4), "dev kube-lvs0"));
+  EXPECT_TRUE(GoesBy(LocalLinkSource(Family::kIpv6), "dev kube-lvs0"));
+  // It says nothing by itself.
+  EXPECT_NE(std::system("ip addr show dev kube-lvs0 | grep -q inet"), 0);
+
+  desired.items = {LocalLink{9000}, LocalVip{kVip4, *IpAddress::Parse("198.51.100.3")}};
+  Reach(desired);
+  EXPECT_TRUE(GoesBy(kVip4, "src 198.51.100.3 "));
+  EXPECT_FALSE(GoesBy(kVip6, "kube-lvs0"));
+  for (const char* breakage : {"ip link set kube-lvs0 down", "ip link set kube-lvs1 arp on",
+                               "ip route del 169.254.142.187", "ip link del kube-lvs1"}) {
+    ASSERT_EQ(std::system(breakage), 0);
+    EXPECT_NE(*Open()->Read(), desired) << breakage;
+    Reach(desired);
+  }
+  ASSERT_EQ(std::system("ip link set kube-lvs1 down"), 0);
+  Reach(State{});
+  EXPECT_NE(std::system("ip link show kube-lvs0 2>/dev/null"), 0);
+}
+
+TEST_F(HostKernelTest, ADeviceOrARouteOfSomebodyElseIsLeftAlone) {
+  ASSERT_EQ(std::system("ip addr add 198.51.100.2/24 dev kl0"), 0);
+  const LocalVip vip{kVip4, *IpAddress::Parse("198.51.100.2")};
+  EXPECT_TRUE(absl::IsNotFound(Open()->Apply(std::vector<Step>{AddItem{vip}})[0]));
+  ASSERT_EQ(std::system("ip link add kube-lvs1 type bridge"), 0);
+  const std::vector<Step> link = {AddItem{LocalLink{1500}}};
+  EXPECT_TRUE(absl::IsAlreadyExists(Open()->Apply(link)[0]));
+  EXPECT_NE(std::system("ip link show kube-lvs0 2>/dev/null"), 0);
+  ASSERT_EQ(std::system("ip link del kube-lvs1 && ip route add 192.0.2.7 dev kl0"), 0);
+  ASSERT_TRUE(Open()->Apply(link)[0].ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(Open()->Apply(std::vector<Step>{AddItem{vip}})[0]));
+  ASSERT_TRUE(Open()->Apply(std::vector<Step>{RemoveItem{vip}})[0].ok());
+  EXPECT_TRUE(GoesBy(kVip4, "dev kl0"));
 }
 
 TEST_F(HostKernelTest, WhatOthersSetIsNotOursAndIsNeverTouched) {

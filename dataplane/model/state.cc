@@ -5,6 +5,9 @@ namespace {
 
 struct Printer {
   std::string operator()(const Sysctl& s) const { return "sysctl " + s.name + "=" + s.value; }
+  std::string operator()(const LocalLink& l) const {
+    return "local link mtu " + std::to_string(l.mtu);
+  }
   std::string operator()(const Attachment& a) const { return "programs on " + a.interface; }
   std::string operator()(const TunnelPeer& p) const {
     return "tunnel from " + p.director.ToString() + " for " + p.Vips().ShortText();
@@ -29,9 +32,16 @@ struct Printer {
     return "answered vip " + ToString(v.dataplane) + " " + v.Vips().ShortText() + " on " +
            v.interface;
   }
+  std::string operator()(const LocalVip& v) const {
+    return "local vip " + v.vip.ToString() + " from " + v.source.ToString();
+  }
 };
 
 }  // namespace
+
+IpAddress LocalLinkSource(Family family) {
+  return *IpAddress::Parse(family == Family::kIpv4 ? "169.254.142.187" : "fd6b:6c76:7300::1");
+}
 
 uint32_t DefaultSeconds(ConnectionKind kind) {
   switch (kind) {

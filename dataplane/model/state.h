@@ -31,6 +31,25 @@ struct Sysctl {
   bool operator==(const Sysctl&) const = default;
 };
 
+// What this node itself, and what lives on it behind other interfaces, sends to VIPs passes no
+// interface of Attachment. So it is routed into a pair of devices of ours: in at kLocalLink, out at
+// kLocalLinkFar, where our programs take it as any client's.
+inline constexpr char kLocalLink[] = "kube-lvs0";
+inline constexpr char kLocalLinkFar[] = "kube-lvs1";
+
+// The source address, by family, that a real server which is an address of this node sees with
+// source NAT: routed into the pair, so that its replies come out at kLocalLinkFar. It leaves no
+// node, so each has the same.
+IpAddress LocalLinkSource(Family family);
+
+// That pair of devices. `mtu` is that of IP packets; 0, only as read: there, but not as we made it.
+// Host.
+struct LocalLink {
+  uint32_t mtu = 0;
+  auto operator<=>(const LocalLink&) const = default;
+  bool operator==(const LocalLink&) const = default;
+};
+
 // Our programs on an interface: on a director where clients and real servers are reached, on a
 // real server where encapsulated packets arrive. eBPF.
 struct Attachment {
@@ -94,6 +113,15 @@ struct AnsweredVip {
   bool operator==(const AnsweredVip&) const = default;
 };
 
+// This node's own packets for the VIP go into the LocalLink; those that name no address of their
+// own come from `source`, an address of this node where replies reach it. Host.
+struct LocalVip {
+  IpAddress vip;
+  IpAddress source;
+  auto operator<=>(const LocalVip&) const = default;
+  bool operator==(const LocalVip&) const = default;
+};
+
 // So long connections of one kind are remembered without a packet, whichever service they are of;
 // removal puts back what was there before us. IPVS, eBPF.
 enum class ConnectionKind : uint8_t { kTcp, kTcpFin, kUdp };  // established; after a FIN; UDP
@@ -111,8 +139,8 @@ std::string ToString(ConnectionKind kind);  // "tcp", "tcpfin", "udp"
 
 // A SyncDaemon (IPVS) is an item too: one of each role, which copies connections between directors.
 // Its max_length is 0: the kernel chooses it.
-using NodeItem = std::variant<Sysctl, Attachment, TunnelPeer, MssClamp, SilentVip, Masquerade,
-                              SyncDaemon, ConnectionTimeout, AnsweredVip>;
+using NodeItem = std::variant<Sysctl, LocalLink, Attachment, TunnelPeer, MssClamp, SilentVip,
+                              Masquerade, SyncDaemon, ConnectionTimeout, AnsweredVip, LocalVip>;
 
 struct State {
   ServiceTable services;

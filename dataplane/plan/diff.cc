@@ -20,10 +20,15 @@ bool Replaces(const NodeItem& a, const NodeItem& b) {
     const auto& other = std::get<ConnectionTimeout>(b);
     return timeout->dataplane == other.dataplane && timeout->kind == other.kind;
   }
+  if (std::holds_alternative<LocalLink>(a)) return true;
+  if (const auto* vip = std::get_if<LocalVip>(&a)) return vip->vip == std::get<LocalVip>(b).vip;
   return a == b;
 }
 
-bool IsAnswered(const NodeItem& item) { return std::holds_alternative<AnsweredVip>(item); }
+// Whether it brings clients here, so that what they want must be there first and go last.
+bool BringsClients(const NodeItem& item) {
+  return std::holds_alternative<AnsweredVip>(item) || std::holds_alternative<LocalVip>(item);
+}
 
 const RealServer* Find(const VirtualService& service, const Endpoint& at) {
   const auto it = std::ranges::find(service.reals, at, &RealServer::at);
@@ -81,7 +86,7 @@ Plan Diff(const State& desired, const State& actual) {
   std::vector<Step> prepare, services, answer, silence, remove_services, undo;
   for (const NodeItem& item : desired.items) {
     if (actual.items.contains(item)) continue;
-    (IsAnswered(item) ? answer : prepare).push_back(AddItem{item});
+    (BringsClients(item) ? answer : prepare).push_back(AddItem{item});
   }
   auto there = actual.services.begin();
   const auto remove_before = [&](const ServiceKey* key) {
@@ -107,7 +112,7 @@ Plan Diff(const State& desired, const State& actual) {
     const bool replaced = std::ranges::any_of(
         desired.items, [&](const NodeItem& wanted) { return Replaces(item, wanted); });
     if (replaced) continue;
-    (IsAnswered(item) ? silence : undo).push_back(RemoveItem{item});
+    (BringsClients(item) ? silence : undo).push_back(RemoveItem{item});
   }
   std::ranges::reverse(undo);
 

@@ -12,9 +12,9 @@
 namespace kube_lvs {
 
 // Order: node items that services need; new and changed services (real servers added, weights
-// raised, settings, weights lowered, real servers removed); VIPs newly answered; VIPs no longer
-// answered; services removed; node items removed. Real servers are matched by endpoint, not by
-// place in the list; those of a new service are added in the order given.
+// raised, settings, weights lowered, real servers removed); VIPs newly answered or reached by local
+// clients; VIPs no longer so; services removed; node items removed. Real servers are matched by
+// endpoint, not by place in the list; those of a new service are added in the order given.
 Plan Diff(const State& desired, const State& actual);
 
 // `state` after `step`, as a backend that never fails would leave it: the reference for fakes and

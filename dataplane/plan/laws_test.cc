@@ -59,7 +59,7 @@ class Maker {
   }
   NodeItem MakeItem() {
     const IpAddress vip = IpAddress::FromV4(0xc0000200u + Below(2));
-    switch (Below(9)) {
+    switch (Below(11)) {
       case 0:
         return Sysctl{"net/ipv4/" + std::to_string(Below(2)), std::to_string(Below(2))};
       case 1:
@@ -83,6 +83,10 @@ class Maker {
       case 7:
         return ConnectionTimeout{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf,
                                  static_cast<ConnectionKind>(Below(3)), 1 + Below(2)};
+      case 8:
+        return LocalLink{1400 + Below(2)};
+      case 9:
+        return LocalVip{vip, IpAddress::FromV4(0x0a0000fau + Below(2))};
       default:
         return AnsweredVip{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf, vip, "eth0",
                            static_cast<int>(Below(2) * 31)};

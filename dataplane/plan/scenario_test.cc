@@ -90,6 +90,12 @@ NodeItem ParseItem(const std::vector<std::string>& words) {
     const size_t equals = words.at(1).find('=');
     return Sysctl{words[1].substr(0, equals), words[1].substr(equals + 1)};
   }
+  if (words[0] == "local" && words.at(1) == "link") {
+    return LocalLink{static_cast<uint32_t>(std::stoul(words.at(3)))};
+  }
+  if (words[0] == "local") {
+    return LocalVip{*IpAddress::Parse(words.at(2)), *IpAddress::Parse(words.at(4))};
+  }
   if (words[0] == "programs") return Attachment{words.at(2)};
   if (words[0] == "tunnel") {
     return TunnelPeer{*IpAddress::Parse(words.at(2)), *IpAddress::Parse(words.at(4))};

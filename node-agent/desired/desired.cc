@@ -99,6 +99,9 @@ class Computation {
   void Add(const api::LvsService& service);
   Desired Take() {
     Answer();
+    if (out_.state.items.contains(Attachment{kLocalLinkFar})) {
+      out_.state.items.insert(LocalLink{local_mtu_.value_or(0)});
+    }
     return std::move(out_);
   }
   // Without who answers for what.
@@ -144,6 +147,7 @@ class Computation {
   Desired out_;
   std::map<IpAddress, Answerable> answerable_;  // by the first address
   VipOwners owners_;
+  std::optional<uint32_t> local_mtu_;            // the smallest of the uplinks of eBPF's VIPs
   std::map<IpAddress, Dataplane> dataplane_of_;  // of the first service; eBPF drops what is not its
 };
 
@@ -331,7 +335,14 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
     out_.drain.emplace(key, std::chrono::seconds(service.spec.drain_timeout_seconds));
     programmed = true;
   }
-  if (!programmed || !group.spec.layer2) return;
+  if (!programmed) return;
+  if (dataplane == Dataplane::kEbpf) {
+    out_.state.items.merge(LocalClientItems(vip, service.spec.method, uplinks));
+    for (const InterfaceFacts* uplink : uplinks) {
+      local_mtu_ = std::min(local_mtu_.value_or(uplink->mtu), uplink->mtu);
+    }
+  }
+  if (!group.spec.layer2) return;
   Answerable& answerable = answerable_[vip];
   answerable.vips = vips;
   if (answerable.service == nullptr) answerable.service = &service;

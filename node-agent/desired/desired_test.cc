@@ -117,8 +117,12 @@ TEST_F(DesiredTest, AnEbpfDirectorHoldsTheServiceAndAttachesWhereClientsAndRealS
             "eBPF 192.0.2.200:80/tcp wrr\n"
             "  10.0.0.11:80 DirectRouting weight 1\n"
             "  10.0.0.12:80 DirectRouting weight 1\n"
+            "sysctl net/ipv4/conf/eth0/rp_filter=2\n"
+            "local link mtu 1500\n"
             "programs on eth0\n"
-            "programs on eth1\n");
+            "programs on eth1\n"
+            "programs on kube-lvs1\n"
+            "local vip 192.0.2.200 from 192.0.2.1\n");
   EXPECT_EQ(role_.peers.members.size(), 2u);
   EXPECT_EQ(role_.peers.epoch, 4);
   EXPECT_EQ(role_.vips, std::set<IpAddress>{Ip("192.0.2.200")});
@@ -143,6 +147,31 @@ TEST_F(DesiredTest, OfSeveralUplinksTheOneWithTheVipsSubnetAnswers) {
   EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth1"}));
   EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("203.0.113.200"), "eth0"}));
   EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("203.0.113.200"), "eth1"}));
+}
+
+TEST_F(DesiredTest, ClientsOnADirectorHaveTheAddressOfTheVipsUplink) {
+  services_ = {Service("in", "10.0.0.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("out", "203.0.113.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  pool_.status.cidrs = {"10.0.0.200/32", "203.0.113.0/24"};
+  group_.spec.interfaces = {"eth*"};
+  NodeFacts facts = Node("d1", 1);
+  facts.interfaces["eth1"].mtu = 1400;
+  const Desired desired = Compute(facts);
+  EXPECT_TRUE(Has(desired, LocalVip{Ip("10.0.0.200"), Ip("10.0.0.1")}));
+  EXPECT_TRUE(Has(desired, LocalVip{Ip("203.0.113.200"), Ip("192.0.2.1")}));
+  EXPECT_TRUE(Has(desired, LocalLink{1400}));
+  EXPECT_TRUE(Has(desired, Attachment{kLocalLinkFar}));
+  // NAT's answers come to our programs first.
+  EXPECT_FALSE(Has(desired, Sysctl{"net/ipv4/conf/eth0/rp_filter", "2"}));
+}
+
+TEST_F(DesiredTest, ClientsOnADirectorOfIpvsNeedNothingOfOurs) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  for (const NodeItem& item : Compute(Node("d1", 1)).state.items) {
+    EXPECT_FALSE(std::holds_alternative<LocalLink>(item) || std::holds_alternative<LocalVip>(item))
+        << ToString(item);
+  }
 }
 
 TEST_F(DesiredTest, NoGroupWithoutLayer2Answers) {

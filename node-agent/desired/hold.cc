@@ -30,7 +30,11 @@ bool Decided(const std::set<NodeItem>& desired, const NodeItem& item) {
       const auto* b = std::get_if<AnsweredVip>(&wanted);
       return b != nullptr && a->vip == b->vip;
     }
-    return false;
+    if (const auto* a = std::get_if<LocalVip>(&item)) {
+      const auto* b = std::get_if<LocalVip>(&wanted);
+      return b != nullptr && a->vip == b->vip;
+    }
+    return std::holds_alternative<LocalLink>(item) && std::holds_alternative<LocalLink>(wanted);
   });
 }
 
@@ -42,8 +46,8 @@ std::optional<IpAddress> VipOf(const NodeItem& item) {
         using T = std::decay_t<decltype(i)>;
         if constexpr (std::is_same_v<T, Masquerade>) {
           return i.vip.ip;
-        } else if constexpr (std::is_same_v<T, Sysctl> || std::is_same_v<T, Attachment> ||
-                             std::is_same_v<T, SyncDaemon> ||
+        } else if constexpr (std::is_same_v<T, Sysctl> || std::is_same_v<T, LocalLink> ||
+                             std::is_same_v<T, Attachment> || std::is_same_v<T, SyncDaemon> ||
                              std::is_same_v<T, ConnectionTimeout>) {
           return std::nullopt;
         } else {

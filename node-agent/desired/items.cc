@@ -130,6 +130,23 @@ std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
   return items;
 }
 
+std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod method,
+                                    const std::vector<const InterfaceFacts*>& uplinks) {
+  const InterfaceFacts* best = nullptr;
+  for (const InterfaceFacts* uplink : uplinks) {
+    if (!UsableAddress(*uplink, vip.family).has_value()) continue;
+    if (best == nullptr || (!HasSubnetOf(*best, vip) && HasSubnetOf(*uplink, vip))) best = uplink;
+  }
+  if (best == nullptr) return {};
+  std::set<NodeItem> items = {Attachment{kLocalLinkFar},
+                              LocalVip{vip, *UsableAddress(*best, vip.family)}};
+  // Answers come from the VIP, whose route leads elsewhere: a strict check would drop them.
+  if (vip.IsV4() && method != ForwardingMethod::kNat) {
+    items.insert(Sysctl{Conf(best->name, "rp_filter"), "2"});
+  }
+  return items;
+}
+
 std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
                                    const std::vector<IpAddress>& directors, bool mss_clamp,
                                    const NodeFacts& facts) {

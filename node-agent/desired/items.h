@@ -28,6 +28,12 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
 std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
                                const std::vector<const InterfaceFacts*>& uplinks);
 
+// For clients on this node of `vip`, a VIP of eBPF: as they come to our programs, and, of methods
+// by which real servers answer past the director, as their answers come in. Empty if no uplink has
+// an address that real servers could answer to.
+std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod method,
+                                    const std::vector<const InterfaceFacts*>& uplinks);
+
 // For a real server of a DirectRouting or Tunnel service; `rip` is one of our addresses.
 std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
                                    const std::vector<IpAddress>& directors, bool mss_clamp,

@@ -57,7 +57,11 @@ void KeepNodeWide(State& desired, const State& actual) {
   for (const NodeItem& item : actual.items) {
     const auto* sysctl = std::get_if<Sysctl>(&item);
     if (sysctl != nullptr && SysctlDecided(desired.items, sysctl->name)) continue;
-    if (sysctl != nullptr || std::holds_alternative<Attachment>(item)) desired.items.insert(item);
+    const auto is_link = [](const NodeItem& i) { return std::holds_alternative<LocalLink>(i); };
+    if (is_link(item) && std::ranges::any_of(desired.items, is_link)) continue;
+    if (sysctl != nullptr || is_link(item) || std::holds_alternative<Attachment>(item)) {
+      desired.items.insert(item);
+    }
   }
 }
 

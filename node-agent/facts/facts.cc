@@ -19,13 +19,6 @@ const InterfaceFacts* Find(const NodeFacts& facts, const std::string& name) {
   return it == facts.interfaces.end() ? nullptr : &it->second;
 }
 
-std::optional<IpAddress> FirstUsable(const InterfaceFacts& interface, Family family) {
-  for (const auto& address : interface.addresses) {
-    if (address.ip.family == family && UsableByPeers(interface, address)) return address.ip;
-  }
-  return std::nullopt;
-}
-
 // How many bits of two addresses of one family are the same, from the first on.
 int EqualBits(const IpAddress& a, const IpAddress& b) {
   for (size_t i = 0; i < a.Size(); ++i) {
@@ -80,15 +73,22 @@ std::set<IpAddress> OwnAddresses(const NodeFacts& facts) {
   return all;
 }
 
+std::optional<IpAddress> UsableAddress(const InterfaceFacts& interface, Family family) {
+  for (const auto& address : interface.addresses) {
+    if (address.ip.family == family && UsableByPeers(interface, address)) return address.ip;
+  }
+  return std::nullopt;
+}
+
 std::optional<IpAddress> PreferredAddress(const NodeFacts& facts) {
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     if (const InterfaceFacts* uplink = DefaultRouteInterface(facts, family)) {
-      if (const auto address = FirstUsable(*uplink, family)) return address;
+      if (const auto address = UsableAddress(*uplink, family)) return address;
     }
   }
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
     for (const auto& [name, interface] : facts.interfaces) {
-      if (const auto address = FirstUsable(interface, family)) return address;
+      if (const auto address = UsableAddress(interface, family)) return address;
     }
   }
   return std::nullopt;

@@ -62,6 +62,10 @@ bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& ip);
 // All addresses of the node, VIPs that sit on it included.
 std::set<IpAddress> OwnAddresses(const NodeFacts& facts);
 
+// The interface's first address of that family that is neither a host address (as VIPs are) nor of
+// loopback or link-local scope.
+std::optional<IpAddress> UsableAddress(const InterfaceFacts& interface, Family family);
+
 // The first IPv4 (else IPv6) address of the interface with the default route, else of any, that is
 // neither a host address (as VIPs are) nor of loopback or link-local scope.
 std::optional<IpAddress> PreferredAddress(const NodeFacts& facts);

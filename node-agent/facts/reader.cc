@@ -22,6 +22,7 @@
 
 #include "base/status.h"
 #include "base/unique_fd.h"
+#include "dataplane/model/state.h"
 
 namespace kube_lvs {
 namespace {
@@ -62,6 +63,8 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
     const char* kind = rtnl_link_get_type(link);
     const bool bridge = kind != nullptr && std::string_view(kind) == "bridge";
     if (name == nullptr || (rtnl_link_get_family(link) != AF_UNSPEC && !bridge)) continue;
+    // Ours, and the routes into it: not what the node is by itself.
+    if (std::string_view(name) == kLocalLink || std::string_view(name) == kLocalLinkFar) continue;
     InterfaceFacts interface;
     interface.name = name;
     interface.index = static_cast<uint32_t>(rtnl_link_get_ifindex(link));

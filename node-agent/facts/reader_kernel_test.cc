@@ -24,5 +24,18 @@ TEST(ReaderKernel, PodsBehindABridgeAreReachedThroughIt) {
   EXPECT_EQ(towards->name, "cni0");
 }
 
+TEST(ReaderKernel, TheWayOfLocalClientsIsOursAndNoFact) {
+  ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
+  ASSERT_EQ(std::system("ip link add kube-lvs0 type veth peer name kube-lvs1 && "
+                        "ip link set kube-lvs0 up && ip link set kube-lvs1 up && "
+                        "ip route add 192.0.2.1 dev kube-lvs0"),
+            0);
+  const auto facts = NewKernelFactsReader("n1", std::nullopt)->Read();
+  ASSERT_TRUE(facts.ok()) << Message(facts.status());
+  EXPECT_FALSE(facts->interfaces.contains("kube-lvs0"));
+  EXPECT_FALSE(facts->interfaces.contains("kube-lvs1"));
+  for (const RouteFacts& route : facts->routes) EXPECT_EQ(route.interface, "") << "a route of ours";
+}
+
 }  // namespace
 }  // namespace kube_lvs

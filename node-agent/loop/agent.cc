@@ -58,9 +58,9 @@ std::string ReasonOf(const absl::Status& status) {
 }
 
 std::string CheckOf(const NodeItem& item) {
-  static constexpr const char* kChecks[] = {"Sysctl",         "Attachment",        "TunnelPeer",
-                                            "MssClamp",       "SilentVip",         "Masquerade",
-                                            "ConnectionSync", "ConnectionTimeout", "AnsweredVip"};
+  static constexpr const char* kChecks[] = {
+      "Sysctl",     "LocalLink",      "Attachment",        "TunnelPeer",  "MssClamp", "SilentVip",
+      "Masquerade", "ConnectionSync", "ConnectionTimeout", "AnsweredVip", "LocalVip"};
   static_assert(std::size(kChecks) == std::variant_size_v<NodeItem>);
   return kChecks[item.index()];
 }
@@ -316,7 +316,8 @@ PassReport Agent::Pass() {
   report.answers = std::make_shared<const std::set<Cidr>>(AnsweredVips(now_there));
   for (const NodeItem& item : now_there.items) {
     if (std::holds_alternative<SilentVip>(item)) report.real_server = true;
-    if (const auto* attached = std::get_if<Attachment>(&item)) {
+    const auto* attached = std::get_if<Attachment>(&item);
+    if (attached != nullptr && attached->interface != kLocalLinkFar) {
       report.attached.insert(attached->interface);
     }
   }
@@ -333,7 +334,10 @@ PassReport Agent::Pass() {
   readiness.ready = (role.vips.empty() || has_rules) &&
                     std::ranges::none_of(backoff_.failures(), [](const auto& failure) {
                       const auto* item = std::get_if<NodeItem>(&failure.first);
-                      return item != nullptr && std::holds_alternative<Attachment>(*item);
+                      const auto* attachment =
+                          item == nullptr ? nullptr : std::get_if<Attachment>(item);
+                      // Clients elsewhere do not miss it.
+                      return attachment != nullptr && attachment->interface != kLocalLinkFar;
                     });
   readiness.unable = FailedVips(drained.desired, backoff_.failures());
   readiness.unable.insert(left_out.vips.begin(), left_out.vips.end());

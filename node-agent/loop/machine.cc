@@ -60,7 +60,23 @@ class Application {
     }
     const auto* add = std::get_if<AddItem>(&step);
     return add != nullptr && (std::holds_alternative<SilentVip>(add->item) ||
-                              std::holds_alternative<AnsweredVip>(add->item));
+                              std::holds_alternative<AnsweredVip>(add->item) ||
+                              std::holds_alternative<LocalVip>(add->item) || IsFarEnd(add->item));
+  }
+
+  static bool IsFarEnd(const NodeItem& item) {
+    const auto* attachment = std::get_if<Attachment>(&item);
+    return attachment != nullptr && attachment->interface == kLocalLinkFar;
+  }
+  bool LacksLocalLink() const {
+    const auto is_link = [](const Subject& subject) {
+      const auto* item = std::get_if<NodeItem>(&subject);
+      return item != nullptr && std::holds_alternative<LocalLink>(*item);
+    };
+    return std::ranges::any_of(failed_, is_link) ||
+           std::ranges::any_of(backoff_.failures(), [&](const auto& failure) {
+             return is_link(failure.first) && Waits(failure.first);
+           });
   }
 
   bool Missing(const NodeItem& item) const { return failed_.contains(item) || Waits(item); }
@@ -92,6 +108,17 @@ class Application {
         if (is_arp(subject_of_old) && Waits(subject_of_old)) {
           return absl::CancelledError("the node would answer ARP for it");
         }
+      }
+    }
+    if (IsFarEnd(add->item) && LacksLocalLink()) {
+      return absl::CancelledError(std::string("there is no ") + kLocalLink);
+    }
+    if (const auto* local = std::get_if<LocalVip>(&add->item)) {
+      if (!programmed_vips_.contains(local->vip)) {
+        return absl::CancelledError("no service of it is programmed");
+      }
+      if (LacksLocalLink() || Missing(Attachment{kLocalLinkFar})) {
+        return absl::CancelledError(std::string("no programs on ") + kLocalLinkFar);
       }
     }
     if (const auto* answer = std::get_if<AnsweredVip>(&add->item)) {

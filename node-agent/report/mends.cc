@@ -12,10 +12,16 @@ constexpr std::string_view kPrograms =
     "give the node Linux 6.1 or newer with BTF, mount /sys/fs/bpf, and give the agent CAP_BPF, "
     "CAP_NET_ADMIN and CAP_PERFMON; kube-lvs-agent --check tells what is missing";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kMends = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kMends = {{
     {"Attachment", kPrograms},
     {"TunnelPeer", kPrograms},
     {"MssClamp", kPrograms},
+    {"LocalLink",
+     "load veth on the node, and see that no interface kube-lvs0 or kube-lvs1 is somebody else's; "
+     "until then clients on this node do not reach the VIPs of eBPF"},
+    {"LocalVip",
+     "remove the route to the VIP where somebody else set it; until then clients on this node do "
+     "not reach it"},
     {"AnsweredVip",
      "remove the address where somebody else set it, or give the service another VIP; load "
      "nf_tables (IPVS); give the agent CAP_NET_RAW; name interfaces that exist in spec.interfaces "

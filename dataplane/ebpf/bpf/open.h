@@ -17,6 +17,16 @@
 
 #define SNAT_TRIES 16
 
+/* Whether this node itself sent it. */
+static __always_inline int came_from_here(const struct packet *p)
+{
+	__u32 slot = p->ifindex % KLVS_INTERFACE_SLOTS;
+	struct klvs_interface *interface = bpf_map_lookup_elem(&klvs_interfaces, &slot);
+
+	return interface && interface->ifindex == p->ifindex &&
+	       interface->flags & KLVS_INTERFACE_LOCAL;
+}
+
 /* Whether a packet says that it comes from us: such a one would be answered to us, and on. */
 static __always_inline int source_is_ours(const struct packet *p,
 					  const struct klvs_settings *settings)
@@ -27,7 +37,9 @@ static __always_inline int source_is_ours(const struct packet *p,
 	if (!filter_passes_to(addr_fold(&source)) && !(settings->flags & KLVS_SETTING_NETWORKS))
 		return 0;
 	address = address_find(&source, settings);
-	return address && address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT);
+	if (!address || !(address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT)))
+		return 0;
+	return address->flags & KLVS_ADDRESS_VIP || !came_from_here(p);
 }
 
 static __always_inline int ends_connection(const struct packet *p)
@@ -207,7 +219,7 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	ends = real_ends(&new->real, real);
 	if (!real || !ends || (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) != KLVS_REAL_VALID)
 		return -KLVS_DROP_BAD_REAL;
-	if (addr_equal(&p->key.src, &ends->source))
+	if (addr_equal(&p->key.src, &ends->source) && !came_from_here(p))
 		return -KLVS_DROP_MARTIAN;
 	nat = real->method == KLVS_METHOD_NAT;
 	if (nat && real->flags & KLVS_REAL_LOCAL)

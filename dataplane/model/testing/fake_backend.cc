@@ -30,6 +30,11 @@ bool SameThing(const NodeItem& a, const NodeItem& b) {
     const auto* d = std::get_if<ConnectionTimeout>(&b);
     return d != nullptr && c->dataplane == d->dataplane && c->kind == d->kind;
   }
+  if (std::holds_alternative<LocalLink>(a)) return std::holds_alternative<LocalLink>(b);
+  if (const auto* v = std::get_if<LocalVip>(&a)) {
+    const auto* w = std::get_if<LocalVip>(&b);
+    return w != nullptr && v->vip == w->vip;
+  }
   return a == b;
 }
 
