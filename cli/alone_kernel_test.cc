@@ -368,10 +368,11 @@ TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
             (Answers{{"real1 sees fd00:c::2", 5}, {"real2 sees fd00:c::2", 5}}));
   EXPECT_EQ(AskTenTimes(SOCK_STREAM),
             (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
-  EXPECT_EQ(Lvsadm(*director_, "--trace [fd00:c::2]:50000,[2001:db8::1]:80").output,
-            "[fd00:c::2]:50000 -> [2001:db8::1]:80/tcp: to [fd00:a::11]:80 DirectRouting weight 1\n"
-            "  a new connection: rr had the choice of 2 of 2 real servers (weight above 0, below the "
-            "upper threshold)\n");
+  EXPECT_EQ(
+      Lvsadm(*director_, "--trace [fd00:c::2]:50000,[2001:db8::1]:80").output,
+      "[fd00:c::2]:50000 -> [2001:db8::1]:80/tcp: to [fd00:a::11]:80 DirectRouting weight 1\n"
+      "  a new connection: rr had the choice of 2 of 2 real servers (weight above 0, below the "
+      "upper threshold)\n");
   const Ran counted = Lvsadm(*director_, "-Ln --stats");
   EXPECT_NE(counted.output.find("TCP  [2001:db8::1]:80                   10 "), std::string::npos)
       << counted.output;

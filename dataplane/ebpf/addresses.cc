@@ -138,13 +138,13 @@ absl::Status Addresses::Write(const Cidr& vips, const klvs_address& before, klvs
     KUBE_LVS_RETURN_IF_ERROR(AdmitAddress(maps_, vips.address));
   }
   if (vips.IsHost() && after.flags == 0) stale_filter_ = true;
-  KUBE_LVS_RETURN_IF_ERROR(
-      Annotate(InItsMap(vips,
-                        [&](std::string_view map, const auto& key) {
-                          return after.flags == 0 ? Erase(maps_, map, key)
-                                                  : Put(maps_, map, key, after);
-                        }),
-               "address " + vips.ShortText()));
+  KUBE_LVS_RETURN_IF_ERROR(Annotate(InItsMap(vips,
+                                             [&](std::string_view map, const auto& key) {
+                                               return after.flags == 0
+                                                          ? Erase(maps_, map, key)
+                                                          : Put(maps_, map, key, after);
+                                             }),
+                                    "address " + vips.ShortText()));
   return vips.IsHost() || after.flags != 0 ? absl::OkStatus() : FitToNetworks();
 }
 

@@ -1,6 +1,6 @@
 // The addresses that the programs know: VIPs (with or without an ARP answer), single ones and
-// networks of them, and the two ends that replies of NAT come by. One record can be several of these
-// at once; a record that is none of them is deleted.
+// networks of them, and the two ends that replies of NAT come by. One record can be several of
+// these at once; a record that is none of them is deleted.
 #pragma once
 
 #include <cstdint>
@@ -53,8 +53,8 @@ class Addresses {
   // It is a VIP no longer, and not answered for.
   absl::Status RemoveVip(const Cidr& vips);
 
-  // ARP (IPv6: neighbour discovery) for the VIP, or each address of the network, is answered on that
-  // interface until `claim_until` (CLOCK_BOOTTIME ns).
+  // ARP (IPv6: neighbour discovery) for the VIP, or each address of the network, is answered on
+  // that interface until `claim_until` (CLOCK_BOOTTIME ns).
   absl::Status Answer(const Cidr& vips, uint32_t ifindex, uint64_t claim_until);
   absl::Status StopAnswering(const Cidr& vips);
   absl::Status RenewClaims(uint64_t claim_until);

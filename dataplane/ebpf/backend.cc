@@ -63,9 +63,7 @@ klvs_state StateOf(ConnectionKind kind) {
 }
 
 // Whether a service of the key can be in the maps at all.
-bool HasPorts(const ServiceKey& key) {
-  return !std::holds_alternative<FwMark>(key.match);
-}
+bool HasPorts(const ServiceKey& key) { return !std::holds_alternative<FwMark>(key.match); }
 
 // One step onto a service, as strict as a kernel: nullopt is "not there".
 struct ToModel {
@@ -216,8 +214,8 @@ absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
     if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
     const auto link = std::ranges::find(links, record.ifindex, &Link::index);
     if (link == links.end()) continue;  // the interface is gone: not answered
-    items.insert(AnsweredVip{Dataplane::kEbpf, vips.address, link->name,
-                             vips.IsHost() ? 0 : vips.length});
+    items.insert(
+        AnsweredVip{Dataplane::kEbpf, vips.address, link->name, vips.IsHost() ? 0 : vips.length});
   }
   for (const ConnectionKind kind : kKinds) {
     const uint32_t jiffies = settings_->timeouts[StateOf(kind)];

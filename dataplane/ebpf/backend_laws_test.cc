@@ -73,7 +73,8 @@ class EbpfLaws : public testing::Test {
       }
       VirtualService service;
       service.config.scheduler = kSchedulers[Below(kSchedulers.size())];
-      if (std::holds_alternative<Prefix>(key.match) && service.config.scheduler.starts_with("lblc")) {
+      if (std::holds_alternative<Prefix>(key.match) &&
+          service.config.scheduler.starts_with("lblc")) {
         service.config.scheduler = "dh";
       }
       if (TakesHashFlags(service.config.scheduler)) {

@@ -297,8 +297,7 @@ absl::Status LetQuiescedGo(BpfMaps& maps) {
 absl::Status StopHearing(const std::string& dir, std::span<const Link> links, Network& network) {
   BpfMaps maps;
   for (const std::string_view map : {kAddressesMap, kNetworksMap, kAddresses6Map, kNetworks6Map}) {
-    const absl::Status found =
-        maps.AddPinned(std::string(map), dir + "/" + std::string(map));
+    const absl::Status found = maps.AddPinned(std::string(map), dir + "/" + std::string(map));
     if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
     KUBE_LVS_RETURN_IF_ERROR(found);
   }
