@@ -186,8 +186,11 @@ TEST_F(AgentTest, OnePassProgramsAndTheNextHasNothingToDo) {
             "eBPF 192.0.2.200:80/tcp wrr\n"
             "  10.0.0.1:80 NAT weight 1\n"
             "  10.0.0.2:80 NAT weight 1\n"
+            "local link mtu 1500\n"
             "programs on eth0\n"
-            "answered vip eBPF 192.0.2.200 on eth0\n");
+            "programs on kube-lvs1\n"
+            "answered vip eBPF 192.0.2.200 on eth0\n"
+            "local vip 192.0.2.200 from 192.0.2.1\n");
   EXPECT_EQ(*report.answers, std::set<Cidr>{Cidr::Host(Ip("192.0.2.200"))});
   report = agent_->Pass();
   EXPECT_TRUE(report.results.empty());
@@ -703,6 +706,23 @@ TEST_F(AgentTest, WithoutProgramsOnTheUplinkItIsNotReadyAndAnswersForNothing) {
   clock_.Advance(std::chrono::seconds(1));
   agent_->Pass();
   EXPECT_TRUE(peers_->ready);
+}
+
+TEST_F(AgentTest, WithoutALocalLinkItStillServesClientsElsewhere) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  host_.SetFault([](const std::string& call) {
+    return call.find("local link") == std::string::npos
+               ? absl::OkStatus()
+               : absl::FailedPreconditionError("the kernel has no veth");
+  });
+  const PassReport report = agent_->Pass();
+  EXPECT_EQ(report.answers->size(), 1u);
+  EXPECT_TRUE(peers_->ready);
+  EXPECT_TRUE(peers_->unable.empty());
+  EXPECT_EQ(report.node_problems.count("LocalLink"), 1u);
+  EXPECT_EQ(report.node_problems.count("Attachment"), 0u);
+  EXPECT_FALSE(Node().items.contains(Attachment{kLocalLinkFar}));
+  EXPECT_FALSE(Node().items.contains(LocalVip{Ip("192.0.2.200"), Ip("192.0.2.1")}));
 }
 
 TEST_F(AgentTest, ADirectorThatCanServeNoneOfItsVipsIsNotReady) {
