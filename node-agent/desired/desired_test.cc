@@ -500,7 +500,7 @@ TEST_F(DesiredTest, ManyPortsAreServicesOfEbpfToo) {
   const Desired desired = Compute(Node("d1", 1));
   EXPECT_TRUE(desired.problems.empty());
   const std::string text = Text(desired);
-  EXPECT_EQ(text.substr(0, text.find("programs")),
+  EXPECT_EQ(text.substr(0, text.find("sysctl")),
             "eBPF 192.0.2.200:80-89/tcp wrr\n"
             "  10.0.0.11:0 DirectRouting weight 1\n"
             "eBPF 192.0.2.201:all wrr\n"

@@ -301,7 +301,7 @@ TEST_F(AgentTest, ALookLeavesToAPassWhatItCannotMend) {
   needs_pass("a backend without a cheap look has other rules");
   ipvs_.state().services[Key("192.0.2.99", Dataplane::kIpvs)] = {};
   needs_pass("a service of ours that nobody desires");
-  facts_.facts.interfaces["eth0"].mtu = 1400;
+  facts_.facts.interfaces["eth9"].name = "eth9";
   needs_pass("the node is another");
   ipvs_.SetFault([](const std::string& call) {
     return call == "look" ? absl::UnavailableError("busy") : absl::OkStatus();
