@@ -285,6 +285,17 @@ absl::Status InitialiseSettings6(BpfMaps& maps, klvs_settings& settings) {
   return absl::OkStatus();
 }
 
+// Programs of an older version use an entry again without a look at this field.
+absl::Status ForgetSumChanges(BpfMaps& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set6>(maps, kConns6Map));
+  for (klvs_conn_set6& set : sets) {
+    for (klvs_conn6& connection : set.ways) {
+      if (connection.sum_change != 0) std::atomic_ref<__u16>(connection.sum_change).store(0);
+    }
+  }
+  return absl::OkStatus();
+}
+
 // As the agent has it with IPVS: clients that persistence keeps at a real server get another one
 // while it drains.
 absl::Status LetQuiescedGo(BpfMaps& maps) {
@@ -296,18 +307,31 @@ absl::Status LetQuiescedGo(BpfMaps& maps) {
 // Takes back what Network::HearQuestions did for the IPv6 VIPs that are answered.
 absl::Status StopHearing(const std::string& dir, std::span<const Link> links, Network& network) {
   BpfMaps maps;
-  for (const std::string_view map : {kAddressesMap, kNetworksMap, kAddresses6Map, kNetworks6Map}) {
+  const auto open = [&](std::string_view map) -> absl::StatusOr<bool> {
     const absl::Status found = maps.AddPinned(std::string(map), dir + "/" + std::string(map));
-    if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
+    if (found.code() == absl::StatusCode::kNotFound) return false;
     KUBE_LVS_RETURN_IF_ERROR(found);
-  }
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, ReadAddresses(maps));
-  for (const auto& [vips, record] : addresses) {
-    if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0) continue;
+    return true;
+  };
+  const auto stop = [&](const klvs_in6& wire, const klvs_address& record) -> absl::Status {
     const auto link = std::ranges::find(links, record.ifindex, &Link::index);
-    if (link != links.end()) {
-      KUBE_LVS_RETURN_IF_ERROR(network.StopHearing(vips.address, *link));
+    if ((record.flags & KLVS_ADDRESS_ANSWER_ARP) == 0 || link == links.end()) {
+      return absl::OkStatus();
     }
+    return network.StopHearing(FromWire(wire), *link);
+  };
+  KUBE_LVS_ASSIGN_OR_RETURN(const bool has_addresses, open(kAddresses6Map));
+  if (has_addresses) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses,
+                              (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
+    for (const auto& [wire, record] : addresses) KUBE_LVS_RETURN_IF_ERROR(stop(wire, record));
+  }
+  // An older version has none.
+  KUBE_LVS_ASSIGN_OR_RETURN(const bool has_networks, open(kNetworks6Map));
+  if (has_networks) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto networks,
+                              (GetAll<klvs_network_key6, klvs_address>(maps, kNetworks6Map)));
+    for (const auto& [key, record] : networks) KUBE_LVS_RETURN_IF_ERROR(stop(key.address, record));
   }
   return absl::OkStatus();
 }
@@ -432,6 +456,7 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
   }
   KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(**maps));
   KUBE_LVS_RETURN_IF_ERROR(FillFilter(**maps));
+  if (out.loaded) KUBE_LVS_RETURN_IF_ERROR(ForgetSumChanges(**maps));
   KUBE_LVS_RETURN_IF_ERROR(LetQuiescedGo(**maps));
   KUBE_LVS_RETURN_IF_ERROR(JoinFamilies(options.dir, *programs));
 

@@ -219,6 +219,11 @@ TEST_P(LocalClientsTest, ADirectorThatIsARealServerOfItsOwnAnswersWithSourceNat)
   EXPECT_EQ(Reached(pod_), both);
   EXPECT_EQ(Reached(director_), both);
   ExpectNoDrops();
+  // What is no reply to anything must not go round by the route that brought it.
+  const std::string source = LocalLinkSource(std::get<1>(GetParam())).ToString();
+  const std::string count = "ip -s link show kube-lvs1 | awk '/RX/ {getline; print $2}'";
+  director_.Sh("before=$(" + count + "); echo stray >/dev/udp/" + source + "/9; after=$(" + count +
+               "); echo $before $after; test $after -gt $before -a $after -lt $((before + 10))");
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -128,8 +128,12 @@ absl::Status ServiceTables::RefreshWays() {
     if (!IsValid(reals_[id])) continue;
     const RealRecord before = Record(id);
     RealRecord record = before;
-    const bool translated =
-        record.real.method == KLVS_METHOD_NAT && source_nat.contains(record.real.service);
+    // Connections go on as they began, also when their service is no more.
+    const bool began =
+        (IsRemoved(record.real) || conns_[id].active != 0 || conns_[id].inactive != 0) &&
+        before.Source() == LocalLinkSource(record.Address().family);
+    const bool translated = record.real.method == KLVS_METHOD_NAT &&
+                            (began || source_nat.contains(record.real.service));
     SetWay(way_to_(record.Address(), translated), record);
     if (translated && record.Source() != before.Source()) {
       KUBE_LVS_RETURN_IF_ERROR(addresses_.AddNat(record.Source(), KLVS_ADDRESS_SNAT));

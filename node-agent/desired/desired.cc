@@ -336,7 +336,7 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
     programmed = true;
   }
   if (!programmed) return;
-  if (dataplane == Dataplane::kEbpf) {
+  if (dataplane == Dataplane::kEbpf && vips.IsHost()) {
     out_.state.items.merge(LocalClientItems(vip, service.spec.method, uplinks));
     for (const InterfaceFacts* uplink : uplinks) {
       local_mtu_ = std::min(local_mtu_.value_or(uplink->mtu), uplink->mtu);

@@ -125,7 +125,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (rewrite(ctx, p, &new))
 			return drop(KLVS_DROP_REWRITE);
 	} else if (real->method == KLVS_METHOD_TUNNEL) {
-		klvs_ip outer __attribute__((aligned(8)));
+		klvs_outer outer;
 
 		outer_header(&outer, p->tos, p->total_length, p->fragment, ends, real->gue_port);
 		if (encapsulate(ctx, p, &outer, real->gue_port))
@@ -375,6 +375,11 @@ static __always_inline int director(klvs_ctx *ctx)
 #ifndef KLVS_XDP
 	if (ctx->vlan_present)
 		return KLVS_UNTOUCHED;
+#ifdef KLVS_IPV6
+	/* lvsadm's own dataplane attaches it beside IPv4's. */
+	if (ctx->protocol != bpf_htons(ETH_P_IPV6))
+		return KLVS_UNTOUCHED;
+#endif
 #endif
 #ifndef KLVS_IPV6
 	parse_pull(ctx, ETH_HEADER + IP_HEADER);
@@ -472,7 +477,10 @@ int FAMILY_PROGRAM(xdp_director)(struct xdp_md *ctx)
 SEC("tc")
 int FAMILY_PROGRAM(tc_director)(struct __sk_buff *ctx)
 {
-	return director(ctx);
+	int verdict = director(ctx);
+
+	/* The stack's route leads back to where it came in, so it would go round. */
+	return verdict == KLVS_UNTOUCHED && is_local_link(ctx->ifindex) ? KLVS_DROP : verdict;
 }
 
 struct sweep {

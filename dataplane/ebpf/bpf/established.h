@@ -143,7 +143,8 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = data;
-	klvs_ip *ip = data + ETH_HEADER, outer __attribute__((aligned(8)));
+	klvs_ip *ip = data + ETH_HEADER;
+	klvs_outer outer;
 	__u32 length, state, id;
 	struct klvs_real *real;
 	const klvs_ends *ends;

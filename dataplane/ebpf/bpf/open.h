@@ -17,13 +17,13 @@
 
 #define SNAT_TRIES 16
 
-/* Whether this node itself sent it. */
-static __always_inline int came_from_here(const struct packet *p)
+/* Whether this node itself sent what comes in there. */
+static __noinline int is_local_link(__u32 ifindex)
 {
-	__u32 slot = p->ifindex % KLVS_INTERFACE_SLOTS;
+	__u32 slot = ifindex % KLVS_INTERFACE_SLOTS;
 	struct klvs_interface *interface = bpf_map_lookup_elem(&klvs_interfaces, &slot);
 
-	return interface && interface->ifindex == p->ifindex &&
+	return interface && interface->ifindex == ifindex &&
 	       interface->flags & KLVS_INTERFACE_LOCAL;
 }
 
@@ -39,7 +39,7 @@ static __always_inline int source_is_ours(const struct packet *p,
 	address = address_find(&source, settings);
 	if (!address || !(address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT)))
 		return 0;
-	return address->flags & KLVS_ADDRESS_VIP || !came_from_here(p);
+	return address->flags & KLVS_ADDRESS_VIP || !is_local_link(p->ifindex);
 }
 
 static __always_inline int ends_connection(const struct packet *p)
@@ -219,7 +219,7 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	ends = real_ends(&new->real, real);
 	if (!real || !ends || (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) != KLVS_REAL_VALID)
 		return -KLVS_DROP_BAD_REAL;
-	if (addr_equal(&p->key.src, &ends->source) && !came_from_here(p))
+	if (addr_equal(&p->key.src, &ends->source) && !is_local_link(p->ifindex))
 		return -KLVS_DROP_MARTIAN;
 	nat = real->method == KLVS_METHOD_NAT;
 	if (nat && real->flags & KLVS_REAL_LOCAL)

@@ -13,6 +13,8 @@
 #define KLVS_AF_INET 2
 #define KLVS_AF_INET6 10
 
+typedef klvs_ip klvs_outer;
+
 static __always_inline int may_send_to_real(const struct packet *p, const struct klvs_real *real)
 {
 	return 1;

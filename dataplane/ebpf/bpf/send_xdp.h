@@ -6,6 +6,9 @@
 #include "dataplane/ebpf/bpf/gue.h"
 #include "dataplane/ebpf/bpf/parse.h"
 
+/* An outer header that header_copy() takes. */
+typedef klvs_ip klvs_outer __attribute__((aligned(8)));
+
 /* Whether XDP may send to this real server; if not, tc does. */
 static __always_inline int may_send_to_real(const struct packet *p, const struct klvs_real *real)
 {
