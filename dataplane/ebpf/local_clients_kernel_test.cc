@@ -222,8 +222,9 @@ TEST_P(LocalClientsTest, ADirectorThatIsARealServerOfItsOwnAnswersWithSourceNat)
   // What is no reply to anything must not go round by the route that brought it.
   const std::string source = LocalLinkSource(std::get<1>(GetParam())).ToString();
   const std::string count = "ip -s link show kube-lvs1 | awk '/RX/ {getline; print $2}'";
-  director_.Sh("before=$(" + count + "); echo stray >/dev/udp/" + source + "/9; after=$(" + count +
-               "); echo $before $after; test $after -gt $before -a $after -lt $((before + 10))");
+  director_.Sh("before=$(" + count + "); bash -c 'echo stray >/dev/udp/" + source +
+               "/9'; after=$(" + count +
+               "); test $after -gt $before -a $after -lt $((before + 10))");
 }
 
 INSTANTIATE_TEST_SUITE_P(
