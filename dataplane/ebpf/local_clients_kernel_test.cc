@@ -128,7 +128,7 @@ class LocalClientsTest : public testing::TestWithParam<Case> {
   AnsweredVip Answer() { return {Dataplane::kEbpf, Ip(At().vip), "eth0"}; }
 
   // What an agent sets up on a director; it answers for no VIP yet.
-  void SetUp(const std::vector<std::string>& reals) {
+  void MakeDirector(const std::vector<std::string>& reals) {
     if (Method() == ForwardingMethod::kTunnel) {
       for (const Namespace* real : {&real1_, &real2_}) {
         of_reals_.push_back(Open(*real));
@@ -189,7 +189,7 @@ class LocalClientsTest : public testing::TestWithParam<Case> {
 TEST_P(LocalClientsTest, AreBalancedByTheDirectorThatTheyAreOn) {
   const TcpServer one(real1_, "real1", {Ip(At().any), RealPort()});
   const TcpServer two(real2_, "real2", {Ip(At().any), RealPort()});
-  SetUp({At().real + "1", At().real + "2"});
+  MakeDirector({At().real + "1", At().real + "2"});
   const auto each = [](const std::string& client) {
     return std::map<std::string, int>{{"real1 sees " + client, 2}, {"real2 sees " + client, 2}};
   };
@@ -210,7 +210,7 @@ TEST_P(LocalClientsTest, ADirectorThatIsARealServerOfItsOwnAnswersWithSourceNat)
   if (!SourceNat()) return;
   const TcpServer here(director_, "director", {Ip(At().any), RealPort()});
   const TcpServer one(real1_, "real1", {Ip(At().any), RealPort()});
-  SetUp({At().director, At().real + "1"});
+  MakeDirector({At().director, At().real + "1"});
   Apply({AddItem{Answer()}});
   const std::map<std::string, int> both = {
       {"director sees " + LocalLinkSource(std::get<1>(GetParam())).ToString(), 2},
@@ -221,10 +221,10 @@ TEST_P(LocalClientsTest, ADirectorThatIsARealServerOfItsOwnAnswersWithSourceNat)
   ExpectNoDrops();
   // What is no reply to anything must not go round by the route that brought it.
   const std::string source = LocalLinkSource(std::get<1>(GetParam())).ToString();
-  const std::string count = "ip -s link show kube-lvs1 | awk '/RX/ {getline; print $2}'";
-  director_.Sh("before=$(" + count + "); bash -c 'echo stray >/dev/udp/" + source +
-               "/9'; after=$(" + count +
-               "); test $after -gt $before -a $after -lt $((before + 10))");
+  const std::string count = R"($(ip -s link show kube-lvs1 | awk "/RX/ {getline; print \$2}"))";
+  director_.Sh("before=" + count + R"(; bash -c "echo stray >/dev/udp/)" + source +
+               R"(/9"; after=)" + count +
+               "; test $after -gt $before -a $after -lt $((before + 10))");
 }
 
 INSTANTIATE_TEST_SUITE_P(
