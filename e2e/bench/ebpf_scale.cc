@@ -106,14 +106,16 @@ void PrintMemory(const std::string& what, double bytes) {
   std::printf("memory: %s\t%.1f\t0\n", what.c_str(), bytes / (1 << 20));
 }
 
-// A node with one uplink, behind whose router the real servers are.
+// A node with one uplink, behind whose router the real servers are, and the pair of devices that an
+// agent makes for local clients.
 void MakeNode() {
   if (unshare(CLONE_NEWNET) != 0) Die("cannot make a network namespace: run as root");
   Shell(
       "ip link set lo up && ip link add eth0 type veth peer name far && ip link set far up && "
       "ip link set eth0 up && ip addr add 192.0.2.1/24 dev eth0 && "
       "ip neigh replace 192.0.2.254 lladdr 02:00:00:00:00:fe dev eth0 nud permanent && "
-      "ip route add default via 192.0.2.254");
+      "ip route add default via 192.0.2.254 && ip link add kube-lvs0 type veth peer name "
+      "kube-lvs1");
 }
 
 // As many for each number of services, so that only that differs.
