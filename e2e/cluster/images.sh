@@ -40,6 +40,8 @@ tools() {
 
 [ $# != 0 ] || set -- pause web tools
 mkdir -p "$IMAGE_DIR"
+# The cache is its user's, also what sudo makes there.
+[ "$(id -u)" != 0 ] || trap 'chown -R --reference="$KUBE_LVS_CACHE" "$IMAGE_DIR"' EXIT
 for image in "$@"; do
   case $image in
     pause)
