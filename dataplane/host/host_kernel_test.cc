@@ -64,6 +64,15 @@ TEST_F(HostKernelTest, EveryItemIsReadBackByANewBackendAndGoesAgain) {
                    Masquerade{{*IpAddress::Parse("2001:db8:2::"), 0}, Protocol::kTcp, 0, 64}};
   Reach(desired);
   EXPECT_EQ(Diff(desired, *Open()->Read()), Plan{});
+  // Read back by their comments; these are what the kernel goes by.
+  for (const char* rule : {"ct original ip daddr 192.0.2.64/26 ct original proto-dst 80 ",
+                           "ct original ip6 daddr 2001:db8:2::/64 "}) {
+    EXPECT_EQ(
+        std::system(
+            ("nft list table inet kube-lvs | grep -qF \"" + std::string(rule) + "\"").c_str()),
+        0)
+        << rule;
+  }
   desired.items.erase(Masquerade{{kVip4, 80}, Protocol::kTcp});
   desired.items.erase(SilentVip{kVip6});
   desired.items.erase(SilentVip{kPrefix.address, kPrefix.length});
