@@ -27,24 +27,7 @@
 namespace kube_lvs::ebpf {
 namespace {
 
-void Check(bool ok, const std::string& what) {
-  if (ok) return;
-  std::perror(what.c_str());
-  std::abort();
-}
-
 constexpr uint32_t kTimeoutSeconds[KLVS_STATES] = KLVS_TIMEOUT_SECONDS;
-
-// The XDP and node objects use the maps that the tc object made.
-void ShareMaps(bpf_object* from, bpf_object* to) {
-  bpf_map* map;
-  bpf_object__for_each_map(map, to) {
-    bpf_map* other = bpf_object__find_map_by_name(from, bpf_map__name(map));
-    if (other != nullptr && std::strncmp(bpf_map__name(map), "klvs_", 5) == 0) {
-      Check(bpf_map__reuse_fd(map, bpf_map__fd(other)) == 0, bpf_map__name(map));
-    }
-  }
-}
 
 bool IsIpv6(std::string_view address) { return address.find(':') != std::string_view::npos; }
 
@@ -62,13 +45,6 @@ klvs_wide_key WideKey(const Service& service) {
   key.last = htons(service.last_port);
   if (service.port != 0) key.protocol = service.protocol;
   return key;
-}
-
-void Join(const bpf_map* families, const bpf_program* program) {
-  const uint32_t zero = 0;
-  const int fd = bpf_program__fd(program);
-  Check(bpf_map__update_elem(families, &zero, sizeof zero, &fd, sizeof fd, BPF_ANY) == 0,
-        "the program of IPv6");
 }
 
 Verdict FromXdp(uint32_t value) {
@@ -95,23 +71,12 @@ std::ostream& operator<<(std::ostream& out, Verdict verdict) {
   return out << kNames[static_cast<int>(verdict)];
 }
 
-Director::Director(Stage stage, uint32_t sets, uint32_t locks) : stage_(stage) {
+Director::Director(Stage stage, uint32_t sets, uint32_t locks)
+    : stage_(stage), programs_(Programs::Take(stage, sets, locks)) {
   network_.Sh("ip link add name eth0 address 02:00:00:00:00:01 type veth peer name peer0");
   network_.Sh("ip link set eth0 up; ip link set peer0 up");
   ifindex_ = network_.In([] { return if_nametoindex("eth0"); });
   Check(ifindex_ != 0, "eth0");
-
-  tc_ = director_tc__open();
-  Check(tc_ != nullptr, "open director_tc");
-  bpf_map__set_max_entries(tc_->maps.klvs_conns, sets);
-  bpf_map__set_max_entries(tc_->maps.klvs_conn_locks, locks);
-  Check(director_tc__load(tc_) == 0, "load director_tc");
-  if (stage == Stage::kXdp) {
-    xdp_ = director_xdp__open();
-    Check(xdp_ != nullptr, "open director_xdp");
-    ShareMaps(tc_->obj, xdp_->obj);
-    Check(director_xdp__load(xdp_) == 0, "load director_xdp");
-  }
 
   klvs_settings& s = settings();
   s.layout = KLVS_LAYOUT;
@@ -136,37 +101,12 @@ Director::~Director() {
     const bpf_map* map = Find(name.c_str());
     munmap(memory, bpf_map__max_entries(map) * ((bpf_map__value_size(map) + size_t{7}) / 8 * 8));
   }
-  node_tc__destroy(node_);
-  director6_xdp__destroy(xdp6_);
-  director6_tc__destroy(tc6_);
-  director_xdp__destroy(xdp_);
-  director_tc__destroy(tc_);
+  Programs::GiveBack(std::move(programs_));
 }
 
-void Director::LoadIpv6() {
-  if (tc6_ != nullptr) return;
-  tc6_ = director6_tc__open();
-  Check(tc6_ != nullptr, "open director6_tc");
-  ShareMaps(tc_->obj, tc6_->obj);
-  bpf_map__set_max_entries(tc6_->maps.klvs_conns6, settings().conn_sets6);
-  bpf_map__set_max_entries(tc6_->maps.klvs_locks6, settings().conn_locks6);
-  Check(director6_tc__load(tc6_) == 0, "load director6_tc");
-  Join(tc_->maps.klvs_families_tc, tc6_->progs.tc_director6);
-  if (stage_ != Stage::kXdp) return;
-  xdp6_ = director6_xdp__open();
-  Check(xdp6_ != nullptr, "open director6_xdp");
-  ShareMaps(tc_->obj, xdp6_->obj);
-  ShareMaps(tc6_->obj, xdp6_->obj);
-  Check(director6_xdp__load(xdp6_) == 0, "load director6_xdp");
-  Join(xdp_->maps.klvs_families_xdp, xdp6_->progs.xdp_director6);
-}
+void Director::LoadIpv6() { programs_->JoinIpv6(settings().conn_sets6, settings().conn_locks6); }
 
-bpf_map* Director::Find(const char* name) {
-  bpf_map* map = bpf_object__find_map_by_name(tc_->obj, name);
-  if (map == nullptr && tc6_ != nullptr) map = bpf_object__find_map_by_name(tc6_->obj, name);
-  Check(map != nullptr, name);
-  return map;
-}
+bpf_map* Director::Find(const char* name) { return programs_->Find(name); }
 
 template <typename T>
 std::span<T> Director::Map(const char* name) {
@@ -381,20 +321,20 @@ Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage) {
 }
 
 Outcome Director::Run(const Bytes& frame) {
-  if (stage_ == Stage::kXdp) return Test(xdp_->progs.xdp_director, frame, Stage::kXdp);
+  if (stage_ == Stage::kXdp) return Test(programs_->xdp().progs.xdp_director, frame, Stage::kXdp);
   return RunTc(frame);
 }
 
 Outcome Director::RunTc(const Bytes& frame) {
-  return Test(tc_->progs.tc_director, frame, Stage::kTc);
+  return Test(programs_->tc().progs.tc_director, frame, Stage::kTc);
 }
 
 Outcome Director::RunDecap(const Bytes& frame) {
-  return Test(node_->progs.tc_decap, frame, Stage::kTc);
+  return Test(programs_->node().progs.tc_decap, frame, Stage::kTc);
 }
 
 Outcome Director::RunMssClamp(const Bytes& frame) {
-  return Test(node_->progs.tc_mss_clamp, frame, Stage::kTc);
+  return Test(programs_->node().progs.tc_mss_clamp, frame, Stage::kTc);
 }
 
 std::vector<klvs_conn*> Director::Entries(bool reply) {
@@ -438,7 +378,7 @@ klvs_conn6& Director::Connection6() {
 
 void Director::ExpireAll() {
   for (klvs_conn* c : Entries()) c->expires = 0;
-  if (tc6_ == nullptr) return;
+  if (!programs_->has_ipv6()) return;
   for (klvs_conn6* c : Entries6()) c->expires = 0;
 }
 
@@ -526,7 +466,8 @@ klvs_clock Director::Now() {
   opts.sz = sizeof opts;
   opts.ctx_in = &clock;
   opts.ctx_size_in = sizeof clock;
-  Check(bpf_prog_test_run_opts(bpf_program__fd(tc_->progs.klvs_clock), &opts) == 0, "klvs_clock");
+  Check(bpf_prog_test_run_opts(bpf_program__fd(programs_->tc().progs.klvs_clock), &opts) == 0,
+        "klvs_clock");
   return clock;
 }
 
@@ -541,19 +482,17 @@ uint32_t Director::Sweep() {
   opts.data_size_in = frame.size();
   opts.ctx_in = &skb;
   opts.ctx_size_in = sizeof skb;
-  Check(bpf_prog_test_run_opts(bpf_program__fd(tc_->progs.klvs_sweep), &opts) == 0, "klvs_sweep");
+  Check(bpf_prog_test_run_opts(bpf_program__fd(programs_->tc().progs.klvs_sweep), &opts) == 0,
+        "klvs_sweep");
   const uint32_t swept = opts.retval;
-  if (tc6_ == nullptr) return swept;
-  Check(bpf_prog_test_run_opts(bpf_program__fd(tc6_->progs.klvs_sweep6), &opts) == 0,
+  if (!programs_->has_ipv6()) return swept;
+  Check(bpf_prog_test_run_opts(bpf_program__fd(programs_->tc6().progs.klvs_sweep6), &opts) == 0,
         "klvs_sweep6");
   return swept + opts.retval;
 }
 
 void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
-  if (node_ == nullptr) {
-    node_ = node_tc__open_and_load();
-    Check(node_ != nullptr, "load node_tc");
-  }
+  node_tc& node = programs_->node();
   const uint32_t value = 1;
   if (const auto slash = vip.find('/'); slash != std::string_view::npos) {
     const auto length = static_cast<uint32_t>(std::stoi(std::string(vip.substr(slash + 1))));
@@ -564,7 +503,7 @@ void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
     const klvs_tunnel_net net =
         IsIpv6(vip) ? klvs_tunnel_net{}
                     : klvs_tunnel_net{32 + length, {htonl(Ip(director)), htonl(Ip(vip))}};
-    bpf_map* map = IsIpv6(vip) ? node_->maps.klvs_tunnel_nets6 : node_->maps.klvs_tunnel_nets;
+    bpf_map* map = IsIpv6(vip) ? node.maps.klvs_tunnel_nets6 : node.maps.klvs_tunnel_nets;
     const void* key = IsIpv6(vip) ? static_cast<const void*>(&net6) : &net;
     Check(
         bpf_map__update_elem(map, key, bpf_map__key_size(map), &value, sizeof value, BPF_ANY) == 0,
@@ -573,28 +512,25 @@ void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
   }
   if (IsIpv6(vip)) {
     const klvs_tunnel_peer6 key = {Ip6(director), Ip6(vip)};
-    Check(bpf_map__update_elem(node_->maps.klvs_tunnel_peers6, &key, sizeof key, &value,
-                               sizeof value, BPF_ANY) == 0,
+    Check(bpf_map__update_elem(node.maps.klvs_tunnel_peers6, &key, sizeof key, &value, sizeof value,
+                               BPF_ANY) == 0,
           "klvs_tunnel_peers6");
     return;
   }
   const klvs_tunnel_peer key = {htonl(Ip(director)), htonl(Ip(vip))};
-  Check(bpf_map__update_elem(node_->maps.klvs_tunnel_peers, &key, sizeof key, &value, sizeof value,
+  Check(bpf_map__update_elem(node.maps.klvs_tunnel_peers, &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
         "klvs_tunnel_peers");
 }
 
 void Director::AddMssClamp(std::string_view vip, uint32_t mss) {
-  if (node_ == nullptr) {
-    node_ = node_tc__open_and_load();
-    Check(node_ != nullptr, "load node_tc");
-  }
+  node_tc& node = programs_->node();
   if (const auto slash = vip.find('/'); slash != std::string_view::npos) {
     const auto length = static_cast<uint32_t>(std::stoi(std::string(vip.substr(slash + 1))));
     vip = vip.substr(0, slash);
     const klvs_mss_net6 net6 = IsIpv6(vip) ? klvs_mss_net6{length, Ip6(vip)} : klvs_mss_net6{};
     const klvs_mss_net net = IsIpv6(vip) ? klvs_mss_net{} : klvs_mss_net{length, htonl(Ip(vip))};
-    bpf_map* map = IsIpv6(vip) ? node_->maps.klvs_mss_nets6 : node_->maps.klvs_mss_nets;
+    bpf_map* map = IsIpv6(vip) ? node.maps.klvs_mss_nets6 : node.maps.klvs_mss_nets;
     const void* key = IsIpv6(vip) ? static_cast<const void*>(&net6) : &net;
     Check(bpf_map__update_elem(map, key, bpf_map__key_size(map), &mss, sizeof mss, BPF_ANY) == 0,
           "klvs_mss_nets");
@@ -602,13 +538,13 @@ void Director::AddMssClamp(std::string_view vip, uint32_t mss) {
   }
   if (IsIpv6(vip)) {
     const klvs_in6 key = Ip6(vip);
-    Check(bpf_map__update_elem(node_->maps.klvs_mss_clamps6, &key, sizeof key, &mss, sizeof mss,
+    Check(bpf_map__update_elem(node.maps.klvs_mss_clamps6, &key, sizeof key, &mss, sizeof mss,
                                BPF_ANY) == 0,
           "klvs_mss_clamps6");
     return;
   }
   const __be32 key = htonl(Ip(vip));
-  Check(bpf_map__update_elem(node_->maps.klvs_mss_clamps, &key, sizeof key, &mss, sizeof mss,
+  Check(bpf_map__update_elem(node.maps.klvs_mss_clamps, &key, sizeof key, &mss, sizeof mss,
                              BPF_ANY) == 0,
         "klvs_mss_clamps");
 }

@@ -1,4 +1,4 @@
-// The programs in the kernel with maps of their own, fed by values; packets go through
+// A director: the programs in the kernel, their maps filled by values; packets go through
 // BPF_PROG_TEST_RUN in a network namespace of their own. For tests only: whatever fails aborts.
 #pragma once
 
@@ -17,20 +17,14 @@
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/packet_tests/frame.h"
 #include "dataplane/ebpf/packet_tests/frame6.h"
+#include "dataplane/ebpf/packet_tests/programs.h"
 #include "dataplane/ebpf/testing/namespaces.h"
 
 struct bpf_map;
-struct bpf_object;
 struct bpf_program;
-struct director6_tc;
-struct director6_xdp;
-struct director_tc;
-struct director_xdp;
-struct node_tc;
 
 namespace kube_lvs::ebpf {
 
-enum class Stage { kXdp, kTc };
 enum class Verdict { kSent, kUntouched, kDropped, kToStack };
 
 std::string ToString(Stage stage);
@@ -170,13 +164,9 @@ class Director {
   klvs_counters Sum(const char* name, uint32_t id);
 
   Stage stage_;
+  std::unique_ptr<Programs> programs_;
   Namespace network_;
   uint32_t ifindex_ = 0;
-  director_tc* tc_ = nullptr;
-  director_xdp* xdp_ = nullptr;
-  director6_tc* tc6_ = nullptr;
-  director6_xdp* xdp6_ = nullptr;
-  node_tc* node_ = nullptr;
   std::map<std::string, void*> mapped_;
   std::map<uint32_t, uint16_t> generations_;  // by service id
   uint32_t next_list_ = 0;

@@ -1,0 +1,62 @@
+// The programs in the kernel, with maps of their own. The verifier takes them seconds in an
+// emulated guest, so that one test hands them on to the next, with every map empty again. For tests
+// only: whatever fails aborts. One thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+struct bpf_map;
+struct director6_tc;
+struct director6_xdp;
+struct director_tc;
+struct director_xdp;
+struct node_tc;
+
+namespace kube_lvs::ebpf {
+
+enum class Stage { kXdp, kTc };
+
+void Check(bool ok, const std::string& what);
+
+class Programs {
+ public:
+  // With a connection table of `sets` sets of 8, under `locks` locks: those that GiveBack got, or
+  // new ones.
+  static std::unique_ptr<Programs> Take(Stage stage, uint32_t sets, uint32_t locks);
+  static void GiveBack(std::unique_ptr<Programs> programs);
+
+  ~Programs();
+  Programs(const Programs&) = delete;
+
+  // Has those that are there jump to those of IPv6, with such a table of theirs. Only tests of IPv6
+  // pay for it.
+  void JoinIpv6(uint32_t sets, uint32_t locks);
+  bool has_ipv6() const { return joined_; }
+
+  director_tc& tc() { return *tc_; }
+  director_xdp& xdp() { return *xdp_; }
+  director6_tc& tc6() { return *tc6_; }
+  node_tc& node();  // of a real server
+
+  // Of the director's, any family that is there. Aborts if there is none.
+  bpf_map* Find(const char* name);
+
+ private:
+  Programs(Stage stage, uint32_t sets, uint32_t locks);
+  void LoadIpv6(uint32_t sets, uint32_t locks);
+  void Empty();
+
+  Stage stage_;
+  uint32_t sets_;
+  uint32_t locks_;
+  director_tc* tc_ = nullptr;
+  director_xdp* xdp_ = nullptr;
+  director6_tc* tc6_ = nullptr;
+  director6_xdp* xdp6_ = nullptr;
+  node_tc* node_ = nullptr;
+  bool joined_ = false;
+};
+
+}  // namespace kube_lvs::ebpf
