@@ -20,8 +20,8 @@ EbpfSide::EbpfSide() {
   options.dir = ebpf::PrivateBpfDir("alike");
   // Freed slots of tables rest for seconds, which are many edits of mh.
   options.sizes = {.addresses = 64,
-                   .services = 256,
-                   .reals = 4096,
+                   .services = 128,
+                   .reals = 1024,
                    .list_entries = 16384,
                    .table_slots = 1U << 20,
                    .connections = 16384};

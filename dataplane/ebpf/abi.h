@@ -119,7 +119,8 @@ struct klvs_settings {
 	__u64 programs;	   /* lvsadm's dataplane: names the objects that were attached last */
 	__u32 conn_sets6;  /* max_entries of klvs_conns6; a power of two */
 	__u32 conn_locks6; /* max_entries of klvs_locks6; a power of two <= conn_sets6 */
-	__u32 reserved[18];
+	__u32 stateful_per_second; /* new connections of each CPU that hash schedulers remember; 0: all */
+	__u32 reserved[17];
 };
 KLVS_ASSERT_SIZE(struct klvs_settings, 192);
 

@@ -275,6 +275,9 @@ absl::Status JoinFamilies(const std::string& dir, const ProgramSet& programs) {
   return join(kFamiliesTc, programs.tc_director6);
 }
 
+// Of each CPU; Katran's limit.
+constexpr uint32_t kStatefulPerSecond = 125000;
+
 // IPv6's part, which settings of an older version do not have.
 absl::Status InitialiseSettings6(BpfMaps& maps, klvs_settings& settings) {
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps.Capacity(kConns6Map));
@@ -340,7 +343,10 @@ absl::Status StopHearing(const std::string& dir, std::span<const Link> links, Ne
 
 absl::Status InitialiseSettings(BpfMaps& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
-  if (settings[0].layout == KLVS_LAYOUT) return InitialiseSettings6(maps, settings[0]);
+  if (settings[0].layout == KLVS_LAYOUT) {
+    if (settings[0].stateful_per_second == 0) settings[0].stateful_per_second = kStatefulPerSecond;
+    return InitialiseSettings6(maps, settings[0]);
+  }
   klvs_settings initial{};
   timespec tick{};
   if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_nsec <= 0) {
@@ -351,6 +357,7 @@ absl::Status InitialiseSettings(BpfMaps& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_locks, maps.Capacity(kConnLocksMap));
   initial.snat_port_base = 1024;
   initial.snat_port_count = 31744;
+  initial.stateful_per_second = kStatefulPerSecond;
   if (getrandom(initial.seed, sizeof initial.seed, 0) != sizeof initial.seed) {
     return BpfError("random numbers", errno);
   }

@@ -215,7 +215,7 @@ struct {
 #define KLVS_ANSWERS_PER_SECOND 1000
 #define KLVS_ANSWERS_AT_ONCE 50
 
-struct klvs_answer_budget {
+struct klvs_budget {
 	__u64 since; /* jiffies */
 	__u64 left;
 };
@@ -224,8 +224,16 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, struct klvs_answer_budget);
+	__type(value, struct klvs_budget);
 } klvs_answer_budget SEC(".maps");
+
+/* New connections that hash schedulers remember; see stateless.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct klvs_budget);
+} klvs_stateful_budget SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

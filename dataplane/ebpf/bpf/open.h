@@ -14,6 +14,7 @@
 #include "dataplane/ebpf/bpf/schedule_twos.h"
 #include "dataplane/ebpf/bpf/scratch.h"
 #include "dataplane/ebpf/bpf/service.h"
+#include "dataplane/ebpf/bpf/stateless.h"
 
 #define SNAT_TRIES 16
 
@@ -177,8 +178,8 @@ static __always_inline __u64 choose_persistent(struct packet *p, struct klvs_ser
 
 /*
  * Opens a connection for `p`. Returns its handle, or a negated KLVS_DROP_*. With NAT the
- * connection is PENDING until conn_translate. Where each packet is scheduled for itself there is no
- * connection: p->once is set.
+ * connection is PENDING until conn_translate. Where each packet is scheduled for itself, or the service
+ * goes stateless, there is no connection: p->once is set.
  */
 __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 {
@@ -232,6 +233,12 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 		real_conns_open(new->real, real, KLVS_UDP);
 		real_conns_close(new->real, KLVS_UDP);
 		count_connection(service->id, new->real);
+		p->once = new->real;
+		return 1;
+	}
+	if (!nat && goes_stateless(service, p->now, settings)) {
+		if (p->opening)
+			count_connection(service->id, new->real);
 		p->once = new->real;
 		return 1;
 	}

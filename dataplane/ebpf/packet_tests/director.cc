@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/pkt_cls.h>
-#include <net/if.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -72,12 +71,7 @@ std::ostream& operator<<(std::ostream& out, Verdict verdict) {
 }
 
 Director::Director(Stage stage, uint32_t sets, uint32_t locks)
-    : stage_(stage), programs_(Programs::Take(stage, sets, locks)) {
-  network_.Sh("ip link add name eth0 address 02:00:00:00:00:01 type veth peer name peer0");
-  network_.Sh("ip link set eth0 up; ip link set peer0 up");
-  ifindex_ = network_.In([] { return if_nametoindex("eth0"); });
-  Check(ifindex_ != 0, "eth0");
-
+    : stage_(stage), programs_(Programs::Take(stage, sets, locks)), ifindex_(programs_->ifindex()) {
   klvs_settings& s = settings();
   s.layout = KLVS_LAYOUT;
   s.hz = kHz;
@@ -311,8 +305,8 @@ Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage) {
     opts.ctx_in = &skb;
     opts.ctx_size_in = sizeof skb;
   }
-  const int error =
-      network_.In([&] { return bpf_prog_test_run_opts(bpf_program__fd(program), &opts); });
+  const int error = programs_->network().In(
+      [&] { return bpf_prog_test_run_opts(bpf_program__fd(program), &opts); });
   Check(error == 0, "test run of a frame of " + std::to_string(frame.size()) + " bytes");
   outcome.frame.resize(opts.data_size_out);
   outcome.nanoseconds = opts.duration;

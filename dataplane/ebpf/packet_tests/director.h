@@ -18,7 +18,6 @@
 #include "dataplane/ebpf/packet_tests/frame.h"
 #include "dataplane/ebpf/packet_tests/frame6.h"
 #include "dataplane/ebpf/packet_tests/programs.h"
-#include "dataplane/ebpf/testing/namespaces.h"
 
 struct bpf_map;
 struct bpf_program;
@@ -36,9 +35,7 @@ struct Outcome {
   uint32_t nanoseconds = 0;  // of the program, and of the kernel's clock around it
 };
 
-// The one interface of the director under test.
-inline constexpr Mac kOwnMac = {2, 0, 0, 0, 0, 1}, kClientMac = {2, 0, 0, 0, 0, 0xc},
-                     kRealMac = {2, 0, 0, 0, 0, 0xd};
+inline constexpr Mac kClientMac = {2, 0, 0, 0, 0, 0xc}, kRealMac = {2, 0, 0, 0, 0, 0xd};
 inline constexpr uint64_t kHz = 1000;  // what settings say; the real one does not matter
 
 struct Real {
@@ -149,7 +146,6 @@ class Director {
 
   uint32_t ifindex() const { return ifindex_; }
   Stage stage() const { return stage_; }
-  const Namespace& network() const { return network_; }
 
  private:
   void ReplaceWide(const Service& service, const klvs_service& value);
@@ -165,8 +161,7 @@ class Director {
 
   Stage stage_;
   std::unique_ptr<Programs> programs_;
-  Namespace network_;
-  uint32_t ifindex_ = 0;
+  uint32_t ifindex_;
   std::map<std::string, void*> mapped_;
   std::map<uint32_t, uint16_t> generations_;  // by service id
   uint32_t next_list_ = 0;

@@ -2,6 +2,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <net/if.h>
 #include <sys/mman.h>
 
 #include <cerrno>
@@ -119,6 +120,12 @@ void Programs::GiveBack(std::unique_ptr<Programs> programs) {
 
 Programs::Programs(Stage stage, uint32_t sets, uint32_t locks)
     : stage_(stage), sets_(sets), locks_(locks) {
+  network_.Sh(
+      "ip link add name eth0 address 02:00:00:00:00:01 type veth peer name peer0; "
+      "ip link set eth0 up; ip link set peer0 up");
+  ifindex_ = network_.In([] { return if_nametoindex("eth0"); });
+  Check(ifindex_ != 0, "eth0");
+
   tc_ = director_tc__open();
   Check(tc_ != nullptr, "open director_tc");
   bpf_map__set_max_entries(tc_->maps.klvs_conns, sets);

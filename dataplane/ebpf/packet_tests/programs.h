@@ -1,11 +1,14 @@
-// The programs in the kernel, with maps of their own. The verifier takes them seconds in an
-// emulated guest, so that one test hands them on to the next, with every map empty again. For tests
-// only: whatever fails aborts. One thread.
+// The programs in the kernel, with maps of their own, and a network namespace for their packets.
+// Both take seconds to make in an emulated guest, so that one test hands them on to the next, with
+// every map empty again. For tests only: whatever fails aborts. One thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+
+#include "dataplane/ebpf/packet_tests/frame.h"
+#include "dataplane/ebpf/testing/namespaces.h"
 
 struct bpf_map;
 struct director6_tc;
@@ -17,6 +20,9 @@ struct node_tc;
 namespace kube_lvs::ebpf {
 
 enum class Stage { kXdp, kTc };
+
+// Of the one interface of the director under test.
+inline constexpr Mac kOwnMac = {2, 0, 0, 0, 0, 1};
 
 void Check(bool ok, const std::string& what);
 
@@ -40,6 +46,9 @@ class Programs {
   director6_tc& tc6() { return *tc6_; }
   node_tc& node();  // of a real server
 
+  const Namespace& network() const { return network_; }
+  uint32_t ifindex() const { return ifindex_; }
+
   // Of the director's, any family that is there. Aborts if there is none.
   bpf_map* Find(const char* name);
 
@@ -48,6 +57,8 @@ class Programs {
   void LoadIpv6(uint32_t sets, uint32_t locks);
   void Empty();
 
+  Namespace network_;
+  uint32_t ifindex_ = 0;
   Stage stage_;
   uint32_t sets_;
   uint32_t locks_;

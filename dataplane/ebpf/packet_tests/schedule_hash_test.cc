@@ -108,5 +108,66 @@ TEST_P(ScheduleHashTest, TcpInMidStreamIsTakenOver) {
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_connection", 2}}));
 }
 
+// More new connections than a CPU is to remember: the same real servers without entries.
+class FloodTest : public ScheduleHashTest {
+ protected:
+  static constexpr int kClients = 20;
+
+  void OnlyOneASecond() { director_.settings().stateful_per_second = 1; }
+  void RememberAll() { director_.settings().stateful_per_second = 0; }
+  // The number of the real server that it goes to.
+  uint32_t Goes(int client, uint8_t flags) {
+    std::vector<uint64_t> before;
+    for (uint32_t n = 1; n <= size_; ++n) before.push_back(director_.RealCounters(Id(n)).packets);
+    EXPECT_EQ(director_.Run(Client(client, flags)).verdict, Verdict::kSent);
+    for (uint32_t n = 1; n <= size_; ++n) {
+      if (director_.RealCounters(Id(n)).packets > before[n - 1]) return n;
+    }
+    return 0;
+  }
+  static Frame Client(int number, uint8_t flags) {
+    Frame frame = ClientFrame("10.1.0." + std::to_string(1 + number));
+    frame.flags = flags;
+    return frame;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Stages, FloodTest, testing::Values(Stage::kXdp, Stage::kTc),
+                         [](const auto& info) { return ToString(info.param); });
+
+TEST_P(FloodTest, IsServedWithoutEntries) {
+  Add(KernelTcp(KLVS_SCHEDULER_SH, {1, 1, 1}));
+  OnlyOneASecond();
+  std::vector<uint32_t> chosen;
+  for (int i = 0; i < kClients; ++i) {
+    chosen.push_back(Goes(i, kSyn));
+    EXPECT_EQ(Goes(i, kAck), chosen.back());
+  }
+  EXPECT_LT(director_.Entries().size(), kClients / 2);
+  EXPECT_GE(director_.Entries().size(), 1);
+  EXPECT_EQ(director_.ServiceCounters(1).connections, kClients);
+  EXPECT_EQ(director_.ServiceCounters(1).packets, 2 * kClients);
+
+  RememberAll();
+  for (int i = 0; i < kClients; ++i) EXPECT_EQ(Goes(i, kAck), chosen[i]);
+  EXPECT_EQ(director_.Entries().size(), kClients);
+}
+
+TEST_P(FloodTest, HasEntriesWhereTheyAreNeeded) {
+  OnlyOneASecond();
+  for (const char* why : {"NAT", "thresholds", "persistence", "round robin"}) {
+    SCOPED_TRACE(why);
+    Service service = KernelTcp(KLVS_SCHEDULER_SH, {1, 1, 1});
+    if (why == std::string("NAT")) service.method = KLVS_METHOD_NAT;
+    if (why == std::string("thresholds")) service.reals[0].upper = 1000;
+    if (why == std::string("persistence")) service.template_seconds = 60;
+    if (why == std::string("round robin")) service.scheduler = KLVS_SCHEDULER_RR;
+    Add(service);
+    for (int i = 0; i < kClients; ++i) Goes(i, kSyn);
+    EXPECT_EQ(director_.Entries().size(), kClients);
+    Forget();
+  }
+}
+
 }  // namespace
 }  // namespace kube_lvs::ebpf
