@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -29,6 +30,10 @@ class Metrics {
   void OnPass(const PassReport& report);
   // How many real servers' counts of connections were put right (eBPF).
   void SetCountsRepaired(std::function<uint64_t()> count) { counts_repaired_ = std::move(count); }
+  // Interfaces that our programs serve: why native XDP does not; empty if it does.
+  void SetAttachments(std::function<std::map<std::string, std::string>()> attachments) {
+    attachments_ = std::move(attachments);
+  }
   void SetPeerCounters(std::function<PeerCounters()> counters) { peers_ = std::move(counters); }
 
   std::string Text();  // in Prometheus' text format
@@ -43,6 +48,7 @@ class Metrics {
   const std::unique_ptr<Own> own_;
   std::function<PeerCounters()> peers_;
   std::function<uint64_t()> counts_repaired_;
+  std::function<std::map<std::string, std::string>()> attachments_;
   mutable std::mutex mu_;
   std::shared_ptr<const Owners> origins_ = std::make_shared<const Owners>();  // guarded by mu_
   std::shared_ptr<const std::set<Cidr>> answers_ =
