@@ -290,6 +290,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   agent.SetAnnounceAgain(
       [&backends](const std::set<IpAddress>& vips) { return backends->AnnounceAgain(vips); });
   agent.SetRunOutClaims([&backends] { return backends->RunOutClaims(); });
+  agent.SetDrops([&backends] { return backends->Drops(); });
   agent.SetSharedIpvs([&backends] { return backends->Shared(); });
 
   Metrics metrics(backends->All(), kVersion, clock);

@@ -160,6 +160,12 @@ class KernelBackends final : public NodeBackends {
     return out;
   }
 
+  absl::StatusOr<std::map<std::string, uint64_t>> Drops() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    if (!dataplane_.has_value()) return std::map<std::string, uint64_t>();
+    return dataplane_->backend->ReadDrops();
+  }
+
   uint64_t CountsRepaired() override {
     const std::lock_guard<std::mutex> lock(mu_);
     return dataplane_.has_value() ? dataplane_->backend->counts_repaired() : 0;

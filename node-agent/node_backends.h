@@ -49,6 +49,8 @@ class NodeBackends {
   virtual int RefreshFd() const = 0;
   // The interfaces that our programs serve, by name: why native XDP does not; empty if it does.
   virtual absl::StatusOr<std::map<std::string, std::string>> Attachments() = 0;
+  // Packets that the eBPF dataplane dropped since its maps were made, by reason.
+  virtual absl::StatusOr<std::map<std::string, uint64_t>> Drops() = 0;
   // How many counts of connections Refresh put right since the start.
   virtual uint64_t CountsRepaired() = 0;
   // How others use this namespace's IPVS, as of the last reading of all rules.

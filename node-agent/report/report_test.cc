@@ -100,9 +100,9 @@ TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
 }
 
 TEST(Status, EveryCheckHasAMend) {
-  for (const char* check :
-       {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip", "Masquerade", "AnsweredVip",
-        "Service", "Facts", "Source", "NoReplies", "ForeignMarks"}) {
+  for (const char* check : {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip",
+                            "Masquerade", "AnsweredVip", "Service", "Facts", "Source", "NoReplies",
+                            "ForeignMarks", "SourcePorts", "ConnectionTable"}) {
     EXPECT_NE(MendOf(check), "") << check;
   }
 }
