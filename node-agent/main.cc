@@ -298,6 +298,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   metrics.SetAttachments([&backends] {
     return backends->Attachments().value_or(std::map<std::string, std::string>());
   });
+  metrics.SetTablesUsed([&backends] { return backends->TablesUsed(); });
   metrics.SetCountsRepaired([&backends] { return backends->CountsRepaired(); });
   agent.AddObserver([&metrics](const PassReport& report) { metrics.OnPass(report); });
   LastGoodWriter last_good_writer(last_good, log);

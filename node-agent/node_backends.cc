@@ -166,6 +166,11 @@ class KernelBackends final : public NodeBackends {
     return dataplane_->backend->ReadDrops();
   }
 
+  std::map<std::string, double> TablesUsed() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return dataplane_.has_value() ? dataplane_->backend->Fill() : std::map<std::string, double>();
+  }
+
   uint64_t CountsRepaired() override {
     const std::lock_guard<std::mutex> lock(mu_);
     return dataplane_.has_value() ? dataplane_->backend->counts_repaired() : 0;

@@ -51,6 +51,8 @@ class NodeBackends {
   virtual absl::StatusOr<std::map<std::string, std::string>> Attachments() = 0;
   // Packets that the eBPF dataplane dropped since its maps were made, by reason.
   virtual absl::StatusOr<std::map<std::string, uint64_t>> Drops() = 0;
+  // How full the tables of the eBPF dataplane are, 0 .. 1, by name.
+  virtual std::map<std::string, double> TablesUsed() = 0;
   // How many counts of connections Refresh put right since the start.
   virtual uint64_t CountsRepaired() = 0;
   // How others use this namespace's IPVS, as of the last reading of all rules.

@@ -261,6 +261,12 @@ std::string Metrics::Text() {
                          MetricType::Counter);
   repaired.Add({}, counts_repaired_ ? static_cast<double>(counts_repaired_()) : 0);
   repaired.MoveTo(families);
+  FamilyBuilder tables("kube_lvs_table_used_ratio",
+                       "How full a table of the eBPF dataplane is, 0 to 1.", MetricType::Gauge);
+  if (tables_used_) {
+    for (const auto& [table, ratio] : tables_used_()) tables.Add({{"table", table}}, ratio);
+  }
+  tables.MoveTo(families);
   FamilyBuilder attached("kube_lvs_attachment_info",
                          "1 for each interface that eBPF serves: how, and why not by native XDP.",
                          MetricType::Gauge);
