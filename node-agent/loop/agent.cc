@@ -55,6 +55,7 @@ std::string ReasonOf(const absl::Status& status) {
       absl::IsPermissionDenied(status)) {
     return kPrerequisiteMissing;
   }
+  if (absl::IsResourceExhausted(status)) return "TableFull";
   return "Pending";
 }
 

@@ -851,6 +851,18 @@ TEST_F(AgentTest, ARealServerWhoseRepliesGoAnotherWayIsAProblemOfTheNode) {
   EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);
 }
 
+TEST_F(AgentTest, AServiceForWhichThereIsNoRoomSaysSo) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  ebpf_.SetFault([](const std::string& call) -> absl::Status {
+    if (call.find("192.0.2.200:80") == std::string::npos) return absl::OkStatus();
+    return absl::ResourceExhaustedError("the table of services is full: all 4096 are taken");
+  });
+  const PassReport report = agent_->Pass();
+  ASSERT_EQ(report.service_problems.size(), 1u);
+  EXPECT_EQ(report.service_problems[0].reason, "TableFull");
+  EXPECT_NE(report.service_problems[0].message.find("all 4096"), std::string::npos);
+}
+
 TEST_F(AgentTest, ConnectionsThatFoundNoRoomAreAProblemWhileThereAreMore) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
   std::map<std::string, uint64_t> drops = {{"table_full", 5}, {"no_source_port", 7}, {"ttl", 3}};
