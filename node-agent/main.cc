@@ -290,15 +290,34 @@ absl::Status Run(const Flags& flags, Logger& log) {
   agent.SetAnnounceAgain(
       [&backends](const std::set<IpAddress>& vips) { return backends->AnnounceAgain(vips); });
   agent.SetRunOutClaims([&backends] { return backends->RunOutClaims(); });
+  agent.SetDrops([&backends] { return backends->Drops(); });
   agent.SetSharedIpvs([&backends] { return backends->Shared(); });
 
   Metrics metrics(backends->All(), kVersion, clock);
   metrics.SetPeerCounters([&peers] { return peers.Counters(); });
+  metrics.SetAttachments([&backends] {
+    return backends->Attachments().value_or(std::map<std::string, std::string>());
+  });
+  metrics.SetTablesUsed([&backends] { return backends->TablesUsed(); });
   metrics.SetCountsRepaired([&backends] { return backends->CountsRepaired(); });
   agent.AddObserver([&metrics](const PassReport& report) { metrics.OnPass(report); });
   LastGoodWriter last_good_writer(last_good, log);
   agent.AddObserver(
       [&last_good_writer](const PassReport& report) { last_good_writer.Take(report.snapshot); });
+  std::map<std::string, std::string> attachments;  // as of the last pass that could read them
+  agent.AddObserver([&](const PassReport&) {
+    auto now = backends->Attachments();
+    if (!now.ok()) return;
+    for (const auto& [interface, why_no_xdp] : *now) {
+      const auto before = attachments.find(interface);
+      if (before != attachments.end() && before->second == why_no_xdp) continue;
+      log.Log(Level::kInfo, "interface is served",
+              {{"interface", interface},
+               {"by", why_no_xdp.empty() ? "native XDP" : "tc"},
+               {"reason", why_no_xdp}});
+    }
+    attachments = *std::move(now);
+  });
   std::optional<Reporter> reporter;
   if (source.client != nullptr) {
     reporter.emplace(*source.client, flags.node_name, log);
@@ -309,7 +328,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
       if (std::ranges::find(report.readable, "IPVS") != report.readable.end()) {
         can.dataplanes.push_back("IPVS");
       }
-      can.xdp_interfaces = backends->XdpInterfaces();
+      can.attachments = attachments;
       reporter->Report(report, can);
     });
   }

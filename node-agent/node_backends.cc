@@ -151,16 +151,24 @@ class KernelBackends final : public NodeBackends {
 
   int RefreshFd() const override { return refresh_fd_.load(); }
 
-  std::set<std::string> XdpInterfaces() override {
+  absl::StatusOr<std::map<std::string, std::string>> Attachments() override {
     const std::lock_guard<std::mutex> lock(mu_);
-    std::set<std::string> names;
-    if (!dataplane_.has_value()) return names;
-    const auto attachments = dataplane_->backend->Attachments();
-    if (!attachments.ok()) return names;
-    for (const ebpf::AttachReport& report : *attachments) {
-      if (report.xdp) names.insert(report.interface);
-    }
-    return names;
+    std::map<std::string, std::string> out;
+    if (!dataplane_.has_value()) return out;
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto attachments, dataplane_->backend->Attachments());
+    for (const ebpf::AttachReport& report : attachments) out[report.interface] = report.why_not;
+    return out;
+  }
+
+  absl::StatusOr<std::map<std::string, uint64_t>> Drops() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    if (!dataplane_.has_value()) return std::map<std::string, uint64_t>();
+    return dataplane_->backend->ReadDrops();
+  }
+
+  std::map<std::string, double> TablesUsed() override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    return dataplane_.has_value() ? dataplane_->backend->Fill() : std::map<std::string, double>();
   }
 
   uint64_t CountsRepaired() override {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -46,7 +47,12 @@ class NodeBackends {
   virtual std::set<IpAddress> RunOutClaims() = 0;
   // Readable when a refresh is due; -1 while it is not open.
   virtual int RefreshFd() const = 0;
-  virtual std::set<std::string> XdpInterfaces() = 0;  // that native XDP serves
+  // The interfaces that our programs serve, by name: why native XDP does not; empty if it does.
+  virtual absl::StatusOr<std::map<std::string, std::string>> Attachments() = 0;
+  // Packets that the eBPF dataplane dropped since its maps were made, by reason.
+  virtual absl::StatusOr<std::map<std::string, uint64_t>> Drops() = 0;
+  // How full the tables of the eBPF dataplane are, 0 .. 1, by name.
+  virtual std::map<std::string, double> TablesUsed() = 0;
   // How many counts of connections Refresh put right since the start.
   virtual uint64_t CountsRepaired() = 0;
   // How others use this namespace's IPVS, as of the last reading of all rules.

@@ -607,9 +607,15 @@ absl::StatusOr<Stats> EbpfBackend::ReadStats() {
   // A connection that expired and that nobody met since is still counted.
   KUBE_LVS_RETURN_IF_ERROR(SweepConnections());
   KUBE_LVS_RETURN_IF_ERROR(services_->ReadStats(out));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.drops, ReadDrops());
+  return out;
+}
+
+absl::StatusOr<std::map<std::string, uint64_t>> EbpfBackend::ReadDrops() {
+  std::map<std::string, uint64_t> out;
   for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(kDropsMap, AsBytes(reason)));
-    uint64_t& sum = out.drops[DropReasonName(reason)];
+    uint64_t& sum = out[DropReasonName(reason)];
     for (const Bytes& bytes : per_cpu) {
       KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<uint64_t>(bytes));
       sum += one;

@@ -72,6 +72,9 @@ class EbpfBackend final : public Backend {
   // of NAT come in. Those without a route are left out.
   absl::StatusOr<std::set<std::string>> InterfacesOf(std::span<const RealServer> reals);
 
+  // Packets dropped since the maps were made, by reason. Cheap.
+  absl::StatusOr<std::map<std::string, uint64_t>> ReadDrops();
+
   // How each attached interface is served, for reports.
   absl::StatusOr<std::vector<AttachReport>> Attachments();
 

@@ -272,6 +272,46 @@ TEST_F(EbpfKernelTest, VirtualDevicesAreServedByTcUnlessTheirOwnerSaysOtherwise)
   EXPECT_EQ(node_.In([] { return XdpProgramId("up1"); }), 0U);
 }
 
+// The link is as the network tells of one that has a VLAN device: many kernels have none to make.
+TEST_F(EbpfKernelTest, AnInterfaceWithVlanDevicesIsServedByTcAsLongAsTheyAreThere) {
+  options_.xdp_interfaces = {"up*"};
+  Open();
+  Link link = *node_.In([&] { return dataplane_.network->LinkByName("up0"); });
+  Programs& programs = *dataplane_.objects.programs;
+  const auto attach = [&] { return node_.In([&] { return programs.Attach(link); }); };
+  const auto find = [&] { return *node_.In([&] { return programs.Find(link); }); };
+  ASSERT_EQ(ToString(*attach()), "up0: XDP native");
+  link.carries_vlans = true;
+  EXPECT_FALSE(find().has_value());
+  ASSERT_EQ(ToString(*attach()), "up0: tc: VLAN devices are on it");
+  EXPECT_EQ(ToString(*find()), "up0: tc: VLAN devices are on it");
+  EXPECT_EQ(node_.In([] { return XdpProgramId("up0"); }), 0U);
+  node_.Sh("tc filter show dev up0 ingress | grep -q director");
+  link.carries_vlans = false;
+  EXPECT_FALSE(find().has_value());
+  ASSERT_EQ(ToString(*attach()), "up0: XDP native");
+}
+
+TEST_F(EbpfKernelTest, XdpIsTriedAgainWhenTheMtuThatItsDriverRefusedChanges) {
+  options_.xdp_interfaces = {"up0"};
+  const auto set_mtu = [this](const std::string& mtu) {
+    peer_.Sh("ip link set p0 mtu " + mtu);  // it is the peer's that a veth minds
+    node_.Sh("ip link set up0 mtu " + mtu);
+  };
+  set_mtu("9000");
+  Open();
+  State desired;
+  desired.items = {Attachment{"up0"}};
+  ASSERT_TRUE(Reach(desired).ok());
+  EXPECT_EQ(Read(), desired);
+  EXPECT_EQ(node_.In([] { return XdpProgramId("up0"); }), 0U);
+  set_mtu("1500");
+  EXPECT_EQ(Read(), State{});
+  ASSERT_TRUE(Reach(desired).ok());
+  EXPECT_EQ(Read(), desired);
+  EXPECT_NE(node_.In([] { return XdpProgramId("up0"); }), 0U);
+}
+
 TEST_F(EbpfKernelTest, OthersProgramsStayAndAreReported) {
   options_.xdp_interfaces = {"up0"};
   node_.In([] { AttachXdpPass("up0"); });

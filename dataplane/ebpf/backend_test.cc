@@ -1080,7 +1080,17 @@ TEST_F(EbpfBackendTest, CountersOfAllCpusAreSummed) {
   EXPECT_EQ(of_real.inactive_connections, 2U);
   EXPECT_EQ(stats.drops.at("no_service"), 6U);
   EXPECT_EQ(stats.drops.at("ttl"), 0U);
-  EXPECT_DOUBLE_EQ(backend_->Fill().at("connections"), 7.0 / (16 * 8));
+}
+
+TEST_F(EbpfBackendTest, TheConnectionTableIsAsFullAsItsSlotsAreTaken) {
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")},
+                  AddReal{web_, Real("10.0.0.2:80", 1, ForwardingMethod::kDirectRouting)}})
+                  .ok());
+  Conns()[IdOf(web_, "10.0.0.1")] = klvs_real_conns{5, 2, 0, 0};
+  Conns()[IdOf(web_, "10.0.0.2")] = klvs_real_conns{3, 1, 0, 0};
+  // NAT's have a slot for each way.
+  EXPECT_DOUBLE_EQ(backend_->Fill().at("connections"), (2 * 7.0 + 4) / (16 * 8));
+  EXPECT_EQ(backend_->Fill().at("connections_ipv6"), 0.0);
 }
 
 TEST_F(EbpfBackendTest, InterfacesOfRealServersAreThoseOfTheirRoutes) {

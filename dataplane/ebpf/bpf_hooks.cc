@@ -167,6 +167,8 @@ std::optional<std::string> BpfHooks::XdpRefused(const Link& link) const {
   if (link.loopback) return "it is the loopback interface";
   // What the node sends itself comes with checksums that XDP cannot complete.
   if (link.name == kLocalLinkFar) return "it takes this node's own packets";
+  // NICs take tags off before XDP sees the frame: one of a VLAN would look like an untagged one.
+  if (link.carries_vlans) return "VLAN devices are on it";
   const bool named = std::ranges::any_of(xdp_interfaces_, [&](const std::string& glob) {
     return fnmatch(glob.c_str(), link.name.c_str(), 0) == 0;
   });
@@ -227,7 +229,7 @@ absl::Status BpfHooks::AttachXdp(const Link& link, AttachReport& report) {
   }
   // The driver's word: no XDP in it, an MTU that is too large, too few queues.
   report.why_not = std::string("the driver refuses XDP: ") + std::strerror(-result);
-  xdp_failed_[link.index] = report.why_not;
+  xdp_failed_[link.index] = {link.mtu, report.why_not};
   return absl::OkStatus();
 }
 
@@ -310,10 +312,11 @@ absl::StatusOr<std::optional<AttachReport>> BpfHooks::Find(const Link& link) {
     UniqueFd looked_up;
     if (OwnXdp(attached, looked_up) >= 0) return nothing;  // an older one of ours
     report.why_not = Foreign(attached);
-  } else if (const auto failed = xdp_failed_.find(link.index); failed != xdp_failed_.end()) {
-    report.why_not = failed->second;
+  } else if (const auto failed = xdp_failed_.find(link.index);
+             failed != xdp_failed_.end() && failed->second.mtu == link.mtu) {
+    report.why_not = failed->second.why;
   } else {
-    return nothing;  // not tried since this start
+    return nothing;  // not tried since this start, or not with this MTU
   }
   return std::optional<AttachReport>(report);
 }

@@ -83,7 +83,11 @@ class BpfHooks final : public Programs {
   ProgramSet programs_;
   std::vector<ProgramSet> older_;
   std::vector<std::string> xdp_interfaces_;
-  std::map<uint32_t, std::string> xdp_failed_;  // by interface: what its driver said
+  struct XdpFailure {
+    uint32_t mtu = 0;  // of the interface at that time
+    std::string why;   // what its driver said
+  };
+  std::map<uint32_t, XdpFailure> xdp_failed_;  // by interface
 };
 
 }  // namespace kube_lvs::ebpf

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,8 +35,15 @@ struct Link {
   uint32_t mtu = 0;
   MacAddress mac;
   uint32_t master = 0;  // number of the bridge, bond or VRF that it is part of
+  uint32_t lower =
+      0;  // number of the link below, such as a VLAN device's; 0: none in this namespace
+  bool carries_vlans = false;  // CarriesVlans
   bool operator==(const Link&) const = default;
 };
+
+// Whether a VLAN device among `links` sits on `link`, or on the bridge or bond that it is part of.
+// Pure.
+bool CarriesVlans(const Link& link, std::span<const Link> links);
 
 // Not thread-safe. All of it is about the network namespace in which the object was made.
 class Network {

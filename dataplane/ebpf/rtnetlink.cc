@@ -180,6 +180,8 @@ Link DecodeLink(std::span<const uint8_t> payload) {
   out.mtu = attributes.U32(IFLA_MTU);
   out.mac = attributes.Mac(IFLA_ADDRESS);
   out.master = attributes.U32(IFLA_MASTER);
+  // A number of another namespace means another link here.
+  if (!attributes.Has(IFLA_LINK_NETNSID)) out.lower = attributes.U32(IFLA_LINK);
   return out;
 }
 
@@ -261,6 +263,7 @@ class KernelNetwork final : public Network {
         Annotate(Ask(Request(RTM_GETLINK, NLM_F_DUMP, ifinfomsg{}), RTM_NEWLINK,
                      [&](std::span<const uint8_t> payload) { out.push_back(DecodeLink(payload)); }),
                  "list of interfaces"));
+    for (Link& link : out) link.carries_vlans = CarriesVlans(link, out);
     return out;
   }
 
@@ -274,6 +277,8 @@ class KernelNetwork final : public Network {
     request.Add(IFLA_IFNAME, std::span<const uint8_t>(text));
     auto link = AskLink(std::move(request));
     if (!link.ok()) return Annotate(link.status(), "interface " + name);
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto links, Links());
+    link->carries_vlans = CarriesVlans(*link, links);
     return link;
   }
 

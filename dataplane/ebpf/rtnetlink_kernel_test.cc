@@ -117,6 +117,18 @@ TEST_F(KernelNetworkTest, KnowsVirtualLinksAndUnknownNames) {
   EXPECT_NE(std::ranges::find(*links, link), links->end());
 }
 
+TEST_F(KernelNetworkTest, KnowsTheLinkBelowAndTheMaster) {
+  Wire(node_, "up1", peer_, "eth1");
+  node_.Sh(
+      "ip link add link up0 name mac0 type macvlan; ip link add br0 type bridge; "
+      "ip link set up1 master br0");
+  const Link up0 = *network_->LinkByName("up0");
+  EXPECT_EQ(network_->LinkByName("mac0")->lower, up0.index);
+  EXPECT_EQ(up0.lower, 0U);  // its peer has its number in another namespace
+  EXPECT_EQ(up0.master, 0U);
+  EXPECT_EQ(network_->LinkByName("up1")->master, network_->LinkByName("br0")->index);
+}
+
 TEST_F(KernelNetworkTest, AnnouncesInBothForms) {
   const UniqueFd listener = peer_.In(
       [] { return UniqueFd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ARP))); });

@@ -131,7 +131,10 @@ std::map<std::string, double> ServiceTables::Fill() const {
   uint64_t templates6 = 0;
   for (size_t id = 0; id < reals_.size(); ++id) {
     const bool v6 = (reals_[id].flags & KLVS_REAL_IPV6) != 0;
-    (v6 ? connections6 : connections) += uint64_t{conns_[id].active} + conns_[id].inactive;
+    // NAT's have a second one, for the replies.
+    const uint64_t slots = reals_[id].method == KLVS_METHOD_NAT ? 2 : 1;
+    (v6 ? connections6 : connections) +=
+        slots * (uint64_t{conns_[id].active} + conns_[id].inactive);
     (v6 ? templates6 : templates) += templates_[id].templates;
   }
   const auto ratio = [](uint64_t taken, uint64_t capacity) {

@@ -75,7 +75,8 @@ class ServiceTables {
   absl::Status ReadStats(Stats& stats);
   absl::Status ReadStats(const ServiceKey& key, const VirtualService& service, Stats& stats);
 
-  // "services" -> taken / capacity and the like, 0 .. 1.
+  // "services" -> taken / capacity and the like, 0 .. 1. Of connections: the slots that those take
+  // which klvs_real_conns counts, so up to the last sweep also those that have expired.
   std::map<std::string, double> Fill() const;
 
  private:

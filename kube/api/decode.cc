@@ -397,7 +397,8 @@ LvsNode::Status ReadNodeStatus(Reader in) {
     can.List("interfaces", 64, [&](Reader& item) {
       out.interfaces.push_back({.name = item.String("name"),
                                 .mtu = static_cast<int32_t>(item.Int("mtu", 0, kMaxInt32, 0)),
-                                .xdp_native = item.String("xdpMode") == "Native"});
+                                .xdp_native = item.String("xdpMode") == "Native",
+                                .xdp_reason = item.String("xdpReason")});
     });
   }
   in.List("problems", 32, [&](Reader& item) {

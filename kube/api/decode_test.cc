@@ -260,8 +260,10 @@ LvsNode RandomNode(Random& r) {
   out.status.schedulers = r.Texts();
   out.status.tunnels = r.Texts();
   out.status.interfaces = r.Many([&] {
-    return NodeInterface{
-        .name = r.Text(), .mtu = static_cast<int32_t>(r.Int(0, 9000)), .xdp_native = r.Coin()};
+    return NodeInterface{.name = r.Text(),
+                         .mtu = static_cast<int32_t>(r.Int(0, 9000)),
+                         .xdp_native = r.Coin(),
+                         .xdp_reason = r.TextOrNone()};
   });
   out.status.problems = r.Many(
       [&] { return NodeProblem{.check = r.Text(), .message = r.Text(), .mend = r.TextOrNone()}; });

@@ -321,9 +321,11 @@ json EncodeStatus(const LvsNode::Status& status) {
               {"interfaces", json::array()}};
   PutText(can, "kernel", status.kernel);
   for (const NodeInterface& interface : status.interfaces) {
-    can["interfaces"].push_back({{"name", interface.name},
-                                 {"mtu", interface.mtu},
-                                 {"xdpMode", interface.xdp_native ? "Native" : "None"}});
+    json item = {{"name", interface.name},
+                 {"mtu", interface.mtu},
+                 {"xdpMode", interface.xdp_native ? "Native" : "None"}};
+    PutText(item, "xdpReason", interface.xdp_reason);
+    can["interfaces"].push_back(std::move(item));
   }
   json services = json::array();
   for (const NodeServiceReport& report : status.services) {

@@ -303,6 +303,7 @@ struct NodeInterface {
   std::string name;
   int32_t mtu = 0;
   bool xdp_native = false;  // else tc
+  std::string xdp_reason;   // why tc
   bool operator==(const NodeInterface&) const = default;
 };
 

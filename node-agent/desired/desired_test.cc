@@ -149,6 +149,21 @@ TEST_F(DesiredTest, OfSeveralUplinksTheOneWithTheVipsSubnetAnswers) {
   EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("203.0.113.200"), "eth1"}));
 }
 
+TEST_F(DesiredTest, LegsOfABondAreNoUplinks) {
+  services_ = {Service("out", "203.0.113.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  pool_.status.cidrs.push_back("203.0.113.0/24");
+  group_.spec.interfaces = {"eth*"};
+  NodeFacts facts = Node("d1", 1);
+  facts.interfaces["eth2"].name = "eth2";
+  facts.interfaces["eth3"].name = "eth3";
+  facts.interfaces["eth3"].master_kind = "bond";
+  const Desired desired = Compute(facts, {Ip("203.0.113.200")});
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("203.0.113.200"), "eth2"}));
+  EXPECT_TRUE(Has(desired, Attachment{"eth2"}));
+  EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("203.0.113.200"), "eth3"}));
+  EXPECT_FALSE(Has(desired, Attachment{"eth3"}));
+}
+
 TEST_F(DesiredTest, ClientsOnADirectorHaveTheAddressOfTheVipsUplink) {
   services_ = {Service("in", "10.0.0.200", ForwardingMethod::kNat, {"10.0.0.11"}),
                Service("out", "203.0.113.200", ForwardingMethod::kNat, {"10.0.0.11"})};

@@ -55,7 +55,9 @@ std::vector<const InterfaceFacts*> Uplinks(const api::LvsDirectorGroup::Spec& gr
       const bool named =
           std::any_of(group.interfaces.begin(), group.interfaces.end(),
                       [&n = name](const std::string& glob) { return MatchesGlob(glob, n); });
-      if (named && !interface.loopback) uplinks.push_back(&interface);
+      // What arrives by a leg of a bond, the bond has.
+      const bool leg = interface.master_kind == "bond" || interface.master_kind == "team";
+      if (named && !interface.loopback && !leg) uplinks.push_back(&interface);
     }
     return uplinks;
   }

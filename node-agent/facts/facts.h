@@ -25,6 +25,8 @@ struct InterfaceFacts {
   bool up = false;
   bool loopback = false;
   std::string kind;  // "veth", "bridge", ...; empty for a real NIC
+  std::string
+      master_kind;  // of what it is part of: "bridge", "bond", "vrf", ...; empty if of nothing
   std::vector<Address> addresses;
   bool operator==(const InterfaceFacts&) const = default;
 };

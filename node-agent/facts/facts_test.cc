@@ -16,6 +16,7 @@ NodeFacts TwoLegs() {
                             .up = true,
                             .loopback = true,
                             .kind = "",
+                            .master_kind = "",
                             .addresses = {{Ip("127.0.0.1"), 8}}};
   facts.interfaces["eth0"] = {.name = "eth0",
                               .index = 2,
@@ -24,6 +25,7 @@ NodeFacts TwoLegs() {
                               .up = true,
                               .loopback = false,
                               .kind = "veth",
+                              .master_kind = "",
                               .addresses = {{Ip("192.0.2.10"), 32}, {Ip("192.0.2.2"), 24}}};
   facts.interfaces["eth1"] = {.name = "eth1",
                               .index = 3,
@@ -32,6 +34,7 @@ NodeFacts TwoLegs() {
                               .up = true,
                               .loopback = false,
                               .kind = "veth",
+                              .master_kind = "",
                               .addresses = {{Ip("10.0.0.1"), 24}}};
   facts.routes = {{*Cidr::Parse("0.0.0.0/0"), 100, "eth0", Ip("192.0.2.1")},
                   {*Cidr::Parse("192.0.2.0/24"), 0, "eth0", std::nullopt},

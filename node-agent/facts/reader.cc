@@ -19,6 +19,7 @@
 #include <cstring>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "base/unique_fd.h"
@@ -55,6 +56,7 @@ std::optional<IpAddress> ToAddress(const nl_addr* address) {
 }
 
 void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& names) {
+  std::vector<std::pair<std::string, int>> masters;
   for (nl_object* object = nl_cache_get_first(links); object != nullptr;
        object = nl_cache_get_next(object)) {
     auto* link = reinterpret_cast<rtnl_link*>(object);
@@ -73,6 +75,8 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
     interface.up = (flags & IFF_UP) != 0;
     interface.loopback = (flags & IFF_LOOPBACK) != 0;
     if (kind != nullptr) interface.kind = kind;
+    const int master = rtnl_link_get_master(link);
+    if (master != 0) masters.emplace_back(name, master);
     const nl_addr* mac = rtnl_link_get_addr(link);
     if (mac != nullptr && nl_addr_get_len(mac) == interface.mac.bytes.size()) {
       std::memcpy(interface.mac.bytes.data(), nl_addr_get_binary_addr(mac),
@@ -80,6 +84,11 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
     }
     names[static_cast<int>(interface.index)] = interface.name;
     facts.interfaces[interface.name] = std::move(interface);
+  }
+  for (const auto& [name, master] : masters) {
+    const auto found = names.find(master);
+    if (found == names.end()) continue;
+    facts.interfaces[name].master_kind = facts.interfaces[found->second].kind;
   }
 }
 

@@ -8,6 +8,7 @@
 #include "kube/api/validate.h"
 #include "node-agent/desired/hold.h"
 #include "node-agent/desired/vips.h"
+#include "node-agent/loop/full_tables.h"
 #include "node-agent/loop/marks.h"
 #include "node-agent/loop/readiness.h"
 #include "node-agent/loop/replies.h"
@@ -54,6 +55,7 @@ std::string ReasonOf(const absl::Status& status) {
       absl::IsPermissionDenied(status)) {
     return kPrerequisiteMissing;
   }
+  if (absl::IsResourceExhausted(status)) return "TableFull";
   return "Pending";
 }
 
@@ -159,6 +161,17 @@ Stats Agent::ReadStats(const Actual& actual) {
   return stats;
 }
 
+void Agent::LookAtDrops() {
+  if (!read_drops_) return;
+  absl::StatusOr<std::map<std::string, uint64_t>> drops = read_drops_();
+  if (!drops.ok()) {
+    log_.Log(Level::kWarn, "cannot read what was dropped", {{"error", Message(drops.status())}});
+    return;
+  }
+  full_tables_ = FullTables(drops_, *drops);
+  drops_ = *std::move(drops);
+}
+
 PassReport Agent::Pass() {
   const TimePoint begin = clock_.Now();
   PassReport report;
@@ -257,6 +270,7 @@ PassReport Agent::Pass() {
     without_replies_ = WithoutReplies(actual.state, stats, *report.origins);
     foreign_marks_ = ForeignMarks(replaced_marks_, stats.replaced_marks);
     replaced_marks_ = stats.replaced_marks;
+    LookAtDrops();
   } else if (!needs_replies) {
     without_replies_.reset();
   }
@@ -265,6 +279,9 @@ PassReport Agent::Pass() {
   }
   if (needs_marks && foreign_marks_.has_value()) {
     report.node_problems["ForeignMarks"] = absl::UnavailableError(*foreign_marks_);
+  }
+  for (const auto& [check, message] : full_tables_) {
+    report.node_problems[check] = absl::ResourceExhaustedError(message);
   }
   Drained drained = Drain(target, actual.state, stats, desired.drain, drain_clock_, begin);
   drain_clock_ = std::move(drained.clock);

@@ -64,6 +64,7 @@ class Agent {
  public:
   // Keeps the right to answer for VIPs: until `lifetime` from now, for ever if there is none.
   using RenewClaims = std::function<absl::Status(std::optional<Duration> lifetime)>;
+  using ReadDrops = std::function<absl::StatusOr<std::map<std::string, uint64_t>>()>;
   using OnPass = std::function<void(const PassReport&)>;
 
   // All references must outlive the agent.
@@ -75,6 +76,8 @@ class Agent {
   void SetRefresh(std::function<absl::Status()> refresh) { refresh_ = std::move(refresh); }
   void SetRenewClaims(RenewClaims renew) { renew_claims_ = std::move(renew); }
   void SetSharedIpvs(std::function<SharedIpvs()> shared) { shared_ipvs_ = std::move(shared); }
+  // Packets that were dropped, by reason, as Stats::drops.
+  void SetDrops(ReadDrops drops) { read_drops_ = std::move(drops); }
   // Called with VIPs that a fellow may have answered for until now and that this node goes on with.
   void SetAnnounceAgain(std::function<absl::Status(const std::set<IpAddress>&)> announce) {
     announce_again_ = std::move(announce);
@@ -113,6 +116,7 @@ class Agent {
   void Refresh();
   Actual ReadActual();
   Stats ReadStats(const Actual& actual);
+  void LookAtDrops();
   // Takes out of `target` what no backend can be asked for now.
   struct LeftOut {
     size_t services = 0, items = 0;
@@ -144,6 +148,7 @@ class Agent {
   std::function<absl::Status()> refresh_;
   std::function<std::set<IpAddress>()> run_out_claims_;
   std::function<SharedIpvs()> shared_ipvs_;
+  ReadDrops read_drops_;
   TimePoint next_refresh_{};
   SetupPeers* setup_peers_ = nullptr;
   std::vector<OnPass> observers_;
@@ -172,6 +177,8 @@ class Agent {
   TimePoint next_look_at_replies_{};
   std::optional<uint64_t> replaced_marks_;  // as of that look
   std::optional<std::string> foreign_marks_;
+  std::optional<std::map<std::string, uint64_t>> drops_;  // as of that look
+  std::map<std::string, std::string> full_tables_;        // by check
   AdmissionClock admission_clock_;
   HeldSetups own_setups_;  // as this pass found them
   std::map<std::string, std::string> logged_problems_;

@@ -851,6 +851,50 @@ TEST_F(AgentTest, ARealServerWhoseRepliesGoAnotherWayIsAProblemOfTheNode) {
   EXPECT_EQ(agent_->Pass().node_problems.count("NoReplies"), 0u);
 }
 
+TEST_F(AgentTest, AServiceForWhichThereIsNoRoomSaysSo) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  ebpf_.SetFault([](const std::string& call) -> absl::Status {
+    if (call.find("192.0.2.200:80") == std::string::npos) return absl::OkStatus();
+    return absl::ResourceExhaustedError("the table of services is full: all 4096 are taken");
+  });
+  const PassReport report = agent_->Pass();
+  ASSERT_EQ(report.service_problems.size(), 1u);
+  EXPECT_EQ(report.service_problems[0].reason, "TableFull");
+  EXPECT_NE(report.service_problems[0].message.find("all 4096"), std::string::npos);
+}
+
+TEST_F(AgentTest, ConnectionsThatFoundNoRoomAreAProblemWhileThereAreMore) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  std::map<std::string, uint64_t> drops = {{"table_full", 5}, {"no_source_port", 7}, {"ttl", 3}};
+  agent_->SetDrops([&] { return drops; });
+  const auto look = [&] {
+    clock_.Advance(std::chrono::seconds(30));
+    return agent_->Pass().node_problems;
+  };
+  const auto text = [](const std::map<std::string, absl::Status>& problems) {
+    std::string out;
+    for (const auto& [check, status] : problems) out += check + ": " + Message(status) + "\n";
+    return out;
+  };
+  EXPECT_EQ(text(look()), "");  // they were before we looked
+  drops["table_full"] = 12;
+  drops["ttl"] = 9;
+  const std::string full =
+      "ConnectionTable: 7 packets that begin connections were dropped since the last look: the "
+      "connection table had no free slot for them (table_full)\n";
+  EXPECT_EQ(text(look()), full);
+  EXPECT_EQ(text(agent_->Pass().node_problems), full);
+  EXPECT_TRUE(agent_->Pass().in_sync);
+  drops["no_source_port"] = 8;
+  EXPECT_EQ(text(look()),
+            "SourcePorts: 1 packets that begin connections were dropped since the last look: no "
+            "source port was free for their real server (no_source_port)\n");
+  EXPECT_EQ(text(look()), "");
+  drops = {{"table_full", 2}};  // maps that were made anew
+  EXPECT_EQ(look().count("ConnectionTable"), 1u);
+  EXPECT_EQ(text(look()), "");
+}
+
 TEST_F(AgentTest, AnotherProgramsMarksOnPacketsForManyPortsAreAProblemWhileThereAreMore) {
   api::LvsService media = Service("media", "192.0.2.200", {"10.0.0.1"});
   media.spec.ports[0].end_port = uint16_t{89};

@@ -261,6 +261,24 @@ std::string Metrics::Text() {
                          MetricType::Counter);
   repaired.Add({}, counts_repaired_ ? static_cast<double>(counts_repaired_()) : 0);
   repaired.MoveTo(families);
+  FamilyBuilder tables("kube_lvs_table_used_ratio",
+                       "How full a table of the eBPF dataplane is, 0 to 1.", MetricType::Gauge);
+  if (tables_used_) {
+    for (const auto& [table, ratio] : tables_used_()) tables.Add({{"table", table}}, ratio);
+  }
+  tables.MoveTo(families);
+  FamilyBuilder attached("kube_lvs_attachment_info",
+                         "1 for each interface that eBPF serves: how, and why not by native XDP.",
+                         MetricType::Gauge);
+  if (attachments_) {
+    for (const auto& [interface, why_no_xdp] : attachments_()) {
+      attached.Add({{"interface", interface},
+                    {"mode", why_no_xdp.empty() ? "xdp" : "tc"},
+                    {"reason", why_no_xdp}},
+                   1);
+    }
+  }
+  attached.MoveTo(families);
   FamilyBuilder answered("kube_lvs_answers_for_vip", "1 for each VIP that this node answers for.",
                          MetricType::Gauge);
   for (const Cidr& vips : *answers) answered.Add({{"vip", vips.ShortText()}}, 1);

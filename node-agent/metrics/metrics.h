@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -29,6 +30,14 @@ class Metrics {
   void OnPass(const PassReport& report);
   // How many real servers' counts of connections were put right (eBPF).
   void SetCountsRepaired(std::function<uint64_t()> count) { counts_repaired_ = std::move(count); }
+  // Interfaces that our programs serve: why native XDP does not; empty if it does.
+  void SetAttachments(std::function<std::map<std::string, std::string>()> attachments) {
+    attachments_ = std::move(attachments);
+  }
+  // How full the dataplane's tables are, 0 .. 1, by name; asked after the backends' ReadStats.
+  void SetTablesUsed(std::function<std::map<std::string, double>()> used) {
+    tables_used_ = std::move(used);
+  }
   void SetPeerCounters(std::function<PeerCounters()> counters) { peers_ = std::move(counters); }
 
   std::string Text();  // in Prometheus' text format
@@ -43,6 +52,8 @@ class Metrics {
   const std::unique_ptr<Own> own_;
   std::function<PeerCounters()> peers_;
   std::function<uint64_t()> counts_repaired_;
+  std::function<std::map<std::string, double>()> tables_used_;
+  std::function<std::map<std::string, std::string>()> attachments_;
   mutable std::mutex mu_;
   std::shared_ptr<const Owners> origins_ = std::make_shared<const Owners>();  // guarded by mu_
   std::shared_ptr<const std::set<Cidr>> answers_ =

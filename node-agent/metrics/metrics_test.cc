@@ -46,6 +46,10 @@ TEST_F(MetricsTest, TheDataplanesCountersAreReadWhenAskedForAndNamedByTheirServi
   ebpf_.stats().reals[{Key(), at}] = real;
   ebpf_.stats().drops["no_service"] = 4;
   metrics_.SetCountsRepaired([] { return 9; });
+  metrics_.SetTablesUsed([] { return std::map<std::string, double>{{"connections", 0.25}}; });
+  metrics_.SetAttachments([] {
+    return std::map<std::string, std::string>{{"eth0", ""}, {"veth1", "a veth device"}};
+  });
   PassReport report = EmptyReport();
   report.origins = std::make_shared<const Owners>(Owners{{Key(), {"shop", "web", "uid", 1}}});
   report.answers = std::make_shared<const std::set<Cidr>>(
@@ -60,6 +64,9 @@ TEST_F(MetricsTest, TheDataplanesCountersAreReadWhenAskedForAndNamedByTheirServi
   Has("kube_lvs_real_server_active_connections" + service + ",real_server=\"10.0.0.1:8080\"} 2");
   Has("kube_lvs_drops_total{reason=\"no_service\"} 4");
   Has("kube_lvs_connection_counts_repaired_total 9");
+  Has("kube_lvs_table_used_ratio{table=\"connections\"} 0.25");
+  Has("kube_lvs_attachment_info{interface=\"eth0\",mode=\"xdp\",reason=\"\"} 1");
+  Has("kube_lvs_attachment_info{interface=\"veth1\",mode=\"tc\",reason=\"a veth device\"} 1");
   Has("kube_lvs_answers_for_vip{vip=\"192.0.2.1\"} 1");
   Has("kube_lvs_answers_for_vip{vip=\"198.51.100.0/24\"} 1");
 }

@@ -12,7 +12,7 @@ constexpr std::string_view kPrograms =
     "give the node Linux 6.1 or newer with BTF, mount /sys/fs/bpf, and give the agent CAP_BPF, "
     "CAP_NET_ADMIN and CAP_PERFMON; kube-lvs-agent --check tells what is missing";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kMends = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kMends = {{
     {"Attachment", kPrograms},
     {"TunnelPeer", kPrograms},
     {"MssClamp", kPrograms},
@@ -47,6 +47,14 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 16> kMends =
     {"NoReplies",
      "make this director the default gateway of the real server, or set forwarding.nat.sourceNAT: "
      "Enabled in the LVSService; see that the real server is up"},
+    {"SourcePorts",
+     "give the service more real servers, let its connections end by themselves sooner, or spread "
+     "it over several VIPs of several directors; at most 31744 connections at a time from one "
+     "director to one real server, also those that ended less than 120 s ago"},
+    {"ConnectionTable",
+     "raise connectionTableSize in the LVSDirectorGroup, then, on one director after the other, "
+     "stop the agent, run kube-lvs-agent --cleanup and start it: tables keep their size while they "
+     "exist"},
     {"ForeignMarks",
      "IPVS takes a packet's whole mark, so what the other program marked it for does not happen: "
      "leave the VIPs of services with endPort, allPorts or a CIDR out where it marks (nft list "

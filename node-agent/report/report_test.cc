@@ -63,6 +63,20 @@ TEST(Status, ANetworkOfVipsIsNamedByItsPrefix) {
             (std::vector<std::string>{"192.0.2.200", "198.51.100.0/24"}));
 }
 
+TEST(Status, InterfacesSayWhetherXdpServesThemAndWhyNot) {
+  PassReport report = Example();
+  report.attached = {"eth0", "eth1", "eth2"};
+  report.facts.interfaces["eth0"].mtu = 1500;
+  Capabilities can;
+  can.attachments = {{"eth0", ""}, {"eth1", "VLAN devices are on it"}};
+  EXPECT_EQ(StatusOf(report, can, {}).interfaces,
+            (std::vector<api::NodeInterface>{{"eth0", 1500, true, ""},
+                                             {"eth1", 0, false, "VLAN devices are on it"},
+                                             {"eth2", 0, false, ""}}));  // not read yet
+  can.attachments["eth1"] = std::string(300, 'x');
+  EXPECT_EQ(StatusOf(report, can, {}).interfaces[1].xdp_reason, std::string(256, 'x'));
+}
+
 TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
   PassReport report = Example();
   report.node_problems["Attachment"] = absl::FailedPreconditionError(
@@ -86,9 +100,9 @@ TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
 }
 
 TEST(Status, EveryCheckHasAMend) {
-  for (const char* check :
-       {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip", "Masquerade", "AnsweredVip",
-        "Service", "Facts", "Source", "NoReplies", "ForeignMarks"}) {
+  for (const char* check : {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip",
+                            "Masquerade", "AnsweredVip", "Service", "Facts", "Source", "NoReplies",
+                            "ForeignMarks", "SourcePorts", "ConnectionTable"}) {
     EXPECT_NE(MendOf(check), "") << check;
   }
 }

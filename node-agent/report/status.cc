@@ -14,6 +14,7 @@ constexpr size_t kMaxProblems = 32;
 constexpr size_t kMaxText = 1024;
 constexpr size_t kMaxVips = 4096;
 constexpr size_t kMaxInterfaces = 64;
+constexpr size_t kMaxReason = 256;
 
 // Cut where no UTF-8 sequence is split.
 std::string Cut(std::string text, size_t most) {
@@ -68,7 +69,11 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     if (facts != report.facts.interfaces.end()) {
       interface.mtu = static_cast<int32_t>(std::min<uint32_t>(facts->second.mtu, INT32_MAX));
     }
-    interface.xdp_native = capabilities.xdp_interfaces.contains(name);
+    if (const auto served = capabilities.attachments.find(name);
+        served != capabilities.attachments.end()) {
+      interface.xdp_native = served->second.empty();
+      interface.xdp_reason = Cut(served->second, kMaxReason);
+    }
     status.interfaces.push_back(std::move(interface));
   }
   for (const Cidr& vips : *report.answers) {

@@ -1,7 +1,7 @@
 // What the agent says about its node in the LVSNode of its name. Pure.
 #pragma once
 
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,8 +13,9 @@ namespace kube_lvs {
 // What only main knows.
 struct Capabilities {
   std::string agent_version;
-  std::vector<std::string> dataplanes;   // that work here: "eBPF", "IPVS"
-  std::set<std::string> xdp_interfaces;  // that native XDP serves
+  std::vector<std::string> dataplanes;  // that work here: "eBPF", "IPVS"
+  // Interfaces that our programs serve: why native XDP does not; empty if it does.
+  std::map<std::string, std::string> attachments;
 };
 
 // `previous`: what was last said; the resourceVersion stays while a pass is not in sync. At most
