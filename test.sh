@@ -8,7 +8,7 @@
 #   bare      the agent on a bench of bare network namespaces, tc and native XDP    4 min
 #   cluster   operator and agents, installed by Helm, on a real Kubernetes cluster of namespaces    5 min
 # With --all also:
-#   clang, asan, tsan    the unit tests again with another compiler and with sanitizers (cold: 10 min each)
+#   asan, tsan, clang    the unit tests again with sanitizers and with another compiler (cold: 15 min each)
 # and with --within those of them that would begin later than MINUTES from the start are left out, which is said.
 #
 # Packages are installed without asking only with --yes or when CI is set. Built things are kept in
@@ -42,7 +42,7 @@ while [ $# != 0 ]; do
   shift
 done
 [ ${#steps[@]} != 0 ] || steps=(unit kernel bare cluster)
-[ -z "$all" ] || steps+=(clang asan tsan)
+[ -z "$all" ] || steps+=(asan tsan clang)
 
 wants() {
   local step
@@ -100,7 +100,7 @@ fi
 if wants bare || wants cluster; then step "programs" "1 s" bazel build "${BAZEL_FLAGS[@]}" //operator:kube-lvs-operator //node-agent:kube-lvs-agent //cli:lvsadm //e2e/bare:all; fi
 if wants bare; then step bare "4 min" script_tests bare e2e/bare/test; fi
 if wants cluster; then step cluster "5 min" script_tests cluster e2e/run; fi
-for more in clang asan tsan; do
+for more in asan tsan clang; do
   wants "$more" || continue
   if [ -n "$within" ] && [ $((SECONDS / 60)) -ge "$within" ]; then
     echo "== $more: left out, $within minutes have passed"
