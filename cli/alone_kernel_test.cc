@@ -32,6 +32,7 @@ namespace {
 using ebpf::Namespace;
 
 constexpr char kVip[] = "192.0.2.1";
+constexpr char kVip6[] = "2001:db8::1";
 constexpr timeval kPatience = {.tv_sec = 3, .tv_usec = 0};
 
 struct Ran {
@@ -215,6 +216,22 @@ class AloneTest : public testing::Test {
     }
   }
 
+  // As the constructor, of IPv6: fd00:c::/64 is the clients' network, fd00:a::/64 that of the real
+  // servers.
+  void GiveIpv6() {
+    for (Namespace* host : {&client_, director_.get(), &real1_, &real2_}) {
+      host->Sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0");
+    }
+    client_.Sh(
+        "ip addr add fd00:c::2/64 dev eth0 nodad; "
+        "ip route add 2001:db8::/64 via fd00:c::1 dev eth0");
+    director_->Sh(
+        "ip addr add fd00:c::1/64 dev eth0 nodad; ip addr add fd00:a::1/64 dev eth0 nodad; "
+        "ip addr add 2001:db8::1/128 dev lo nodad");
+    real1_.Sh("ip addr add fd00:a::11/64 dev eth0 nodad");
+    real2_.Sh("ip addr add fd00:a::12/64 dev eth0 nodad");
+  }
+
   // One service and both real servers; `-t 192.0.2.1:80` or `-u ...`.
   void Balance(const std::string& service, const std::string& real_options) {
     const Ran added = Lvsadm(*director_, "-A " + service + " -s rr");
@@ -310,6 +327,42 @@ TEST_F(AloneTest, BalancesByNatWithoutForwarding) {
   EXPECT_EQ(AskTenTimes(SOCK_STREAM), (Answers{{"real2 sees 172.16.0.2", 10}}));
 }
 
+// The real servers, too, have no ipip here: our own program takes off the outer header.
+TEST_F(AloneTest, BalancesByTunnel) {
+  GiveVipToReals();
+  const SystemClock clock;
+  std::vector<ebpf::EbpfDataplane> of_reals;
+  for (Namespace* real : {&real1_, &real2_}) {
+    ebpf::BpfOptions options;
+    options.dir = ebpf::PrivateBpfDir("real" + std::to_string(of_reals.size()));
+    options.sizes.connections = 1024;
+    auto opened = real->In([&] { return ebpf::OpenEbpfDataplane(options, clock); });
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    of_reals.push_back(*std::move(opened));
+    const std::vector<Step> decapsulate = {
+        AddItem{Attachment{"eth0"}},
+        AddItem{TunnelPeer{*IpAddress::Parse("10.0.0.1"), *IpAddress::Parse(kVip)}}};
+    for (const absl::Status& status :
+         real->In([&] { return of_reals.back().backend->Apply(decapsulate); })) {
+      ASSERT_TRUE(status.ok()) << status;
+    }
+  }
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  const Server three(real1_, "real1", SOCK_DGRAM, 80, kVip);
+  const Server four(real2_, "real2", SOCK_DGRAM, 80, kVip);
+  Balance("-t 192.0.2.1:80", "-i");
+  Balance("-u 192.0.2.1:80", "-i");
+  const Answers even = {{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}};
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), even);
+  EXPECT_EQ(AskTenTimes(SOCK_DGRAM), even);
+  // Other directors' tunnels are none of the real server's.
+  const std::vector<Step> forget = {
+      RemoveItem{TunnelPeer{*IpAddress::Parse("10.0.0.1"), *IpAddress::Parse(kVip)}}};
+  ASSERT_TRUE(real1_.In([&] { return of_reals.front().backend->Apply(forget); })[0].ok());
+  EXPECT_EQ(Lvsadm(*director_, "-d -t 192.0.2.1:80 -r 10.0.0.12").status, 0);
+  EXPECT_EQ(Ask(client_, SOCK_STREAM), "silence") << "there was a tunnel without the item";
+}
+
 TEST_F(AloneTest, PersistenceHasAClientStay) {
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
@@ -338,25 +391,14 @@ TEST_F(AloneTest, PersistenceHasAClientStay) {
 }
 
 TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
-  const char* vip = "2001:db8::1";
-  for (Namespace* host : {&client_, director_.get(), &real1_, &real2_}) {
-    host->Sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0");
-  }
-  client_.Sh(
-      "ip addr add fd00:c::2/64 dev eth0 nodad; ip route add 2001:db8::/64 via fd00:c::1 dev eth0");
-  director_->Sh(
-      "ip addr add fd00:c::1/64 dev eth0 nodad; ip addr add fd00:a::1/64 dev eth0 nodad; "
-      "ip addr add 2001:db8::1/128 dev lo nodad");
-  for (int n = 1; n <= 2; ++n) {
-    (n == 1 ? real1_ : real2_)
-        .Sh("ip addr add fd00:a::1" + std::to_string(n) +
-            "/64 dev eth0 nodad; ip addr add 2001:db8::1/128 dev lo nodad; "
-            "ip route add fd00:c::/64 dev eth0");
+  GiveIpv6();
+  for (Namespace* real : {&real1_, &real2_}) {
+    real->Sh("ip addr add 2001:db8::1/128 dev lo nodad; ip route add fd00:c::/64 dev eth0");
   }
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
-  const Server three(real1_, "real1", SOCK_STREAM, 80, vip);
-  const Server four(real2_, "real2", SOCK_STREAM, 80, vip);
+  const Server three(real1_, "real1", SOCK_STREAM, 80, kVip6);
+  const Server four(real2_, "real2", SOCK_STREAM, 80, kVip6);
   Balance("-t 192.0.2.1:80", "-g");
   ASSERT_EQ(Lvsadm(*director_, "-A -t [2001:db8::1]:80 -s rr").status, 0);
   for (const char* real : {"fd00:a::11", "fd00:a::12"}) {
@@ -364,7 +406,7 @@ TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
         Lvsadm(*director_, std::string("-a -t [2001:db8::1]:80 -r [") + real + "]:80 -g");
     ASSERT_EQ(ran.status, 0) << ran.output;
   }
-  EXPECT_EQ(AskTenTimes(SOCK_STREAM, vip),
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM, kVip6),
             (Answers{{"real1 sees fd00:c::2", 5}, {"real2 sees fd00:c::2", 5}}));
   EXPECT_EQ(AskTenTimes(SOCK_STREAM),
             (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
@@ -383,6 +425,27 @@ TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
   EXPECT_EQ(Program(), 0u);
 }
 
+TEST_F(AloneTest, BalancesIpv6ByNatWithoutForwarding) {
+  GiveIpv6();
+  for (Namespace* real : {&real1_, &real2_}) real->Sh("ip route add default via fd00:a::1");
+  const Server one(real1_, "real1", SOCK_STREAM, 8080, "::"),
+      two(real2_, "real2", SOCK_STREAM, 8080, "::");
+  const Server three(real1_, "real1", SOCK_DGRAM, 8080, "::"),
+      four(real2_, "real2", SOCK_DGRAM, 8080, "::");
+  for (const char* service : {"-t [2001:db8::1]:80", "-u [2001:db8::1]:80"}) {
+    ASSERT_EQ(Lvsadm(*director_, std::string("-A ") + service + " -s rr").status, 0);
+    for (const char* real : {"[fd00:a::11]:8080", "[fd00:a::12]:8080"}) {
+      const Ran ran = Lvsadm(*director_, std::string("-a ") + service + " -r " + real + " -m");
+      ASSERT_EQ(ran.status, 0) << ran.output;
+    }
+  }
+  const Answers even = {{"real1 sees fd00:c::2", 5}, {"real2 sees fd00:c::2", 5}};
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM, kVip6), even);
+  EXPECT_EQ(AskTenTimes(SOCK_DGRAM, kVip6), even);
+  ASSERT_EQ(Lvsadm(*director_, "-e -t [2001:db8::1]:80 -r [fd00:a::11]:8080 -m -w 0").status, 0);
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM, kVip6), (Answers{{"real2 sees fd00:c::2", 10}}));
+}
+
 TEST_F(AloneTest, ClearTakesEverythingOff) {
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
@@ -394,6 +457,34 @@ TEST_F(AloneTest, ClearTakesEverythingOff) {
   EXPECT_EQ(Program(), 0U);
   EXPECT_EQ(Ask(client_, SOCK_STREAM), "refused");
   EXPECT_TRUE(Gone(program, maps));
+}
+
+TEST_F(AloneTest, ADataplaneOfAnotherLayoutIsLeftAloneUntilItIsCleared) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  Balance("-t 192.0.2.1:80", "-g");
+  const uint32_t program = Program();
+  ASSERT_NE(program, 0U);
+  const uint32_t layout = ebpf::RaiseLayout(program);
+  for (const char* command : {"-A -t 192.0.2.1:81", "-D -t 192.0.2.1:80", "-Z", "-Ln", "-Lnc",
+                              "--trace 172.16.0.2:50000,192.0.2.1:80"}) {
+    const Ran ran = Lvsadm(*director_, command);
+    EXPECT_NE(ran.status, 0) << command;
+    EXPECT_NE(ran.output.find("a lvsadm of another version (layout " + std::to_string(layout + 1) +
+                              ", this one has " + std::to_string(layout) + ")"),
+              std::string::npos)
+        << command << ": " << ran.output;
+    EXPECT_NE(ran.output.find("lvsadm --dataplane ebpf -C"), std::string::npos) << ran.output;
+  }
+  // It serves on as it was.
+  EXPECT_EQ(Program(), program);
+  const Answers even = {{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}};
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), even);
+  // What the message says is the mend.
+  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
+  EXPECT_EQ(Program(), 0U);
+  Balance("-t 192.0.2.1:80", "-g");
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), even);
 }
 
 TEST_F(AloneTest, TheRulesEndWithTheNamespace) {

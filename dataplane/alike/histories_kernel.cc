@@ -1,7 +1,7 @@
 // Both dataplanes live through the same random history of one service, one event after the other:
-// connections that open, go on and close, weights and thresholds that change, real servers that
-// come and go; clients that persistence has stay. They choose alike and count alike. The seed is
-// printed; ALIKE_SEED sets it.
+// connections that open, go on, close and expire, weights and thresholds that change, real servers
+// that come and go; clients that persistence has stay. They choose alike and count alike. The seed
+// is printed; ALIKE_SEED sets it.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -28,7 +28,14 @@ constexpr int kFirstReal = 250;
 constexpr int kMostReals = 8;
 constexpr uint8_t kInit = 1, kCookieEcho = 10;  // chunks of SCTP
 // A connection that was reset ends after 10 s, by the kernel's timer at once.
-constexpr auto kLongest = std::chrono::seconds(3);
+constexpr auto kLongest = std::chrono::seconds(2);
+
+// Of connections that expire: so long without a packet.
+constexpr uint32_t kTimeoutSeconds = 3;
+// Events go on so long at a time: every one is over before the first connection expires, on either
+// side.
+constexpr auto kBurst = std::chrono::milliseconds(600);
+constexpr int kBursts = 2;
 
 struct History {
   std::string scheduler;
@@ -37,6 +44,7 @@ struct History {
   bool thresholds = false;
   bool one_packet = false;
   bool persistent = false;  // clients by fours
+  bool expiring = false;
 };
 
 std::vector<History> Histories() {
@@ -49,9 +57,18 @@ std::vector<History> Histories() {
         if (protocol == Protocol::kSctp && name != "wlc" && name != "ovf") continue;
         History history{std::string(name), {}, protocol, thresholds};
         out.push_back(history);
-        if (name == "rr" || name == "wlc" || name == "mh") {
+        const bool often = name == "rr" || name == "wlc" || name == "mh";
+        const bool once = name == "wrr" || name == "lc" || name == "sed" || name == "nq" ||
+                          name == "sh" || name == "dh";
+        if (often || (once && protocol == Protocol::kTcp && !thresholds)) {
           history.persistent = true;
           out.push_back(history);
+        }
+        // An overload ends with the connections, too.
+        if (often && protocol != Protocol::kSctp && thresholds == (name == "wlc")) {
+          History expiring{std::string(name), {}, protocol, thresholds};
+          expiring.expiring = true;
+          out.push_back(expiring);
         }
         if (name == "rr" && protocol == Protocol::kUdp) {
           history.one_packet = true;
@@ -76,7 +93,7 @@ std::string NameOf(const testing::TestParamInfo<History>& info) {
           : h.protocol == Protocol::kUdp ? "Udp"
                                          : "Sctp") +
          (h.one_packet ? "OnePacket" : "") + (h.persistent ? "Persistent" : "") +
-         (h.thresholds ? "Thresholds" : "");
+         (h.expiring ? "Expiring" : "") + (h.thresholds ? "Thresholds" : "");
 }
 
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
@@ -186,10 +203,21 @@ class HistoryTest : public testing::TestWithParam<History> {
   void Open() {
     Connection connection{NewClient()};
     event_ = "open";
+    if (!expired_.empty() && Below(2) == 0) {
+      connection.frame = expired_.back().frame;
+      expired_.pop_back();
+      event_ = "open again, port " + std::to_string(connection.frame.sport);
+    }
     connection.real = Send(connection.frame);
     if (connection.real == 0) return;
     if (Sctp()) Echo(connection);
+    if (GetParam().expiring) Establish(connection);
     connections_.push_back(connection);
+  }
+  // What a SYN began would end after 60 s, whatever the timeouts are.
+  void Establish(Connection connection) {
+    connection.frame.flags = ebpf::kAck;
+    EXPECT_EQ(Send(connection.frame), connection.real) << Where();
   }
   // What an INIT began would end after 4 s.
   void Echo(Connection& connection) {
@@ -208,7 +236,8 @@ class HistoryTest : public testing::TestWithParam<History> {
     constexpr uint8_t kFlags[] = {ebpf::kAck, ebpf::kFin | ebpf::kAck, ebpf::kRst, ebpf::kSyn};
     // A port that is used again: for a tick IPVS counts both connections, which may reach an upper
     // threshold; eBPF counts the new one only.
-    connection.frame.flags = kFlags[Below(GetParam().thresholds ? 3 : 4)];
+    // After a RST one ends after 10 s, whatever the timeouts are.
+    connection.frame.flags = kFlags[Below(GetParam().expiring ? 2 : GetParam().thresholds ? 3 : 4)];
     event_ = "flags " + std::to_string(connection.frame.flags) + " chunk " +
              std::to_string(connection.frame.chunk) + " from port " +
              std::to_string(connection.frame.sport);
@@ -228,6 +257,37 @@ class HistoryTest : public testing::TestWithParam<History> {
     }
     return out;
   }
+  void SetTimeouts(bool set) {
+    for (const auto kind : {ConnectionKind::kTcp, ConnectionKind::kTcpFin, ConnectionKind::kUdp}) {
+      Apply([&](const ServiceKey& key) -> Step {
+        const ConnectionTimeout timeout{key.dataplane, kind, kTimeoutSeconds};
+        if (set) return AddItem{timeout};
+        return RemoveItem{timeout};
+      });
+    }
+  }
+  // Both sides forget every connection. The kernel's timers may be late by an eighth.
+  void ExpectExpiry() {
+    event_ = "expiry";
+    const auto deadline = steady_clock::now() + std::chrono::seconds(2 * kTimeoutSeconds);
+    std::string none;
+    for (const RealServer& real : reals_) none += std::to_string(real.at.ip.bytes[3]) + ": 0+0 ";
+    std::string ipvs;
+    std::string ebpf;
+    do {
+      ipvs = Counts(TheSides().ipvs, Dataplane::kIpvs);
+      ebpf = Counts(TheSides().ebpf, Dataplane::kEbpf);
+    } while ((ipvs != none || ebpf != none) && steady_clock::now() < deadline);
+    EXPECT_EQ(ipvs, none) << Where();
+    EXPECT_EQ(ebpf, none) << Where();
+    std::cout << connections_.size() << " expired\n";
+    for (Connection& connection : connections_) {
+      connection.frame.flags = ebpf::kSyn;
+      expired_.push_back(connection);
+    }
+    connections_.clear();
+  }
+
   // The kernel's timer takes out a connection whose port is used again a tick later.
   void ExpectEqualCounts() {
     const auto deadline = steady_clock::now() + std::chrono::seconds(2);
@@ -239,6 +299,23 @@ class HistoryTest : public testing::TestWithParam<History> {
     } while (ipvs != ebpf && steady_clock::now() < deadline);
     EXPECT_EQ(ebpf, ipvs) << Where();
   }
+  void Happen() {
+    const uint32_t what = Below(20);
+    if (what < 10) {
+      Open();
+    } else if (what < 15) {
+      GoOn();
+    } else if (what < 17) {
+      ChangeReal();
+    } else if (what < 18 && reals_.size() < kMostReals) {
+      AddReal1();
+    } else if (what == 19 && reals_.size() > 2 && !GetParam().expiring) {
+      // Of one that is gone nobody could tell whether its connections expired.
+      RemoveReal1();
+    }
+    ExpectEqualCounts();
+  }
+
   std::string Where() const {
     return "seed " + std::to_string(seed_) + ", event " + std::to_string(number_) + ": " + event_;
   }
@@ -250,6 +327,7 @@ class HistoryTest : public testing::TestWithParam<History> {
   std::vector<RealServer> reals_;  // the newest first
   int lowest_ = kFirstReal + 1;    // number of the newest that there ever was
   std::vector<Connection> connections_;
+  std::vector<Connection> expired_;
   int number_ = 0;
   std::string event_;
 };
@@ -263,24 +341,24 @@ TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
   if (GetParam().persistent) config.persistence = Persistence{.prefix_length = 30, .engine = ""};
   Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
   for (int i = 0; i < 3; ++i) AddReal1();
-  const auto begin = steady_clock::now();
-  for (number_ = 1; number_ <= kEvents && steady_clock::now() - begin < kLongest; ++number_) {
-    const uint32_t what = Below(20);
-    if (what < 10) {
-      Open();
-    } else if (what < 15) {
-      GoOn();
-    } else if (what < 17) {
-      ChangeReal();
-    } else if (what < 18 && reals_.size() < kMostReals) {
-      AddReal1();
-    } else if (what == 19 && reals_.size() > 2) {
-      RemoveReal1();
+  const auto within = [&](auto longest, int events) {
+    const auto begin = steady_clock::now();
+    while (events-- > 0 && steady_clock::now() - begin < longest && !HasFailure()) {
+      ++number_;
+      Happen();
     }
-    ExpectEqualCounts();
-    if (HasFailure()) break;
+  };
+  if (!GetParam().expiring) {
+    within(kLongest, kEvents);
+  } else {
+    SetTimeouts(true);
+    for (int burst = 0; burst < kBursts && !HasFailure(); ++burst) {
+      within(kBurst, kEvents);
+      ExpectExpiry();
+    }
+    SetTimeouts(false);
   }
-  std::cout << number_ - 1 << " events, " << connections_.size() << " connections\n";
+  std::cout << number_ << " events, " << connections_.size() << " connections\n";
   EXPECT_EQ(TheSides().ebpf.Read().services.at(KeyAt(Dataplane::kEbpf)).reals,
             TheSides().ipvs.Read().services.at(KeyAt(Dataplane::kIpvs)).reals);
   Apply([&](const ServiceKey& key) -> Step { return RemoveService{key}; });

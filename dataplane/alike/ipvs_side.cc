@@ -23,14 +23,18 @@ IpvsSide::IpvsSide(const std::string& vip) {
   std::remove("/run/alike.journal");
   journal_ = Value(ipvs::Journal::Open("/run/alike.journal", "boot"));
   backend_ = std::make_unique<ipvs::IpvsBackend>(*channel_, *journal_, marks_);
+  std::remove("/run/alike.timeouts");
+  timeouts_ = std::make_unique<ipvs::TimeoutBackend>(*channel_, "/run/alike.timeouts", "boot");
 }
 
 void IpvsSide::Apply(const std::vector<Step>& steps) {
-  const auto statuses = network().In([&] { return backend_->Apply(steps); });
-  for (size_t i = 0; i < steps.size(); ++i) {
-    if (statuses[i].ok()) continue;
-    std::fprintf(stderr, "IPVS: %s: %s\n", ToString(steps[i]).c_str(),
-                 statuses[i].ToString().c_str());
+  for (const Step& step : steps) {
+    Backend* backend = backend_.get();
+    if (timeouts_->Takes(step)) backend = timeouts_.get();
+    const absl::Status status =
+        network().In([&] { return backend->Apply(std::vector<Step>{step}); })[0];
+    if (status.ok()) continue;
+    std::fprintf(stderr, "IPVS: %s: %s\n", ToString(step).c_str(), status.ToString().c_str());
     std::abort();
   }
 }

@@ -9,6 +9,7 @@
 #include "dataplane/ipvs/backend.h"
 #include "dataplane/ipvs/fake_marks.h"
 #include "dataplane/ipvs/netlink_channel.h"
+#include "dataplane/ipvs/timeout_backend.h"
 
 namespace kube_lvs::alike {
 
@@ -27,6 +28,7 @@ class IpvsSide final : public Side {
   std::optional<ipvs::Journal> journal_;
   ipvs::FakeMarks marks_;  // no history has a service of many ports
   std::unique_ptr<ipvs::IpvsBackend> backend_;
+  std::unique_ptr<ipvs::TimeoutBackend> timeouts_;
 };
 
 }  // namespace kube_lvs::alike

@@ -407,54 +407,5 @@ TEST_P(SmallTableTest, AReplyKeyWithoutConnectionIsSweptOut) {
             KLVS_CTL_GENERATION(director_.Connection().ctl));
 }
 
-// A flood of UDP from forged sources, one packet each.
-TEST(BigTable, AUdpFloodLeavesEstablishedConnectionsAlone) {
-  Director director(Stage::kTc, 64, 8);
-  director.Add({.reals = {{.address = "10.1.0.2"}}});
-  director.Add({.id = 2, .protocol = 17, .reals = {{.address = "10.1.0.3"}}, .first_real = 2});
-  const int held = 64;
-  for (int i = 0; i < held; ++i) {
-    Frame frame = ClientFrame("10.1.0.1", 1024 + i);
-    director.Run(frame);
-    frame.flags = kAck;
-    director.Run(frame);
-  }
-  for (int i = 0; i < 4000; ++i) {
-    Frame frame = ClientFrame("10.2.0.1", 1024 + i);
-    frame.src += i % 251;
-    frame.protocol = 17;
-    ASSERT_EQ(director.Run(frame).verdict, Verdict::kSent);
-  }
-  EXPECT_EQ(director.real_conns(1).active, static_cast<uint32_t>(held));
-  EXPECT_EQ(director.Entries().size(), held + director.real_conns(2).inactive);
-  for (int i = 0; i < held; ++i) {
-    Frame frame = ClientFrame("10.1.0.1", 1024 + i);
-    frame.flags = kAck;
-    EXPECT_EQ(director.Run(frame).verdict, Verdict::kSent);
-  }
-  // A new client is served in the middle of it.
-  Frame frame = ClientFrame("10.1.0.1", 60000);
-  EXPECT_EQ(director.Run(frame).verdict, Verdict::kSent);
-  frame.flags = kAck;
-  EXPECT_EQ(director.Run(frame).verdict, Verdict::kSent);
-  EXPECT_TRUE(director.Drops().empty());
-}
-
-// Both sets of every key do their part.
-TEST(BigTable, HoldsHalfOfItsSizeWithoutRefusingAny) {
-  Director director(Stage::kTc, 256, 16);
-  director.Add({.reals = {{.address = "10.1.0.2"}}});
-  const int wanted = 256 * 8 / 2;
-  for (int i = 0; i < wanted; ++i) {
-    Frame frame = ClientFrame("10.1.0.1", 1024 + i);
-    ASSERT_EQ(director.Run(frame).verdict, Verdict::kSent) << i;
-    frame.flags = kAck;
-    ASSERT_EQ(director.Run(frame).verdict, Verdict::kSent);
-  }
-  EXPECT_EQ(static_cast<int>(director.Entries().size()), wanted);
-  EXPECT_EQ(static_cast<int>(director.real_conns(1).active), wanted);
-  EXPECT_TRUE(director.Drops().empty());
-}
-
 }  // namespace
 }  // namespace kube_lvs::ebpf

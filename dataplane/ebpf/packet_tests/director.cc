@@ -71,7 +71,9 @@ std::ostream& operator<<(std::ostream& out, Verdict verdict) {
 }
 
 Director::Director(Stage stage, uint32_t sets, uint32_t locks)
-    : stage_(stage), programs_(Programs::Take(stage, sets, locks)), ifindex_(programs_->ifindex()) {
+    : stage_(stage),
+      programs_(LoadedPrograms::Take(stage, sets, locks)),
+      ifindex_(programs_->ifindex()) {
   klvs_settings& s = settings();
   s.layout = KLVS_LAYOUT;
   s.hz = kHz;
@@ -95,7 +97,7 @@ Director::~Director() {
     const bpf_map* map = Find(name.c_str());
     munmap(memory, bpf_map__max_entries(map) * ((bpf_map__value_size(map) + size_t{7}) / 8 * 8));
   }
-  Programs::GiveBack(std::move(programs_));
+  LoadedPrograms::GiveBack(std::move(programs_));
 }
 
 void Director::LoadIpv6() { programs_->JoinIpv6(settings().conn_sets6, settings().conn_locks6); }

@@ -160,7 +160,7 @@ class Director {
   klvs_counters Sum(const char* name, uint32_t id);
 
   Stage stage_;
-  std::unique_ptr<Programs> programs_;
+  std::unique_ptr<LoadedPrograms> programs_;
   uint32_t ifindex_;
   std::map<std::string, void*> mapped_;
   std::map<uint32_t, uint16_t> generations_;  // by service id

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iostream>
+#include <latch>
 #include <random>
 #include <string>
 #include <thread>
@@ -92,7 +93,7 @@ struct Tally {
 
 class ParallelTest : public testing::TestWithParam<bool> {
  protected:
-  ParallelTest() {
+  explicit ParallelTest(uint32_t connections = 1024) {
     Wire(node_, "eth0", peer_, "p0");
     node_.Sh(
         "ip link set eth0 address 02:00:00:00:00:01; ip addr add 10.1.0.250/24 dev eth0; "
@@ -103,14 +104,15 @@ class ParallelTest : public testing::TestWithParam<bool> {
                  " lladdr 02:00:00:00:00:0d dev eth0 nud permanent");
       }
     }
-    options_.dir = PrivateBpfDir(Xdp() ? "parallel-xdp" : "parallel-tc");
+    static int tests = 0;
+    options_.dir = PrivateBpfDir("parallel" + std::to_string(++tests));  // its pins outlive a test
     if (Xdp()) options_.xdp_interfaces = {"eth0"};
     options_.sizes = {.addresses = 256,
                       .services = 64,
                       .reals = 256,
                       .list_entries = 16384,
                       .table_slots = 500000,
-                      .connections = 1024};
+                      .connections = connections};
     auto opened = node_.In([&] { return OpenEbpfDataplane(options_, clock_); });
     if (!opened.ok()) {
       std::cerr << opened.status() << std::endl;
@@ -253,16 +255,20 @@ class ParallelTest : public testing::TestWithParam<bool> {
     return frame.Build();
   }
 
+  static void StayOn(uint32_t cpu) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) != 0) {
+      std::perror("two CPUs are needed");
+      std::abort();
+    }
+  }
+
   // Of the client's packets that open or end connections, and replies, on one CPU.
   void Pound(uint32_t cpu, const std::vector<Bytes>& packets, Tally& tally) const {
     node_.In([&] {
-      cpu_set_t set;
-      CPU_ZERO(&set);
-      CPU_SET(cpu, &set);
-      if (sched_setaffinity(0, sizeof set, &set) != 0) {
-        std::perror("two CPUs are needed");
-        std::abort();
-      }
+      StayOn(cpu);
       std::mt19937_64 random(cpu);
       for (uint64_t i = Packets(); i > 0; --i) {
         const Bytes reply = random() % 4 == 0 ? Reply(random) : Bytes();
@@ -414,6 +420,85 @@ TEST_P(ParallelTest, WhateverTheOrderCountsAreTheTables) {
     }
   }
   EXPECT_EQ(after.sent, 3200U);
+}
+
+// A client's SYN to a port of the second VIP, which no other is like.
+Bytes NewClient(uint32_t number, uint16_t port) {
+  Frame frame;
+  frame.dst_mac = kDirectorMac;
+  frame.src_mac = kNeighbourMac;
+  frame.src = Ip("10.2.0.0") + number % 256;
+  frame.dst = Ip(Sorts()[1].vip);
+  frame.sport = static_cast<uint16_t>(1024 + number / 256);
+  frame.dport = port;
+  frame.flags = kSyn;
+  return frame.Build();
+}
+
+// None has to give way to another.
+class RoomyTest : public ParallelTest {
+ protected:
+  RoomyTest() : ParallelTest(1U << 17) {}
+};
+
+INSTANTIATE_TEST_SUITE_P(Stages, RoomyTest, testing::Bool(),
+                         [](const auto& info) { return info.param ? "Xdp" : "Tc"; });
+
+// While nothing else changes, each turn is given out once: the shares are those of any one CPU.
+TEST_P(RoomyTest, TurnsOfRrAndWrrAreThoseOfSomeSerialOrder) {
+  constexpr uint16_t kRoundRobin = 81, kWeighted = 82;
+  constexpr uint32_t kWeights = 1 + 2 + 3 + 4, kOpens = 1000 * kWeights;  // of each CPU
+  std::vector<Step> steps;
+  const auto key = [](uint16_t port) {
+    return ServiceKey{Dataplane::kEbpf, Endpoint{*IpAddress::Parse(Sorts()[1].vip), port},
+                      Protocol::kTcp};
+  };
+  for (const uint16_t port : {kRoundRobin, kWeighted}) {
+    ServiceConfig config;
+    config.scheduler = port == kWeighted ? "wrr" : "rr";
+    steps.emplace_back(AddService{key(port), config});
+    for (int real = 0; real < kReals; ++real) {
+      RealServer server = Server(1, real, port == kWeighted ? 1 + static_cast<uint32_t>(real) : 1);
+      server.at.port = port;
+      steps.emplace_back(AddReal{key(port), server});
+    }
+  }
+  Apply(steps);
+
+  Tally tallies[kCpus];
+  {
+    std::latch ready(kCpus);
+    std::vector<std::jthread> threads;
+    for (uint32_t cpu = 0; cpu < kCpus; ++cpu) {
+      threads.emplace_back([&, cpu] {
+        node_.In([&] {
+          StayOn(cpu);
+          ready.arrive_and_wait();
+          for (uint32_t i = 0; i < kOpens; ++i) {
+            for (const uint16_t port : {kRoundRobin, kWeighted}) {
+              Send(NewClient(i * kCpus + cpu, port), tallies[cpu]);
+            }
+          }
+          return 0;
+        });
+      });
+    }
+  }
+  for (const Tally& tally : tallies) EXPECT_EQ(tally.sent, 2 * kOpens);
+  const auto stats = node_.In([&] { return dataplane_.backend->ReadStats(); });
+  ASSERT_TRUE(stats.ok()) << stats.status();
+  for (const uint16_t port : {kRoundRobin, kWeighted}) {
+    std::vector<uint64_t> got, wanted;
+    for (int real = 0; real < kReals; ++real) {
+      RealServer server = Server(1, real, 1);
+      server.at.port = port;
+      got.push_back(stats->reals.at({key(port), server.at}).counters.connections);
+      wanted.push_back(port == kWeighted
+                           ? uint64_t{kCpus} * kOpens / kWeights * (1 + static_cast<uint64_t>(real))
+                           : uint64_t{kCpus} * kOpens / kReals);
+    }
+    EXPECT_EQ(got, wanted) << "port " << port;
+  }
 }
 
 }  // namespace

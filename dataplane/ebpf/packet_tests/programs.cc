@@ -21,8 +21,8 @@
 namespace kube_lvs::ebpf {
 namespace {
 
-std::vector<std::unique_ptr<Programs>>& Idle() {
-  static std::vector<std::unique_ptr<Programs>> idle;
+std::vector<std::unique_ptr<LoadedPrograms>>& Idle() {
+  static std::vector<std::unique_ptr<LoadedPrograms>> idle;
   return idle;
 }
 
@@ -104,21 +104,21 @@ void Check(bool ok, const std::string& what) {
   std::abort();
 }
 
-std::unique_ptr<Programs> Programs::Take(Stage stage, uint32_t sets, uint32_t locks) {
-  for (std::unique_ptr<Programs>& idle : Idle()) {
+std::unique_ptr<LoadedPrograms> LoadedPrograms::Take(Stage stage, uint32_t sets, uint32_t locks) {
+  for (std::unique_ptr<LoadedPrograms>& idle : Idle()) {
     if (idle == nullptr || idle->stage_ != stage) continue;
-    std::unique_ptr<Programs> taken = std::move(idle);
+    std::unique_ptr<LoadedPrograms> taken = std::move(idle);
     if (taken->sets_ == sets && taken->locks_ == locks) return taken;
   }
-  return std::unique_ptr<Programs>(new Programs(stage, sets, locks));
+  return std::unique_ptr<LoadedPrograms>(new LoadedPrograms(stage, sets, locks));
 }
 
-void Programs::GiveBack(std::unique_ptr<Programs> programs) {
+void LoadedPrograms::GiveBack(std::unique_ptr<LoadedPrograms> programs) {
   programs->Empty();
   Idle().push_back(std::move(programs));
 }
 
-Programs::Programs(Stage stage, uint32_t sets, uint32_t locks)
+LoadedPrograms::LoadedPrograms(Stage stage, uint32_t sets, uint32_t locks)
     : stage_(stage), sets_(sets), locks_(locks) {
   network_.Sh(
       "ip link add name eth0 address 02:00:00:00:00:01 type veth peer name peer0; "
@@ -138,7 +138,7 @@ Programs::Programs(Stage stage, uint32_t sets, uint32_t locks)
   Check(director_xdp__load(xdp_) == 0, "load director_xdp");
 }
 
-Programs::~Programs() {
+LoadedPrograms::~LoadedPrograms() {
   node_tc__destroy(node_);
   director6_xdp__destroy(xdp6_);
   director6_tc__destroy(tc6_);
@@ -146,7 +146,7 @@ Programs::~Programs() {
   director_tc__destroy(tc_);
 }
 
-void Programs::LoadIpv6(uint32_t sets, uint32_t locks) {
+void LoadedPrograms::LoadIpv6(uint32_t sets, uint32_t locks) {
   tc6_ = director6_tc__open();
   Check(tc6_ != nullptr, "open director6_tc");
   ShareMaps(tc_->obj, tc6_->obj);
@@ -161,7 +161,7 @@ void Programs::LoadIpv6(uint32_t sets, uint32_t locks) {
   Check(director6_xdp__load(xdp6_) == 0, "load director6_xdp");
 }
 
-void Programs::JoinIpv6(uint32_t sets, uint32_t locks) {
+void LoadedPrograms::JoinIpv6(uint32_t sets, uint32_t locks) {
   if (joined_) return;
   joined_ = true;
   if (tc6_ == nullptr) LoadIpv6(sets, locks);
@@ -172,7 +172,7 @@ void Programs::JoinIpv6(uint32_t sets, uint32_t locks) {
   if (xdp6_ != nullptr) Join(xdp_->maps.klvs_families_xdp, xdp6_->progs.xdp_director6);
 }
 
-node_tc& Programs::node() {
+node_tc& LoadedPrograms::node() {
   if (node_ == nullptr) {
     node_ = node_tc__open_and_load();
     Check(node_ != nullptr, "load node_tc");
@@ -180,14 +180,14 @@ node_tc& Programs::node() {
   return *node_;
 }
 
-bpf_map* Programs::Find(const char* name) {
+bpf_map* LoadedPrograms::Find(const char* name) {
   bpf_map* map = bpf_object__find_map_by_name(tc_->obj, name);
   if (map == nullptr && tc6_ != nullptr) map = bpf_object__find_map_by_name(tc6_->obj, name);
   Check(map != nullptr, name);
   return map;
 }
 
-void Programs::Empty() {
+void LoadedPrograms::Empty() {
   EmptyMapsOf(tc_->obj);
   if (xdp_ != nullptr) EmptyMapsOf(xdp_->obj);
   if (tc6_ != nullptr) EmptyMapsOf(tc6_->obj);

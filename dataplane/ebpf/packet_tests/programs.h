@@ -26,15 +26,15 @@ inline constexpr Mac kOwnMac = {2, 0, 0, 0, 0, 1};
 
 void Check(bool ok, const std::string& what);
 
-class Programs {
+class LoadedPrograms {
  public:
   // With a connection table of `sets` sets of 8, under `locks` locks: those that GiveBack got, or
   // new ones.
-  static std::unique_ptr<Programs> Take(Stage stage, uint32_t sets, uint32_t locks);
-  static void GiveBack(std::unique_ptr<Programs> programs);
+  static std::unique_ptr<LoadedPrograms> Take(Stage stage, uint32_t sets, uint32_t locks);
+  static void GiveBack(std::unique_ptr<LoadedPrograms> programs);
 
-  ~Programs();
-  Programs(const Programs&) = delete;
+  ~LoadedPrograms();
+  LoadedPrograms(const LoadedPrograms&) = delete;
 
   // Has those that are there jump to those of IPv6, with such a table of theirs. Only tests of IPv6
   // pay for it.
@@ -53,7 +53,7 @@ class Programs {
   bpf_map* Find(const char* name);
 
  private:
-  Programs(Stage stage, uint32_t sets, uint32_t locks);
+  LoadedPrograms(Stage stage, uint32_t sets, uint32_t locks);
   void LoadIpv6(uint32_t sets, uint32_t locks);
   void Empty();
 

@@ -8,6 +8,8 @@
 #include <cstdlib>
 
 #include "base/unique_fd.h"
+#include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/map_names.h"
 
 namespace kube_lvs::ebpf {
 
@@ -37,6 +39,24 @@ std::vector<uint32_t> MapsOfProgram(uint32_t program) {
   }
   ids.resize(info.nr_map_ids);
   return ids;
+}
+
+uint32_t RaiseLayout(uint32_t program) {
+  for (const uint32_t id : MapsOfProgram(program)) {
+    const UniqueFd fd(bpf_map_get_fd_by_id(id));
+    bpf_map_info info{};
+    uint32_t size = sizeof info;
+    if (!fd.ok() || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) continue;
+    if (kSettingsMap != info.name) continue;
+    const uint32_t zero = 0;
+    klvs_settings settings;
+    if (bpf_map_lookup_elem(fd.get(), &zero, &settings) == 0) {
+      const uint32_t layout = settings.layout++;
+      if (bpf_map_update_elem(fd.get(), &zero, &settings, BPF_ANY) == 0) return layout;
+    }
+  }
+  std::perror("layout of a dataplane");
+  std::abort();
 }
 
 bool ProgramExists(uint32_t program) { return UniqueFd(bpf_prog_get_fd_by_id(program)).ok(); }

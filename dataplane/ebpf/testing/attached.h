@@ -14,6 +14,10 @@ uint32_t LvsadmProgramOn(const std::string& interface);
 // The maps that a program uses. Aborts when it cannot be asked.
 std::vector<uint32_t> MapsOfProgram(uint32_t program);
 
+// Has the dataplane of that program say that its maps are of the next layout; returns which one
+// they are of. Aborts as above.
+uint32_t RaiseLayout(uint32_t program);
+
 bool ProgramExists(uint32_t program);
 bool MapExists(uint32_t map);
 
