@@ -79,7 +79,11 @@ static __always_inline int packet_store(klvs_ctx *ctx, __u32 offset, void *from,
 static __always_inline int packet_resize(klvs_ctx *ctx, __u32 length)
 {
 #ifdef KLVS_XDP
-	return bpf_xdp_adjust_tail(ctx, (long)length - (long)(ctx->data_end - ctx->data));
+	long size = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+
+	/* Now, by the 64 bits of pointers. */
+	asm volatile("" : "+r"(size));
+	return bpf_xdp_adjust_tail(ctx, (long)length - size);
 #else
 	return bpf_skb_change_tail(ctx, length, 0);
 #endif
