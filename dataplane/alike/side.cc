@@ -16,7 +16,8 @@
 namespace kube_lvs::alike {
 namespace {
 
-constexpr size_t kProtocolAt = 14 + 9;  // in a frame
+constexpr size_t kProtocolAt = 14 + 9;           // in a frame
+constexpr size_t kQuotedIdAt = 14 + 20 + 8 + 4;  // in one with an ICMP error
 constexpr uint8_t kIcmp = 1;
 
 void Check(bool ok, const char* what) {
@@ -51,7 +52,9 @@ Side::Side() {
 }
 
 int Side::Send(const ebpf::Frame& frame) {
-  const ebpf::Bytes bytes = frame.Build();
+  ebpf::Frame numbered = frame;
+  numbered.id = ++sent_;
+  const ebpf::Bytes bytes = numbered.Build();
   Check(send(wire_.get(), bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()),
         "send");
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
@@ -69,7 +72,12 @@ int Side::Send(const ebpf::Frame& frame) {
     if (length <= static_cast<ssize_t>(kProtocolAt) || from.sll_pkttype == PACKET_OUTGOING) {
       continue;
     }
-    if (got[kProtocolAt] == kIcmp) return 0;
+    if (got[kProtocolAt] == kIcmp) {
+      // One about a packet of before is late: its refusal was known without it.
+      if ((got[kQuotedIdAt] << 8 | got[kQuotedIdAt + 1]) != sent_) continue;
+      RefusedOne();  // this one is not the next packet's
+      return 0;
+    }
     if (got[4] == 1) return got[5];  // 02:00:00:00:01:NN
   }
   std::fprintf(stderr, "%s: nothing came of a packet\n", Name().c_str());

@@ -31,7 +31,7 @@ class Side {
   int Send(const ebpf::Frame& frame);
 
  protected:
-  // Whether a packet was refused without a word since the last call.
+  // Whether a packet was refused since the last call, with or without an answer.
   virtual bool RefusedOne() { return false; }
 
   const ebpf::Namespace& network() const { return network_; }
@@ -39,6 +39,7 @@ class Side {
  private:
   ebpf::Namespace network_;
   UniqueFd wire_;
+  uint16_t sent_ = 0;
 };
 
 }  // namespace kube_lvs::alike

@@ -45,12 +45,13 @@ absl::StatusOr<uint64_t> SumOf(MapStore& maps, std::string_view map, uint32_t in
   return out;
 }
 
+// Empty: it counted none.
 absl::StatusOr<std::string> DropReason(MapStore& maps) {
   for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
     KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t count, SumOf(maps, kDropsMap, reason));
     if (count != 0) return std::string(DropReasonName(reason));
   }
-  return std::string(DropReasonName(0));
+  return std::string();
 }
 
 struct Connected {
@@ -238,8 +239,11 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
     KUBE_LVS_ASSIGN_OR_RETURN(out.persistent,
                               HadTemplate(before, after, *service, packet.client.ip));
   }
-  if (out.verdict == TraceVerdict::kDropped) {
-    KUBE_LVS_ASSIGN_OR_RETURN(out.drop_reason, DropReason(after));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.drop_reason, DropReason(after));
+  // The answer to what is refused leaves as a packet does that is forwarded.
+  if (!out.drop_reason.empty()) out.verdict = TraceVerdict::kDropped;
+  if (out.verdict == TraceVerdict::kDropped && out.drop_reason.empty()) {
+    out.drop_reason = DropReasonName(0);
   }
 
   KUBE_LVS_ASSIGN_OR_RETURN(const auto was, Find(before, packet));

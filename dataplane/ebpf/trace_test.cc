@@ -125,11 +125,14 @@ TEST_F(TraceTest, ADropAndItsReason) {
   const uint64_t one = 1;
   copy_.SetOnCpu(kDropsMap, KLVS_DROP_NO_REAL_SERVER, 0, AsBytes(one));
   GetArray<klvs_real_conns>(maps_, kRealConnsMap).value()[2].overloaded = 1;
-  const Trace trace = Explained(TC_ACT_SHOT);
-  EXPECT_EQ(trace.verdict, TraceVerdict::kDropped);
-  EXPECT_EQ(trace.drop_reason, "no_real_server");
-  EXPECT_EQ(trace.available, 1U);
-  EXPECT_FALSE(trace.real);
+  // With an answer, or without.
+  for (const uint32_t action : {TC_ACT_REDIRECT, TC_ACT_SHOT}) {
+    const Trace trace = Explained(action);
+    EXPECT_EQ(trace.verdict, TraceVerdict::kDropped);
+    EXPECT_EQ(trace.drop_reason, "no_real_server");
+    EXPECT_EQ(trace.available, 1U);
+    EXPECT_FALSE(trace.real);
+  }
 }
 
 TEST_F(TraceTest, APortOfARangeIsKept) {

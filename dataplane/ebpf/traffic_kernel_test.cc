@@ -8,6 +8,7 @@
 
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -491,6 +492,49 @@ TEST_P(TrafficTest, AConnectionOutlivesTheAgentAndItsRealServersRemoval) {
   const ssize_t got = recv(held.get(), buffer.data(), buffer.size(), 0);
   ASSERT_GT(got, 0);
   EXPECT_EQ(std::string(buffer.data(), 5), "real1");
+}
+
+TEST_P(TrafficTest, AServiceWhoseRealServersHaveNoWeightRefusesAtOnce) {
+  const ServiceKey key = SetUpService();
+  for (const int n : {1, 2}) {
+    RealServer real;
+    real.at = {Ip(RealIp(n)), RealPort()};
+    real.method = Method();
+    real.weight = 0;
+    Apply(director_, dataplane_, {SetReal{key, real}});
+  }
+  const UniqueFd connection = Socket(client_, FamilyOf(), SOCK_STREAM);
+  const timeval limit{.tv_sec = 10, .tv_usec = 0};
+  setsockopt(connection.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  const SocketAddress to(At().vip, 80);
+  EXPECT_EQ(connect(connection.get(), to.Get(), to.size), -1);
+  EXPECT_EQ(errno, ECONNREFUSED) << std::strerror(errno);
+  // A namespace has the answer before connect() has let go of the socket: Linux then heeds the next
+  // one, a second later.
+  auto drops = Drops();
+  EXPECT_LE(drops["no_real_server"], 2U);
+  EXPECT_EQ(drops.size(), 1U);
+}
+
+// As with a director that takes over.
+TEST_P(TrafficTest, AConnectionThatTheDirectorDoesNotKnowIsReset) {
+  const Server one(real1_, "real1", RealPort(), FamilyOf());
+  const Server two(real2_, "real2", RealPort(), FamilyOf());
+  SetUpDecapsulation();
+  SetUpService();
+  const UniqueFd held = Socket(client_, FamilyOf(), SOCK_STREAM);
+  const timeval limit{.tv_sec = 3, .tv_usec = 0};
+  setsockopt(held.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+  const SocketAddress to(At().vip, 80);
+  ASSERT_EQ(connect(held.get(), to.Get(), to.size), 0);
+  MapStore& maps = *dataplane_.objects.maps;
+  for (klvs_conn_set& set : GetArray<klvs_conn_set>(maps, kConnsMap).value()) set = {};
+  for (klvs_conn_set6& set : GetArray<klvs_conn_set6>(maps, kConns6Map).value()) set = {};
+  // The end of the handshake may have had the answer already.
+  char byte = 0;
+  EXPECT_TRUE(send(held.get(), "still\n", 6, MSG_NOSIGNAL) < 0 ||
+              recv(held.get(), &byte, 1, 0) < 0);
+  EXPECT_EQ(errno, ECONNRESET) << std::strerror(errno);
 }
 
 // A network of smaller MTU between the client and the VIP. Its router's "fragmentation needed" must

@@ -19,6 +19,7 @@
 #include "dataplane/ebpf/bpf/fragment.h"
 #include "dataplane/ebpf/bpf/open.h"
 #include "dataplane/ebpf/bpf/parse.h"
+#include "dataplane/ebpf/bpf/refusal.h"
 #include "dataplane/ebpf/bpf/template_sweep.h"
 
 #ifdef KLVS_IPV6
@@ -281,8 +282,11 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (p->kind == PACKET_ICMP_ERROR)
 			return refuse(KLVS_DROP_ICMP, settings);
 		opened = conn_open(p, settings);
-		if (opened <= 0)
-			return refuse(-opened, settings);
+		if (opened <= 0) {
+			int verdict = refuse(-opened, settings);
+
+			return verdict == KLVS_DROP ? refusal(ctx, p, -opened) : verdict;
+		}
 		if (p->once)
 			goto known;
 		handle = opened;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "dataplane/ebpf/bpf/answer.h"
 #include "dataplane/ebpf/bpf/csum.h"
 #include "dataplane/ebpf/bpf/parse.h"
 #include "dataplane/ebpf/bpf/scratch.h"
@@ -153,15 +154,8 @@ static __always_inline void icmp_finish(struct ipv6hdr *ip, const klvs_addr *fro
 					__u8 hops)
 {
 	__be16 *check = message + 2;
-	__u64 sum;
 
-	*(__be32 *)ip = bpf_htonl(6U << 28);
-	ip->payload_len = bpf_htons(length);
-	ip->nexthdr = IPPROTO_ICMPV6;
+	answer_ip(ip, from, to, IPPROTO_ICMPV6, 0, length);
 	ip->hop_limit = hops;
-	*IP6_SRC(ip) = *from;
-	*IP6_DST(ip) = *to;
-	sum = bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 2 * sizeof(*from),
-			    bpf_htonl(length + IPPROTO_ICMPV6));
-	*check = ~csum_fold(bpf_csum_diff(NULL, 0, message, length, sum));
+	*check = answer_sum(ip, IPPROTO_ICMPV6, message, length);
 }

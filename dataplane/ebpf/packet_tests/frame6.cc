@@ -69,11 +69,11 @@ Bytes Transport(const Frame6& frame) {
     if (frame.udp_checksum) SetChecksum(frame, out, 6);
     return out;
   }
-  Put32(out, 0x01020304);
-  Put32(out, frame.flags & kAck ? 0x05060708 : 0);
+  Put32(out, frame.seq);
+  Put32(out, frame.flags & kAck ? frame.ack : 0);
   out.push_back((5 + frame.tcp_options.size() / 4) << 4);
   out.push_back(frame.flags);
-  Put16(out, 64240);
+  Put16(out, frame.window);
   Put32(out, 0);
   Append(out, frame.tcp_options);
   Append(out, frame.payload);

@@ -21,7 +21,10 @@ struct Frame6 {
   std::string src, dst;
   uint16_t sport = 0, dport = 0;
   uint8_t protocol = 6;
-  uint8_t flags = kSyn;  // TCP
+  // TCP; `ack` with that flag only.
+  uint8_t flags = kSyn;
+  uint32_t seq = 0x01020304, ack = 0x05060708;
+  uint16_t window = 64240;
   uint8_t hops = 64, traffic_class = 0;
   // Headers between IPv6's and the transport's: type, and all its bytes, of which the first is
   // filled in.

@@ -101,9 +101,10 @@ TEST_P(FuzzTest, EveryPacketIsForwardedByARuleOrDroppedOrLeftAlone) {
   for (const auto& [what, count] : seen) std::cout << count << " " << what << "\n";
   if (HasFailure()) return;
   // A site at random may have no service by some method that has real servers; several do.
-  for (const char* what : {"untouched", "dropped", "echo", "ARP", "ND", "direct routing", "tunnel",
-                           "NAT", "NAT, reply", "NAT, error to a real server",
-                           "NAT, error to a client", "too big", "later fragment"}) {
+  for (const char* what :
+       {"untouched", "dropped", "echo", "ARP", "ND", "direct routing", "tunnel", "NAT",
+        "NAT, reply", "NAT, error to a real server", "NAT, error to a client", "too big",
+        "port unreachable", "reset", "later fragment"}) {
     EXPECT_GT(seen[what], 0U) << what << " never happened";
   }
 }

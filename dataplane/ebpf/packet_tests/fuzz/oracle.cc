@@ -33,6 +33,30 @@ bool IsMartian(const Bytes& a) {
   return std::all_of(a.begin(), a.begin() + 10, [](uint8_t b) { return b == 0; });
 }
 
+// Of a frame of the director's own in the place of a client's packet.
+std::string AnswerError(const Reading& asked, const Bytes& out, const Reading& answer) {
+  if (!answer.sound || answer.src != asked.dst || answer.dst != asked.src ||
+      answer.to != asked.from || answer.from != kOwnMac || out.size() != answer.end()) {
+    return "the answer has other ends";
+  }
+  if (IpError(out, answer) != 0 || TransportError(out, answer, answer.end()) != 0) {
+    return "the answer's sums are wrong";
+  }
+  return "";
+}
+
+// Of an ICMP error that quotes a packet.
+std::string QuoteError(const Bytes& in, const Reading& asked, const Bytes& out,
+                       const Reading& answer) {
+  if (!IsIcmp(answer)) return "the answer is no error";
+  const size_t quoted = std::min<size_t>(asked.length, asked.family == 4 ? 68 : 240);
+  const auto begin = out.begin() + static_cast<ptrdiff_t>(answer.header + 8);
+  if (out.size() != answer.header + 8 + quoted) return "the answer quotes another length";
+  return std::equal(begin, out.end(), in.begin() + kEthernet)
+             ? ""
+             : "the answer is about another packet";
+}
+
 }  // namespace
 
 std::string Oracle::Judge(const Bytes& frame) {
@@ -69,25 +93,30 @@ std::string Oracle::Judge(const Bytes& frame) {
       if (!to_vip && !(asked.sound && asked.ttl <= 1)) return wrong("not ours, and dropped");
       return "";
     case Verdict::kSent: {
-      const bool too_big = dropped == 1 && after[KLVS_DROP_TOO_BIG] != before[KLVS_DROP_TOO_BIG];
-      if (dropped != 0 && !too_big) return wrong("sent, and counted as dropped");
-      const std::string what = Sent(frame, asked, outcome.frame, too_big);
+      if (dropped > 1) return wrong("sent, and counted as dropped more than once");
+      uint32_t reason = 0;
+      while (dropped == 1 && after[reason] == before[reason]) ++reason;
+      const std::string what = Sent(frame, asked, outcome.frame, reason);
       return what.empty() ? "" : wrong("sent, but " + what);
     }
   }
   return "";
 }
 
-std::string Oracle::Sent(const Bytes& in, const Reading& asked, const Bytes& out, bool too_big) {
+std::string Oracle::Sent(const Bytes& in, const Reading& asked, const Bytes& out, uint32_t reason) {
   const Reading sent = Read(out);
   const bool solicitation =
       asked.family == 6 && asked.ttl == 255 && in.size() > 54 && in[20] == 58 && in[54] == 135;
   if (EtherType(in) == 0x0806 || solicitation) {
+    if (reason != 0) return "counted as dropped";
     return Answered(in, asked, out, sent);
   }
   if (!asked.sound) return "it makes no sense";
   if (asked.to != kOwnMac) return "it came to somebody else";
-  if (too_big) return TooBig(in, asked, out, sent);
+  if (reason == KLVS_DROP_TOO_BIG) return TooBig(in, asked, out, sent);
+  if (reason == KLVS_DROP_NO_REAL_SERVER) return Unreachable(in, asked, out, sent);
+  if (reason == KLVS_DROP_NO_CONNECTION) return Reset(in, asked, out, sent);
+  if (reason != 0) return "counted as dropped";
   if (asked.later) return Later(in, asked, out, sent);
   if (!site_.IsVip(asked.dst)) return ToClient(in, asked, out, sent);
   if (!IsEcho(in, asked)) return ToReal(in, asked, out, sent);
@@ -138,16 +167,64 @@ std::string Oracle::Answered(const Bytes& in, const Reading& asked, const Bytes&
 std::string Oracle::TooBig(const Bytes& in, const Reading& asked, const Bytes& out,
                            const Reading& answer) {
   ++seen_["too big"];
-  if (!answer.sound || !IsIcmp(answer) || answer.src != asked.dst || answer.dst != asked.src ||
-      answer.to != asked.from || answer.from != kOwnMac || out.size() != answer.end()) {
-    return "the answer has other ends";
+  const std::string wrong = AnswerError(asked, out, answer);
+  return wrong.empty() ? QuoteError(in, asked, out, answer) : wrong;
+}
+
+std::string Oracle::Refused(const Reading& asked) const {
+  if (!site_.IsVip(asked.dst)) return "it is to no VIP";
+  if (asked.later || IsIcmp(asked)) return "such a packet has no answer";
+  if (IsMartian(asked.src) || site_.IsVip(asked.src) ||
+      asked.src == AddressBytes(asked.family == 4 ? kDip : kDip6)) {
+    return "its source has no answer";
   }
-  if (IpError(out, answer) != 0 || TransportError(out, answer, answer.end()) != 0) {
-    return "the answer's sums are wrong";
+  if ((asked.from[0] & 1) != 0) return "many would get the answer";
+  return "";
+}
+
+std::string Oracle::Unreachable(const Bytes& in, const Reading& asked, const Bytes& out,
+                                const Reading& answer) {
+  ++seen_["port unreachable"];
+  for (const std::string& wrong :
+       {Refused(asked), AnswerError(asked, out, answer), QuoteError(in, asked, out, answer)}) {
+    if (!wrong.empty()) return wrong;
   }
-  const bool same = std::equal(out.begin() + static_cast<ptrdiff_t>(answer.header + 8), out.end(),
-                               in.begin() + kEthernet);
-  return same ? "" : "the answer is about another packet";
+  const bool v4 = asked.family == 4;
+  if (out[answer.header] != (v4 ? 3 : 1) || out[answer.header + 1] != (v4 ? 3 : 4)) {
+    return "the answer is another error";
+  }
+  if (!asked.ported()) return "";  // SCTP
+  if (site_.Find(asked.dst, asked.dport, asked.protocol) == nullptr) return "there is no service";
+  return FindFlow(director_, KeyOf(asked)) ? "there is a connection" : "";
+}
+
+std::string Oracle::Reset(const Bytes& in, const Reading& asked, const Bytes& out,
+                          const Reading& answer) {
+  ++seen_["reset"];
+  for (const std::string& wrong : {Refused(asked), AnswerError(asked, out, answer)}) {
+    if (!wrong.empty()) return wrong;
+  }
+  if (asked.protocol != 6 || asked.fragment) return "no whole packet of TCP has the answer";
+  const uint8_t* tcp = in.data() + asked.header;
+  const uint8_t* rst = out.data() + answer.header;
+  if ((tcp[13] & (kSyn | kRst)) != 0) return "it is not in mid-stream";
+  if (answer.protocol != 6 || answer.sport != asked.dport || answer.dport != asked.sport ||
+      answer.end() != answer.header + 20) {
+    return "the answer is of another connection";
+  }
+  if (FindFlow(director_, KeyOf(asked))) return "there is a connection";
+  const auto word = [](const uint8_t* at) {
+    return uint32_t{at[0]} << 24 | uint32_t{at[1]} << 16 | uint32_t{at[2]} << 8 | at[3];
+  };
+  const bool acked = (tcp[13] & kAck) != 0;
+  const uint32_t length = static_cast<uint32_t>(asked.end() - asked.header) -
+                          static_cast<uint32_t>(tcp[12] >> 4) * 4 + (tcp[13] & kFin);
+  const uint32_t seq = acked ? word(tcp + 8) : 0, ack = acked ? 0 : word(tcp + 4) + length;
+  const uint8_t flags = acked ? kRst : kRst | kAck;
+  const bool right = word(rst + 4) == seq && word(rst + 8) == ack && rst[12] == 0x50 &&
+                     rst[13] == flags &&
+                     std::all_of(rst + 14, rst + 16, [](uint8_t b) { return b == 0; });
+  return right ? "" : "the reset has other numbers";
 }
 
 std::string Oracle::ToReal(const Bytes& in, const Reading& asked, const Bytes& out,

@@ -29,11 +29,17 @@ class Oracle {
     bool operator==(const Forwarded&) const = default;
   };
 
-  std::string Sent(const Bytes& in, const Reading& asked, const Bytes& out, bool too_big);
+  // `reason`: for which it was counted as dropped all the same; 0 if it was not.
+  std::string Sent(const Bytes& in, const Reading& asked, const Bytes& out, uint32_t reason);
   std::string Answered(const Bytes& in, const Reading& asked, const Bytes& out,
                        const Reading& answer);
   std::string TooBig(const Bytes& in, const Reading& asked, const Bytes& out,
                      const Reading& answer);
+  std::string Unreachable(const Bytes& in, const Reading& asked, const Bytes& out,
+                          const Reading& answer);
+  std::string Reset(const Bytes& in, const Reading& asked, const Bytes& out, const Reading& answer);
+  // Of an answer in the place of a packet that a service refuses.
+  std::string Refused(const Reading& asked) const;
   std::string ToReal(const Bytes& in, const Reading& asked, const Bytes& out, const Reading& sent);
   std::string ToClient(const Bytes& in, const Reading& asked, const Bytes& out,
                        const Reading& sent);
