@@ -51,21 +51,23 @@ static __always_inline void answer_ip(klvs_ip *ip, const klvs_addr *from, const 
 #endif
 }
 
-/* The checksum, with the addresses in it, of `length` bytes at `message`; those up to the next
- * multiple of 4 are 0, and so is the checksum. */
-static __always_inline __u16 answer_sum(klvs_ip *ip, __u32 protocol, void *message, __u32 length)
+/* The checksum, with the addresses in it, of `length` bytes at `message`, whose own is 0. There is
+ * `room`, a multiple of 4, and what is not of them is 0. */
+static __always_inline __u16 answer_sum(klvs_ip *ip, __u32 protocol, void *message, __u32 length,
+					__u32 room)
 {
 	__u64 sum = bpf_csum_diff(NULL, 0, (__be32 *)&ip->saddr, 2 * sizeof(klvs_addr),
 				  bpf_htonl(length + protocol));
 
-	return ~csum_fold(bpf_csum_diff(NULL, 0, message, (length + 3) & ~3U, sum));
+	return ~csum_fold(bpf_csum_diff(NULL, 0, message, room, sum));
 }
 
-/* In place of the packet. Its verdict. */
+/* In place of the packet, `length` bytes of `most`. Its verdict. */
 static __always_inline int answer_send(klvs_ctx *ctx, const struct packet *p, void *frame,
-				       __u32 length)
+				       __u32 length, __u32 most)
 {
-	if (packet_resize(ctx, length) || packet_store(ctx, 0, frame, length))
+	if (packet_resize(ctx, length) || !LENGTH_HOLDS(length, ETH_HEADER, most) ||
+	    packet_store(ctx, 0, frame, length))
 		return KLVS_DROP;
 #ifdef KLVS_XDP
 	return XDP_TX;

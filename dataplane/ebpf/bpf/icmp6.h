@@ -157,5 +157,5 @@ static __always_inline void icmp_finish(struct ipv6hdr *ip, const klvs_addr *fro
 
 	answer_ip(ip, from, to, IPPROTO_ICMPV6, 0, length);
 	ip->hop_limit = hops;
-	*check = answer_sum(ip, IPPROTO_ICMPV6, message, length);
+	*check = answer_sum(ip, IPPROTO_ICMPV6, message, length, length);
 }

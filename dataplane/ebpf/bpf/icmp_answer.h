@@ -66,7 +66,8 @@ __noinline int icmp_answer(klvs_ctx *ctx, struct packet *p, __u32 type, __u32 co
 	quoted = p->total_length;
 	if (quoted > ICMP_ANSWER_QUOTED)
 		quoted = ICMP_ANSWER_QUOTED;
-	if (quoted < IP_HEADER || answer_begin(ctx, p, &answer->eth) ||
+	if (answer_begin(ctx, p, &answer->eth) ||
+	    !LENGTH_HOLDS(quoted, IP_HEADER, ICMP_ANSWER_QUOTED) ||
 	    packet_load(ctx, ETH_HEADER, answer->quoted, quoted))
 		return KLVS_DROP;
 	answer->type = type;
@@ -75,11 +76,13 @@ __noinline int icmp_answer(klvs_ctx *ctx, struct packet *p, __u32 type, __u32 co
 	answer_ip(&answer->ip, &p->key.dst, &p->key.src, IP_ICMP, ICMP_ANSWER_TOS,
 		  ICMP_HEADER + quoted);
 #ifdef KLVS_IPV6
-	answer->check = answer_sum(&answer->ip, IP_ICMP, &answer->type, ICMP_HEADER + quoted);
+	answer->check = answer_sum(&answer->ip, IP_ICMP, &answer->type, ICMP_HEADER + quoted,
+				   ICMP_HEADER + ICMP_ANSWER_QUOTED);
 #else
 	/* What is not quoted is 0. */
 	answer->check = ~csum_fold(bpf_csum_diff(NULL, 0, (void *)&answer->type,
 						 ICMP_HEADER + ICMP_ANSWER_QUOTED, 0));
 #endif
-	return answer_send(ctx, p, &answer->eth, ICMP_ANSWER_HEADERS + quoted);
+	return answer_send(ctx, p, &answer->eth, ICMP_ANSWER_HEADERS + quoted,
+			   ICMP_ANSWER_HEADERS + ICMP_ANSWER_QUOTED);
 }

@@ -76,6 +76,20 @@ static __always_inline int packet_store(klvs_ctx *ctx, __u32 offset, void *from,
 #endif
 }
 
+/* Whether `length` is `least`, 2 or more, to `most`, said where it is needed: before a helper takes
+ * it. Linux 6.1 knows nothing of half a word that was on the stack in between, and learns nothing
+ * from "not 0". */
+#define LENGTH_HOLDS(length, least, most)                                                          \
+	({                                                                                         \
+		int holds_ = 0;                                                                    \
+		asm volatile("" : "+r"(length));                                                   \
+		if ((length) <= (most)) {                                                          \
+			asm volatile("" : "+r"(length));                                           \
+			holds_ = (length) >= (least);                                              \
+		}                                                                                  \
+		holds_;                                                                            \
+	})
+
 /* What was in it has no place any more. XDP has room in front of a frame, but a veth may have none
  * behind it. */
 static __always_inline int packet_resize(klvs_ctx *ctx, __u32 length)

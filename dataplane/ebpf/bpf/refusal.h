@@ -52,8 +52,9 @@ __noinline int reset(klvs_ctx *ctx, struct packet *p)
 	}
 	answer_ip(&answer.ip, &p->key.dst, &p->key.src, IPPROTO_TCP, p->tos & TOS_WITHOUT_ECN,
 		  TCP_HEADER);
-	answer.tcp.check = answer_sum(&answer.ip, IPPROTO_TCP, &answer.tcp, TCP_HEADER);
-	return answer_send(ctx, p, &answer.eth, RESET_FRAME);
+	answer.tcp.check = answer_sum(&answer.ip, IPPROTO_TCP, &answer.tcp, TCP_HEADER,
+				      TCP_HEADER);
+	return answer_send(ctx, p, &answer.eth, RESET_FRAME, RESET_FRAME);
 }
 
 /* `p` opens no connection, and is counted so. The verdict: KLVS_DROP if there is no answer. */
