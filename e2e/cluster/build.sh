@@ -74,7 +74,7 @@ recipe() {
 go_build() { # LDFLAGS PACKAGE
   local go
   go=$(find_go)
-  CGO_ENABLED=0 GOFLAGS=-buildvcs=false nice -n 5 "$go" build -p 2 -trimpath -ldflags "$1" -o "$OUT" "$2"
+  CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOGC=400 nice -n 5 "$go" build -p 2 -trimpath -ldflags "$1" -o "$OUT" "$2"
 }
 
 cc_build() { nice -n 5 "${CC:-cc}" -static -O2 -Wall -Wextra -Werror -o "$OUT" "$1"; } # FILE
