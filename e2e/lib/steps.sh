@@ -1,6 +1,8 @@
 # Sourced by test.sh and quickstart.sh: steps with their times, counts, and a summary.
 # shellcheck shell=bash
 export KUBE_LVS_CACHE=${KUBE_LVS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/kube-lvs}
+# kubectl, also that of root, leaves the home directory alone.
+export KUBECACHEDIR=$KUBE_LVS_CACHE/kubectl
 KUBE_LVS_LOGS=$(mktemp -d "${TMPDIR:-/tmp}/kube-lvs-logs.XXXXXX")
 # Bazel keeps results of unchanged sources here, for every checkout.
 # shellcheck disable=SC2034
