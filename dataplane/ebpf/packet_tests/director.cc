@@ -467,6 +467,12 @@ klvs_clock Director::Now() {
   return clock;
 }
 
+void Director::AwaitTick() {
+  const uint64_t then = Now().jiffies;
+  while (Now().jiffies == then) {
+  }
+}
+
 uint32_t Director::Sweep() {
   const Bytes frame(64);
   __sk_buff skb = {};

@@ -137,6 +137,7 @@ class Director {
   // By reason; faster than Drops.
   std::array<uint64_t, KLVS_DROP_SLOTS> DropCounts();
   klvs_clock Now();
+  void AwaitTick();  // until jiffies move on
   // Runs klvs_sweep over the whole table; how many it took out.
   uint32_t Sweep();
 

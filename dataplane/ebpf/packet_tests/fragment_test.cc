@@ -174,9 +174,7 @@ TEST_P(FragmentTest, OneThatComesTooLateIsDropped) {
   director_.Add({.protocol = 17, .reals = {{.address = "10.1.0.2"}}});
   director_.settings().hz = 0;  // 30 s are over at the next tick
   director_.Run(First(Client(17)));
-  const uint64_t then = director_.Now().jiffies;
-  while (director_.Now().jiffies == then) {
-  }
+  director_.AwaitTick();
   ExpectDropped(Later(Client(17)));
 }
 

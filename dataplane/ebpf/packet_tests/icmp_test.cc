@@ -382,7 +382,8 @@ TEST_P(TooBigTest, AnswersAreLimited) {
   for (int i = 0; i < 200; ++i) answers += director_.Run(Big(1481)).verdict == Verdict::kSent;
   EXPECT_EQ(answers, 50);
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"too_big", 200}}));
-  director_.settings().hz = 1;  // many seconds pass
+  director_.settings().hz = 1;  // many seconds pass with the next tick
+  director_.AwaitTick();
   EXPECT_EQ(director_.Run(Big(1481)).verdict, Verdict::kSent);
 }
 

@@ -208,7 +208,8 @@ TEST_P(RefusalTest, AnswersAreLimited) {
   EXPECT_EQ(answers, 50);
   EXPECT_EQ(director_.Drops(),
             (std::map<std::string, uint64_t>{{"no_connection", 100}, {"no_real_server", 100}}));
-  director_.settings().hz = 1;  // many seconds pass
+  director_.settings().hz = 1;  // many seconds pass with the next tick
+  director_.AwaitTick();
   ExpectAnswered(datagram, Unreachable(datagram), "no_real_server");
 }
 
