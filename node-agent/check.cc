@@ -96,10 +96,13 @@ std::vector<CheckRow> Check(const NodeFacts& facts, const CheckInput& input) {
       {"sysctls", input.sysctls_writable,
        input.sysctls_writable ? "writable" : "/proc/sys is read-only",
        input.sysctls_writable ? "" : "run as root, in a container with /proc/sys writable"});
-  const InterfaceFacts* uplink = DefaultRouteInterface(facts, Family::kIpv4);
+  std::string uplinks;
+  for (const InterfaceFacts* uplink : DefaultRouteInterfaces(facts, Family::kIpv4)) {
+    uplinks +=
+        (uplinks.empty() ? "" : "; ") + uplink->name + ", MTU " + std::to_string(uplink->mtu);
+  }
   rows.push_back({"uplink", true,
-                  uplink == nullptr ? "no default route: name spec.interfaces in the group"
-                                    : uplink->name + ", MTU " + std::to_string(uplink->mtu),
+                  uplinks.empty() ? "no default route: name spec.interfaces in the group" : uplinks,
                   ""});
   rows.push_back({"node address", facts.node_address.has_value(),
                   facts.node_address.has_value() ? facts.node_address->ToString() : "none",

@@ -164,6 +164,60 @@ TEST_F(DesiredTest, LegsOfABondAreNoUplinks) {
   EXPECT_FALSE(Has(desired, Attachment{"eth3"}));
 }
 
+std::set<std::string> Attached(const Desired& desired) {
+  std::set<std::string> interfaces;
+  for (const NodeItem& item : desired.state.items) {
+    if (const auto* attachment = std::get_if<Attachment>(&item)) {
+      interfaces.insert(attachment->interface);
+    }
+  }
+  return interfaces;
+}
+
+// Its default route and the one to 10.0.0.0/24 have two legs each.
+NodeFacts Multipath(const std::string& name, int n) {
+  NodeFacts facts = Node(name, n);
+  facts.interfaces["eth2"] = Interface("eth2", "198.51.100." + std::to_string(n), 24);
+  facts.interfaces["eth3"] = Interface("eth3", "10.0.3." + std::to_string(n), 24);
+  facts.routes.push_back({*Cidr::Parse("0.0.0.0/0"), 0, "eth2", Ip("198.51.100.254")});
+  facts.routes.push_back({*Cidr::Parse("10.0.0.0/24"), 0, "eth3", Ip("10.0.3.254")});
+  return facts;
+}
+
+TEST_F(DesiredTest, ADirectorIsAttachedToAllLegsTowardsClientsAndRealServers) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  const Desired desired = Compute(Multipath("d1", 1), {Ip("192.0.2.200")});
+  EXPECT_EQ(Attached(desired),
+            (std::set<std::string>{"eth0", "eth1", "eth2", "eth3", kLocalLinkFar}));
+  EXPECT_TRUE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth0"}));
+  EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth2"}));
+}
+
+TEST_F(DesiredTest, ADirectorOfIpvsRedirectsNoRealServerByAnyLeg) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  services_[0].spec.source_nat = api::SourceNatChoice::kDisabled;
+  group_.spec.dataplane = api::DataplaneChoice::kIpvs;
+  const Desired desired = Compute(Multipath("d1", 1));
+  EXPECT_TRUE(Has(desired, Sysctl{"net/ipv4/conf/eth1/send_redirects", "0"}));
+  EXPECT_TRUE(Has(desired, Sysctl{"net/ipv4/conf/eth3/send_redirects", "0"}));
+}
+
+TEST_F(DesiredTest, ARealServerWhoseAddressIsOnNoUplinkTakesTunnelsByAllLegs) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"})};
+  NodeFacts facts = Multipath("r1", 11);
+  facts.interfaces["eth1"].addresses.clear();
+  facts.interfaces["lo"].addresses.push_back({Ip("10.0.0.11"), 32});
+  facts.interfaces["eth2"].mtu = 1400;
+  const Desired desired = Compute(facts);
+  EXPECT_EQ(Attached(desired), (std::set<std::string>{"eth0", "eth2"}));
+  EXPECT_TRUE(Has(desired, Sysctl{"net/ipv4/conf/eth0/arp_ignore", "1"}));
+  EXPECT_TRUE(Has(desired, Sysctl{"net/ipv4/conf/eth2/arp_ignore", "1"}));
+  EXPECT_TRUE(Has(desired, MssClamp{Ip("192.0.2.200"), 1340}));
+  // A strict check passes what comes in by any leg of the way back.
+  EXPECT_FALSE(Has(desired, Sysctl{"net/ipv4/conf/eth0/rp_filter", "2"}));
+  EXPECT_FALSE(Has(desired, Sysctl{"net/ipv4/conf/eth2/rp_filter", "2"}));
+}
+
 TEST_F(DesiredTest, ClientsOnADirectorHaveTheAddressOfTheVipsUplink) {
   services_ = {Service("in", "10.0.0.200", ForwardingMethod::kNat, {"10.0.0.11"}),
                Service("out", "203.0.113.200", ForwardingMethod::kNat, {"10.0.0.11"})};

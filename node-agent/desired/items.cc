@@ -15,16 +15,22 @@ std::string Conf(const std::string& interface, const char* name) {
   return "net/ipv4/conf/" + interface + "/" + name;
 }
 
-// The interface where packets for `rip` arrive: the one that has it, or, if that is none that
-// packets come in by, the one with the default route.
-const InterfaceFacts* ArrivalInterface(const NodeFacts& facts, const IpAddress& rip) {
+// The interfaces where packets for `rip` arrive: the one that has it, or, if that is none that
+// packets come in by, those with the default route.
+std::vector<const InterfaceFacts*> ArrivalInterfaces(const NodeFacts& facts, const IpAddress& rip) {
   for (const auto& [name, interface] : facts.interfaces) {
     if (interface.loopback || interface.kind == "dummy") continue;
     for (const auto& address : interface.addresses) {
-      if (address.ip == rip) return &interface;
+      if (address.ip == rip) return {&interface};
     }
   }
-  return DefaultRouteInterface(facts, rip.family);
+  return DefaultRouteInterfaces(facts, rip.family);
+}
+
+void Attach(const std::vector<const InterfaceFacts*>& interfaces, std::set<NodeItem>& items) {
+  for (const InterfaceFacts* interface : interfaces) {
+    if (!interface->loopback) items.insert(Attachment{interface->name});
+  }
 }
 
 // As items have it.
@@ -61,7 +67,8 @@ std::vector<const InterfaceFacts*> Uplinks(const api::LvsDirectorGroup::Spec& gr
     }
     return uplinks;
   }
-  if (const InterfaceFacts* uplink = DefaultRouteInterface(facts, vip.family)) return {uplink};
+  uplinks = DefaultRouteInterfaces(facts, vip.family);
+  if (!uplinks.empty()) return uplinks;
   for (const auto& [name, interface] : facts.interfaces) {
     if (!interface.loopback && HasSubnetOf(interface, vip)) return {&interface};
   }
@@ -73,10 +80,9 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
                                  const NodeFacts& facts) {
   std::set<NodeItem> items;
   if (key.dataplane == Dataplane::kEbpf) {
-    for (const InterfaceFacts* uplink : uplinks) items.insert(Attachment{uplink->name});
+    Attach(uplinks, items);
     for (const RealServer& real : service.reals) {
-      const InterfaceFacts* towards = InterfaceTowards(facts, real.at.ip);
-      if (towards != nullptr && !towards->loopback) items.insert(Attachment{towards->name});
+      Attach(InterfacesTowards(facts, real.at.ip), items);
     }
     return items;
   }
@@ -101,9 +107,8 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
     // the two settings is enough for it to do so.
     items.insert(Sysctl{Conf("all", "send_redirects"), "0"});
     for (const RealServer& real : service.reals) {
-      const InterfaceFacts* towards = InterfaceTowards(facts, real.at.ip);
-      if (towards != nullptr && !towards->loopback) {
-        items.insert(Sysctl{Conf(towards->name, "send_redirects"), "0"});
+      for (const InterfaceFacts* towards : InterfacesTowards(facts, real.at.ip)) {
+        if (!towards->loopback) items.insert(Sysctl{Conf(towards->name, "send_redirects"), "0"});
       }
     }
   }
@@ -154,30 +159,33 @@ std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, co
                                    const NodeFacts& facts) {
   std::set<NodeItem> items;
   if (method == ForwardingMethod::kNat) return items;
-  const InterfaceFacts* arrival = ArrivalInterface(facts, rip);
+  const std::vector<const InterfaceFacts*> arrivals = ArrivalInterfaces(facts, rip);
   const IpAddress& vip = vips.address;
+  const std::vector<const InterfaceFacts*> out = DefaultRouteInterfaces(facts, vip.family);
   items.insert(SilentVip{vip, LengthOf(vips)});
   if (vip.IsV4()) {
-    for (const std::string& interface :
-         {std::string("all"), arrival == nullptr ? std::string("all") : arrival->name}) {
+    std::set<std::string> silent = {"all"};
+    for (const InterfaceFacts* arrival : arrivals) silent.insert(arrival->name);
+    for (const std::string& interface : silent) {
       items.insert(Sysctl{Conf(interface, "arp_ignore"), "1"});
       items.insert(Sysctl{Conf(interface, "arp_announce"), "2"});
     }
-    // Requests arrive here, answers leave by the default route: a strict check would drop them.
-    const InterfaceFacts* out = DefaultRouteInterface(facts, vip.family);
-    if (arrival != nullptr && out != nullptr && out->name != arrival->name) {
+    // Requests arrive here, answers leave by the default route: a strict check would drop them. It
+    // takes what comes in by any leg of a multipath route (fib_info_nh_uses_dev()).
+    for (const InterfaceFacts* arrival : arrivals) {
+      if (out.empty() || std::ranges::find(out, arrival) != out.end()) continue;
       items.insert(Sysctl{Conf(arrival->name, "rp_filter"), "2"});
     }
   }
-  if (method != ForwardingMethod::kTunnel || arrival == nullptr) return items;
-  items.insert(Attachment{arrival->name});
+  if (method != ForwardingMethod::kTunnel || arrivals.empty()) return items;
+  Attach(arrivals, items);
   for (const IpAddress& director : directors) {
     if (director.family == vip.family) items.insert(TunnelPeer{director, vip, LengthOf(vips)});
   }
   if (mss_clamp) {
-    const InterfaceFacts* out = DefaultRouteInterface(facts, vip.family);
-    if (out != nullptr) items.insert(Attachment{out->name});
-    const uint32_t mtu = std::min(arrival->mtu, 65535u);
+    Attach(out, items);
+    uint32_t mtu = 65535;
+    for (const InterfaceFacts* arrival : arrivals) mtu = std::min(mtu, arrival->mtu);
     const uint32_t headers = TunnelOverhead(vip) + IpAndTcpHeaders(vip);
     if (mtu > headers) {
       items.insert(MssClamp{vip, static_cast<uint16_t>(mtu - headers), LengthOf(vips)});

@@ -12,8 +12,9 @@
 
 namespace kube_lvs {
 
-// Where clients of `vip` reach this director: the group's interfaces; without any the one with the
-// default route, else the one whose subnet has the VIP. Empty: none fits.
+// Where clients of `vip` reach this director: the group's interfaces; without any those with the
+// default route (all legs of a multipath one), else the one whose subnet has the VIP. Empty: none
+// fits.
 std::vector<const InterfaceFacts*> Uplinks(const api::LvsDirectorGroup::Spec& group,
                                            const NodeFacts& facts, const IpAddress& vip);
 

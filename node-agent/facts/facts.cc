@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace kube_lvs {
 namespace {
@@ -19,6 +20,25 @@ const InterfaceFacts* Find(const NodeFacts& facts, const std::string& name) {
   return it == facts.interfaces.end() ? nullptr : &it->second;
 }
 
+// The interfaces, each once, of the longest of the routes that fit, of the lowest metric.
+template <typename Fits>
+std::vector<const InterfaceFacts*> LegsOfBest(const NodeFacts& facts, Fits fits) {
+  const auto rank = [](const RouteFacts& route) {
+    return std::pair(-route.destination.length, route.metric);
+  };
+  const RouteFacts* best = nullptr;
+  for (const RouteFacts& route : facts.routes) {
+    if (fits(route) && (best == nullptr || rank(route) < rank(*best))) best = &route;
+  }
+  std::vector<const InterfaceFacts*> legs;
+  for (const RouteFacts& route : facts.routes) {
+    if (!fits(route) || rank(route) != rank(*best)) continue;
+    const InterfaceFacts* leg = Find(facts, route.interface);
+    if (leg != nullptr && std::ranges::find(legs, leg) == legs.end()) legs.push_back(leg);
+  }
+  return legs;
+}
+
 // How many bits of two addresses of one family are the same, from the first on.
 int EqualBits(const IpAddress& a, const IpAddress& b) {
   for (size_t i = 0; i < a.Size(); ++i) {
@@ -30,30 +50,24 @@ int EqualBits(const IpAddress& a, const IpAddress& b) {
 
 }  // namespace
 
-const InterfaceFacts* InterfaceTowards(const NodeFacts& facts, const IpAddress& to) {
+std::vector<const InterfaceFacts*> InterfacesTowards(const NodeFacts& facts, const IpAddress& to) {
   for (const auto& [name, interface] : facts.interfaces) {
     for (const auto& address : interface.addresses) {
-      if (address.ip == to) return Find(facts, "lo");
+      if (address.ip != to) continue;
+      const InterfaceFacts* loopback = Find(facts, "lo");
+      if (loopback == nullptr) return {};
+      return {loopback};
     }
   }
-  const RouteFacts* best = nullptr;
-  for (const RouteFacts& route : facts.routes) {
-    if (route.destination.address.family != to.family || !route.destination.Contains(to)) continue;
-    if (best == nullptr || route.destination.length > best->destination.length ||
-        (route.destination.length == best->destination.length && route.metric < best->metric)) {
-      best = &route;
-    }
-  }
-  return best == nullptr ? nullptr : Find(facts, best->interface);
+  return LegsOfBest(facts, [&to](const RouteFacts& route) {
+    return route.destination.address.family == to.family && route.destination.Contains(to);
+  });
 }
 
-const InterfaceFacts* DefaultRouteInterface(const NodeFacts& facts, Family family) {
-  const RouteFacts* best = nullptr;
-  for (const RouteFacts& route : facts.routes) {
-    if (route.destination.address.family != family || route.destination.length != 0) continue;
-    if (best == nullptr || route.metric < best->metric) best = &route;
-  }
-  return best == nullptr ? nullptr : Find(facts, best->interface);
+std::vector<const InterfaceFacts*> DefaultRouteInterfaces(const NodeFacts& facts, Family family) {
+  return LegsOfBest(facts, [family](const RouteFacts& route) {
+    return route.destination.address.family == family && route.destination.length == 0;
+  });
 }
 
 bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& ip) {
@@ -82,7 +96,7 @@ std::optional<IpAddress> UsableAddress(const InterfaceFacts& interface, Family f
 
 std::optional<IpAddress> PreferredAddress(const NodeFacts& facts) {
   for (const Family family : {Family::kIpv4, Family::kIpv6}) {
-    if (const InterfaceFacts* uplink = DefaultRouteInterface(facts, family)) {
+    for (const InterfaceFacts* uplink : DefaultRouteInterfaces(facts, family)) {
       if (const auto address = UsableAddress(*uplink, family)) return address;
     }
   }

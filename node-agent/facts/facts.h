@@ -31,7 +31,8 @@ struct InterfaceFacts {
   bool operator==(const InterfaceFacts&) const = default;
 };
 
-// A unicast route of the main table.
+// A leg of a unicast route of the main table. Those of a multipath route have the same destination
+// and metric.
 struct RouteFacts {
   Cidr destination;
   uint32_t metric = 0;
@@ -51,12 +52,13 @@ struct NodeFacts {
   bool operator==(const NodeFacts&) const = default;
 };
 
-// Where packets to `to` leave: an interface that has the address ("lo" for our own), else the
-// longest route, of the lowest metric. nullptr: no route. Policy routing is not looked at.
-const InterfaceFacts* InterfaceTowards(const NodeFacts& facts, const IpAddress& to);
+// Where packets to `to` leave: "lo" if the address is our own, else all legs of the longest route
+// of the lowest metric, each once. Empty: no route. Policy routing is not looked at. Answers come
+// in by any of them.
+std::vector<const InterfaceFacts*> InterfacesTowards(const NodeFacts& facts, const IpAddress& to);
 
-// The one with the default route of that family; nullptr if there is none.
-const InterfaceFacts* DefaultRouteInterface(const NodeFacts& facts, Family family);
+// Those of the default route of that family, each once; empty if there is none.
+std::vector<const InterfaceFacts*> DefaultRouteInterfaces(const NodeFacts& facts, Family family);
 
 // Whether `ip` is in the subnet of one of its addresses; a host address (a VIP) has none.
 bool HasSubnetOf(const InterfaceFacts& interface, const IpAddress& ip);
@@ -68,7 +70,7 @@ std::set<IpAddress> OwnAddresses(const NodeFacts& facts);
 // loopback or link-local scope.
 std::optional<IpAddress> UsableAddress(const InterfaceFacts& interface, Family family);
 
-// The first IPv4 (else IPv6) address of the interface with the default route, else of any, that is
+// The first IPv4 (else IPv6) address of an interface with the default route, else of any, that is
 // neither a host address (as VIPs are) nor of loopback or link-local scope.
 std::optional<IpAddress> PreferredAddress(const NodeFacts& facts);
 

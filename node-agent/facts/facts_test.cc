@@ -58,12 +58,37 @@ TEST(Facts, ASubnetHasItsAddressesAndAHostAddressHasNone) {
   EXPECT_FALSE(HasSubnetOf(odd, Ip("10.0.0.7")));
 }
 
+std::vector<std::string> Names(const std::vector<const InterfaceFacts*>& interfaces) {
+  std::vector<std::string> names;
+  for (const InterfaceFacts* interface : interfaces) names.push_back(interface->name);
+  return names;
+}
+
+using Strings = std::vector<std::string>;
+
 TEST(Facts, TheLongestRouteOfTheLowestMetricCounts) {
   const NodeFacts facts = TwoLegs();
-  EXPECT_EQ(InterfaceTowards(facts, Ip("10.0.0.7"))->name, "eth1");
-  EXPECT_EQ(InterfaceTowards(facts, Ip("198.51.100.1"))->name, "eth0");
-  EXPECT_EQ(InterfaceTowards(facts, Ip("10.0.0.1"))->name, "lo");
-  EXPECT_EQ(InterfaceTowards(facts, Ip("2001:db8::1")), nullptr);
+  EXPECT_EQ(Names(InterfacesTowards(facts, Ip("10.0.0.7"))), Strings{"eth1"});
+  EXPECT_EQ(Names(InterfacesTowards(facts, Ip("198.51.100.1"))), Strings{"eth0"});
+  EXPECT_EQ(Names(InterfacesTowards(facts, Ip("10.0.0.1"))), Strings{"lo"});
+  EXPECT_EQ(Names(InterfacesTowards(facts, Ip("2001:db8::1"))), Strings{});
+}
+
+TEST(Facts, AMultipathRouteLeavesByAllItsLegs) {
+  NodeFacts facts = TwoLegs();
+  facts.routes.push_back({*Cidr::Parse("0.0.0.0/0"), 100, "eth1", Ip("10.0.0.254")});
+  facts.routes.push_back({*Cidr::Parse("0.0.0.0/0"), 100, "eth1", Ip("10.0.0.253")});
+  facts.routes.push_back({*Cidr::Parse("0.0.0.0/0"), 200, "lo", std::nullopt});
+  EXPECT_EQ(Names(DefaultRouteInterfaces(facts, Family::kIpv4)), (Strings{"eth0", "eth1"}));
+  EXPECT_EQ(Names(InterfacesTowards(facts, Ip("198.51.100.1"))), (Strings{"eth0", "eth1"}));
+  EXPECT_EQ(Names(InterfacesTowards(facts, Ip("10.0.0.7"))), Strings{"eth1"});
+}
+
+TEST(Facts, TheNodesAddressIsOfTheFirstLegThatHasOne) {
+  NodeFacts facts = TwoLegs();
+  facts.routes.push_back({*Cidr::Parse("0.0.0.0/0"), 100, "eth1", Ip("10.0.0.254")});
+  facts.interfaces["eth0"].addresses = {};
+  EXPECT_EQ(PreferredAddress(facts), Ip("10.0.0.1"));
 }
 
 TEST(Facts, AVipOnTheUplinkIsNotTheNodesAddress) {
@@ -79,8 +104,8 @@ TEST(Facts, WithoutADefaultRouteAnyAddressServes) {
 }
 
 TEST(Facts, TheDefaultRouteIsFoundPerFamily) {
-  EXPECT_EQ(DefaultRouteInterface(TwoLegs(), Family::kIpv4)->name, "eth0");
-  EXPECT_EQ(DefaultRouteInterface(TwoLegs(), Family::kIpv6), nullptr);
+  EXPECT_EQ(Names(DefaultRouteInterfaces(TwoLegs(), Family::kIpv4)), Strings{"eth0"});
+  EXPECT_EQ(Names(DefaultRouteInterfaces(TwoLegs(), Family::kIpv6)), Strings{});
 }
 
 TEST(Facts, InterfacesAreNamedByShellPatterns) {

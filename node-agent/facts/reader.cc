@@ -7,8 +7,6 @@
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
-#include <netlink/route/nexthop.h>
-#include <netlink/route/route.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -24,6 +22,7 @@
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "dataplane/model/state.h"
+#include "node-agent/facts/routes.h"
 
 namespace kube_lvs {
 namespace {
@@ -46,12 +45,8 @@ std::optional<IpAddress> ToAddress(const nl_addr* address) {
   const int family = nl_addr_get_family(address);
   if (family != AF_INET && family != AF_INET6) return std::nullopt;
   ip.family = family == AF_INET ? Family::kIpv4 : Family::kIpv6;
-  // A default route's destination has no bytes.
-  if (nl_addr_get_len(address) == ip.Size()) {
-    std::memcpy(ip.bytes.data(), nl_addr_get_binary_addr(address), ip.Size());
-  } else if (nl_addr_get_len(address) != 0) {
-    return std::nullopt;
-  }
+  if (nl_addr_get_len(address) != ip.Size()) return std::nullopt;
+  std::memcpy(ip.bytes.data(), nl_addr_get_binary_addr(address), ip.Size());
   return ip;
 }
 
@@ -103,36 +98,6 @@ void ReadAddresses(nl_cache* addresses, const std::map<int, std::string>& names,
   }
 }
 
-void ReadRoutes(nl_cache* routes, const std::map<int, std::string>& names, NodeFacts& facts) {
-  for (nl_object* object = nl_cache_get_first(routes); object != nullptr;
-       object = nl_cache_get_next(object)) {
-    auto* route = reinterpret_cast<rtnl_route*>(object);
-    if (rtnl_route_get_table(route) != RT_TABLE_MAIN || rtnl_route_get_type(route) != RTN_UNICAST) {
-      continue;
-    }
-    const int family = rtnl_route_get_family(route);
-    if (family != AF_INET && family != AF_INET6) continue;
-    const nl_addr* destination = rtnl_route_get_dst(route);
-    RouteFacts fact;
-    if (destination != nullptr) {
-      const auto ip = ToAddress(destination);
-      if (!ip.has_value()) continue;
-      fact.destination = {
-          *ip, static_cast<int>(nl_addr_get_prefixlen(const_cast<nl_addr*>(destination)))};
-    }
-    fact.destination.address.family = family == AF_INET ? Family::kIpv4 : Family::kIpv6;
-    fact.metric = rtnl_route_get_priority(route);
-    // Of a multipath route the first leg stands for all.
-    if (rtnl_route_get_nnexthops(route) < 1) continue;
-    rtnl_nexthop* hop = rtnl_route_nexthop_n(route, 0);
-    const auto name = names.find(rtnl_route_nh_get_ifindex(hop));
-    if (name == names.end()) continue;
-    fact.interface = name->second;
-    fact.gateway = ToAddress(rtnl_route_nh_get_gateway(hop));
-    facts.routes.push_back(std::move(fact));
-  }
-}
-
 class KernelFactsReader final : public FactsReader {
  public:
   KernelFactsReader(std::string node_name, std::optional<IpAddress> node_address)
@@ -153,10 +118,6 @@ class KernelFactsReader final : public FactsReader {
       return NlError("reading the addresses", error);
     }
     const CachePtr addresses(std::exchange(raw, nullptr));
-    if (const int error = rtnl_route_alloc_cache(socket.get(), AF_UNSPEC, 0, &raw); error < 0) {
-      return NlError("reading the routes", error);
-    }
-    const CachePtr routes(std::exchange(raw, nullptr));
 
     NodeFacts facts;
     facts.node_name = node_name_;
@@ -167,7 +128,7 @@ class KernelFactsReader final : public FactsReader {
     std::map<int, std::string> names;
     ReadLinks(links.get(), facts, names);
     ReadAddresses(addresses.get(), names, facts);
-    ReadRoutes(routes.get(), names, facts);
+    KUBE_LVS_ASSIGN_OR_RETURN(facts.routes, ReadRoutes(socket.get(), names));
     facts.node_address = node_address_.has_value() ? node_address_ : PreferredAddress(facts);
     return facts;
   }
@@ -197,6 +158,12 @@ absl::Status WatchNetlink(std::stop_token stop, const std::function<void()>& cha
       RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
   if (bind(socket_fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return absl::UnavailableError(std::string("listening on netlink: ") + strerror(errno));
+  }
+  // A nexthop object may change with no word of the routes that use it.
+  const int nexthops = RTNLGRP_NEXTHOP;
+  if (setsockopt(socket_fd.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &nexthops,
+                 sizeof(nexthops)) != 0) {
+    return absl::UnavailableError(std::string("listening for nexthops: ") + strerror(errno));
   }
   const std::stop_callback on_stop(stop, [&wake] {
     const uint64_t one = 1;

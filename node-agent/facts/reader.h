@@ -25,8 +25,8 @@ class FactsReader {
 std::unique_ptr<FactsReader> NewKernelFactsReader(std::string node_name,
                                                   std::optional<IpAddress> node_address);
 
-// Blocks until `stop`; calls `changed` in its thread when links, addresses or routes of this
-// network namespace changed. Messages that come together give one call.
+// Blocks until `stop`; calls `changed` in its thread when links, addresses, routes or nexthops of
+// this network namespace changed. Messages that come together give one call.
 absl::Status WatchNetlink(std::stop_token stop, const std::function<void()>& changed);
 
 }  // namespace kube_lvs
