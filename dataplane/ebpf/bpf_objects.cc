@@ -37,6 +37,7 @@
 #include "dataplane/ebpf/bpf_maps.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
+#include "dataplane/model/source_ports.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -355,8 +356,8 @@ absl::Status InitialiseSettings(BpfMaps& maps) {
   initial.hz = static_cast<uint32_t>((1000000000 + tick.tv_nsec / 2) / tick.tv_nsec);
   KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_sets, maps.Capacity(kConnsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_locks, maps.Capacity(kConnLocksMap));
-  initial.snat_port_base = 1024;
-  initial.snat_port_count = 31744;
+  initial.snat_port_base = kFirstSourcePort;
+  initial.snat_port_count = kLastSourcePort - kFirstSourcePort + 1;
   initial.stateful_per_second = kStatefulPerSecond;
   if (getrandom(initial.seed, sizeof initial.seed, 0) != sizeof initial.seed) {
     return BpfError("random numbers", errno);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/file.h"
 #include "dataplane/host/host_backend.h"
 #include "dataplane/plan/diff.h"
 
@@ -80,6 +81,19 @@ TEST_F(HostKernelTest, EveryItemIsReadBackByANewBackendAndGoesAgain) {
   Reach(desired);
   Reach(State{});
   EXPECT_NE(std::system("nft list table inet kube-lvs 2>/dev/null"), 0);
+}
+
+TEST_F(HostKernelTest, ReservedPortsAreThoseThatWereReservedBeforeWhenOursGo) {
+  const std::string path = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+  for (const std::string before : {"", "8080,40000-40010"}) {
+    ASSERT_EQ(std::system(("echo '" + before + "' > " + path).c_str()), 0);
+    State desired;
+    desired.items = {Sysctl{"net/ipv4/ip_local_reserved_ports",
+                            before.empty() ? "1024-32767" : "1024-32767,40000-40010"}};
+    Reach(desired);
+    Reach(State{});
+    EXPECT_EQ(*ReadFile(path), before + "\n");
+  }
 }
 
 // A neighbour in a network namespace of its own, at the other end of the cable.

@@ -75,7 +75,8 @@ absl::StatusOr<std::string> Sysctls::Get(const std::string& name) const {
 absl::Status Sysctls::Set(const Sysctl& sysctl) const {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::string now, Get(sysctl.name));
   if (now == sysctl.value) return absl::OkStatus();
-  return WriteInPlace(root_ + "/" + sysctl.name, sysctl.value);
+  // With its end: a write of nothing does not empty a list.
+  return WriteInPlace(root_ + "/" + sysctl.name, sysctl.value + "\n");
 }
 
 }  // namespace kube_lvs::host

@@ -50,6 +50,15 @@ TEST_F(SysctlsTest, AValueThatWasRightAlreadyIsHeldAndKept) {
   EXPECT_EQ(Value(), "0");
 }
 
+TEST_F(SysctlsTest, WhatWasEmptyIsEmptyAgain) {
+  std::ofstream(root_ + "/net/a") << "\n";
+  ASSERT_TRUE(Open().Hold({"net/a", "1024-32767"}).ok());
+  EXPECT_EQ(Value(), "1024-32767");
+  ASSERT_TRUE(Open().Release("net/a").ok());
+  EXPECT_EQ(Value(), "");
+  EXPECT_TRUE(Open().Read()->empty());
+}
+
 TEST_F(SysctlsTest, AMissingOneIsNotFoundAndNotRemembered) {
   EXPECT_TRUE(absl::IsNotFound(Open().Hold({"net/b", "1"})));
   EXPECT_TRUE(Open().Read()->empty());

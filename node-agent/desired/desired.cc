@@ -10,6 +10,7 @@
 #include "node-agent/desired/connection_sync.h"
 #include "node-agent/desired/items.h"
 #include "node-agent/desired/overlap.h"
+#include "node-agent/desired/source_ports.h"
 #include "node-agent/desired/vip_owners.h"
 #include "node-agent/desired/vips.h"
 
@@ -25,6 +26,7 @@ struct Context {
   const DesiredOptions& options;
   const Surroundings& around;
   api::SlicesByService slices;
+  SourcePortGuard source_ports;
 };
 
 // Static real servers that their group permits. A service that names its own VIP as one is wrong by
@@ -90,6 +92,13 @@ ServiceKey KeyOf(Dataplane dataplane, const Cidr& vips, const api::ServicePort& 
   if (port.port == 0) return {dataplane, AllPorts{vip}, Protocol::kTcp};
   if (port.end_port) return {dataplane, PortRange{vip, port.port, *port.end_port}, port.protocol};
   return {dataplane, Endpoint{vip, port.port}, port.protocol};
+}
+
+bool TakesSourcePorts(const ServiceKey& key, const VirtualService& service) {
+  return key.dataplane == Dataplane::kEbpf && service.config.source_nat &&
+         std::ranges::any_of(service.reals, [](const RealServer& real) {
+           return real.method == ForwardingMethod::kNat;
+         });
 }
 
 class Computation {
@@ -330,6 +339,12 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
     rules.reals = resolved.reals;
     SortCanonically(rules.reals);
     out_.state.items.merge(DirectorItems(key, rules, uplinks, in_.facts));
+    if (TakesSourcePorts(key, rules)) {
+      if (in_.source_ports.reservation) out_.state.items.insert(*in_.source_ports.reservation);
+      if (!in_.source_ports.problem.empty()) {
+        out_.node_problems["LocalPorts"] = in_.source_ports.problem;
+      }
+    }
     out_.state.services.emplace(key, std::move(rules));
     out_.origins.emplace(key, origin);
     out_.drain.emplace(key, std::chrono::seconds(service.spec.drain_timeout_seconds));
@@ -468,7 +483,8 @@ Desired ComputeDesired(const Snapshot& snapshot, const NodeFacts& facts, const R
                         claims,
                         options,
                         around,
-                        api::GroupByService(*snapshot.endpoint_slices)};
+                        api::GroupByService(*snapshot.endpoint_slices),
+                        GuardSourcePorts(facts)};
   // The older of two services that want the same address and port has it.
   std::vector<const api::LvsService*> services;
   for (const auto& [key, service] : *snapshot.services) services.push_back(service.get());
@@ -515,7 +531,8 @@ Desired ComputeSome(const std::set<std::string>& keys, const Snapshot& snapshot,
                         no_claims,
                         options,
                         around,
-                        api::SlicesOf(kube_services, *snapshot.endpoint_slices)};
+                        api::SlicesOf(kube_services, *snapshot.endpoint_slices),
+                        GuardSourcePorts(facts)};
   Computation computation(context);
   for (const std::string& key : keys) computation.Add(*snapshot.services->at(key));
   return computation.TakeRules();
@@ -534,7 +551,10 @@ std::optional<TouchedRules> ComputeTouched(const std::set<std::string>& touched,
                                            const DesiredOptions& options) {
   const Desired was = ComputeSome(touched, before, facts, role, around, options);
   Desired is = ComputeSome(touched, after, facts, role, around, options);
-  if (AtFault(was) || AtFault(is) || was.state.items != is.state.items) return std::nullopt;
+  if (AtFault(was) || AtFault(is) || was.state.items != is.state.items ||
+      was.node_problems != is.node_problems) {
+    return std::nullopt;
+  }
   for (const auto& [key, origin] : is.origins) {
     const auto owner = owners.find(key);
     if (owner == owners.end() || owner->second.name_space != origin.name_space ||

@@ -193,6 +193,26 @@ TEST_F(DesiredTest, ADirectorIsAttachedToAllLegsTowardsClientsAndRealServers) {
   EXPECT_FALSE(Has(desired, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.200"), "eth2"}));
 }
 
+TEST_F(DesiredTest, ThePortsOfSourceNatAreReservedWhereTheNodeWouldTakeThemAndOnlyThere) {
+  const Sysctl reserved{"net/ipv4/ip_local_reserved_ports", "80,1024-32767"};
+  NodeFacts facts = Node("d1", 1);
+  facts.local_ports = {1024, 65535};
+  facts.reserved_ports = "80";
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
+  services_[0].spec.source_nat = api::SourceNatChoice::kEnabled;
+  EXPECT_TRUE(Has(Compute(facts), reserved));
+  EXPECT_FALSE(Has(Compute(Node("d1", 1)), reserved));
+  services_[0].spec.source_nat = api::SourceNatChoice::kDisabled;
+  EXPECT_FALSE(Has(Compute(facts), reserved));
+  services_[0].spec.source_nat = api::SourceNatChoice::kEnabled;
+  facts.local_ports = {1024, 40000};
+  const Desired desired = Compute(facts);
+  EXPECT_EQ(desired.node_problems.count("LocalPorts"), 1u);
+  EXPECT_FALSE(Has(desired, reserved));
+  services_[0].spec.dataplane = api::DataplaneChoice::kIpvs;
+  EXPECT_EQ(Compute(facts).node_problems.count("LocalPorts"), 0u);
+}
+
 TEST_F(DesiredTest, ADirectorOfIpvsRedirectsNoRealServerByAnyLeg) {
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
   services_[0].spec.source_nat = api::SourceNatChoice::kDisabled;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ip.h"
@@ -49,6 +50,10 @@ struct NodeFacts {
   bool has_ipvs = false;                  // ip_vs is loaded in this kernel
   std::map<std::string, InterfaceFacts> interfaces;  // by name
   std::vector<RouteFacts> routes;
+  // First and last of the ports that the kernel gives connections of the node itself, of both
+  // families (net.ipv4.ip_local_port_range); nullopt: not known.
+  std::optional<std::pair<uint16_t, uint16_t>> local_ports;
+  std::string reserved_ports;  // net.ipv4.ip_local_reserved_ports: "8080,30000-32767"
   bool operator==(const NodeFacts&) const = default;
 };
 

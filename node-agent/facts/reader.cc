@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/file.h"
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "dataplane/model/state.h"
@@ -98,6 +100,15 @@ void ReadAddresses(nl_cache* addresses, const std::map<int, std::string>& names,
   }
 }
 
+void ReadPorts(NodeFacts& facts) {
+  const auto range = ReadFile("/proc/sys/net/ipv4/ip_local_port_range");
+  const auto reserved = ReadFile("/proc/sys/net/ipv4/ip_local_reserved_ports");
+  unsigned first = 0, last = 0;
+  if (!range.ok() || !reserved.ok() || sscanf(range->c_str(), "%u %u", &first, &last) != 2) return;
+  facts.local_ports = {static_cast<uint16_t>(first), static_cast<uint16_t>(last)};
+  facts.reserved_ports = reserved->substr(0, reserved->find('\n'));
+}
+
 class KernelFactsReader final : public FactsReader {
  public:
   KernelFactsReader(std::string node_name, std::optional<IpAddress> node_address)
@@ -129,6 +140,7 @@ class KernelFactsReader final : public FactsReader {
     ReadLinks(links.get(), facts, names);
     ReadAddresses(addresses.get(), names, facts);
     KUBE_LVS_ASSIGN_OR_RETURN(facts.routes, ReadRoutes(socket.get(), names));
+    ReadPorts(facts);
     facts.node_address = node_address_.has_value() ? node_address_ : PreferredAddress(facts);
     return facts;
   }

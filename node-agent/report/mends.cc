@@ -12,7 +12,7 @@ constexpr std::string_view kPrograms =
     "give the node Linux 6.1 or newer with BTF, mount /sys/fs/bpf, and give the agent CAP_BPF, "
     "CAP_NET_ADMIN and CAP_PERFMON; kube-lvs-agent --check tells what is missing";
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kMends = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 19> kMends = {{
     {"Attachment", kPrograms},
     {"TunnelPeer", kPrograms},
     {"MssClamp", kPrograms},
@@ -51,6 +51,9 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 18> kMends =
      "give the service more real servers, let its connections end by themselves sooner, or spread "
      "it over several VIPs of several directors; at most 31744 connections at a time from one "
      "director to one real server, also those that ended less than 120 s ago"},
+    {"LocalPorts",
+     "let the node's own ports begin above those of source NAT: sysctl -w "
+     "net.ipv4.ip_local_port_range=\"32768 60999\""},
     {"ConnectionTable",
      "raise connectionTableSize in the LVSDirectorGroup, then, on one director after the other, "
      "stop the agent, run kube-lvs-agent --cleanup and start it: tables keep their size while they "

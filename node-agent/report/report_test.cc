@@ -102,7 +102,7 @@ TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
 TEST(Status, EveryCheckHasAMend) {
   for (const char* check : {"Sysctl", "Attachment", "TunnelPeer", "MssClamp", "SilentVip",
                             "Masquerade", "AnsweredVip", "Service", "Facts", "Source", "NoReplies",
-                            "ForeignMarks", "SourcePorts", "ConnectionTable"}) {
+                            "ForeignMarks", "SourcePorts", "LocalPorts", "ConnectionTable"}) {
     EXPECT_NE(MendOf(check), "") << check;
   }
 }
