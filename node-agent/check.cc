@@ -10,6 +10,8 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "node-agent/desired/source_ports.h"
+#include "node-agent/nic_advice.h"
 
 namespace kube_lvs {
 namespace {
@@ -32,6 +34,30 @@ std::string Existing(std::string path) {
   return path;
 }
 
+void AddSourcePorts(const NodeFacts& facts, std::vector<CheckRow>& rows) {
+  if (!facts.local_ports.has_value()) return;
+  const SourcePortGuard guard = GuardSourcePorts(facts);
+  const size_t at = guard.problem.rfind("; ");
+  if (at != std::string::npos) {
+    rows.push_back({"own ports", true, guard.problem.substr(0, at), guard.problem.substr(at + 2)});
+    return;
+  }
+  rows.push_back({"own ports", true,
+                  std::to_string(facts.local_ports->first) + " to " +
+                      std::to_string(facts.local_ports->second) +
+                      (guard.reservation ? ", less those of source NAT, which the agent reserves"
+                                         : ", none of source NAT"),
+                  ""});
+}
+
+void AddNic(const NicFacts& nic, uint32_t cpus, std::vector<CheckRow>& rows) {
+  const std::vector<NicAdvice> advices = AdviseOn(nic, cpus);
+  for (const NicAdvice& advice : advices) {
+    rows.push_back({"NIC " + nic.interface, true, advice.what + ": " + advice.why, advice.mend});
+  }
+  if (advices.empty()) rows.push_back({"NIC " + nic.interface, true, "no advice", ""});
+}
+
 }  // namespace
 
 CheckInput GatherCheckInput(const std::string& bpf_dir, const std::string& state_dir) {
@@ -51,6 +77,7 @@ CheckInput GatherCheckInput(const std::string& bpf_dir, const std::string& state
   input.bpf_file_system = statfs(Existing(bpf_dir).c_str(), &info) == 0 &&
                           static_cast<unsigned long>(info.f_type) == BPF_FS_MAGIC;
   input.state_dir_writable = access(Existing(state_dir).c_str(), W_OK) == 0;
+  input.cpus = static_cast<uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
   input.sysctls_writable = access("/proc/sys/net/ipv4/ip_forward", W_OK) == 0;
   return input;
 }
@@ -107,6 +134,8 @@ std::vector<CheckRow> Check(const NodeFacts& facts, const CheckInput& input) {
   rows.push_back({"node address", facts.node_address.has_value(),
                   facts.node_address.has_value() ? facts.node_address->ToString() : "none",
                   facts.node_address.has_value() ? "" : "name it by --node-ip"});
+  AddSourcePorts(facts, rows);
+  for (const NicFacts& nic : input.nics) AddNic(nic, input.cpus, rows);
   return rows;
 }
 
@@ -118,8 +147,9 @@ std::string ToTable(const std::vector<CheckRow>& rows) {
   }
   std::string out;
   for (const CheckRow& row : rows) {
-    std::string line = std::string(row.ok ? "ok   " : "LACK ") + row.name +
-                       std::string(name_width - row.name.size() + 2, ' ') + row.found;
+    const std::string state = !row.ok ? "LACK " : row.mend.empty() ? "ok   " : "WARN ";
+    std::string line =
+        state + row.name + std::string(name_width - row.name.size() + 2, ' ') + row.found;
     if (!row.mend.empty()) {
       line += std::string(found_width - row.found.size() + 2, ' ') + "mend: " + row.mend;
     }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "node-agent/facts/facts.h"
+#include "node-agent/facts/nic.h"
 
 namespace kube_lvs {
 
@@ -16,6 +17,8 @@ struct CheckInput {
   std::string bpf_dir, state_dir;
   bool state_dir_writable = false;
   bool sysctls_writable = false;
+  uint32_t cpus = 0;           // online
+  std::vector<NicFacts> nics;  // filled in by the caller
 };
 CheckInput GatherCheckInput(const std::string& bpf_dir, const std::string& state_dir);
 
@@ -23,7 +26,7 @@ struct CheckRow {
   std::string name;
   bool ok = false;
   std::string found;
-  std::string mend;  // empty if ok
+  std::string mend;  // empty if nothing is amiss; of one that is ok, advice
   bool operator==(const CheckRow&) const = default;
 };
 

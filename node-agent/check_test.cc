@@ -32,6 +32,39 @@ TEST(Check, APerfectNodeLacksNothingAndABareOneNamesEveryMend) {
   EXPECT_GE(lacking, 6u);
 }
 
+TEST(Check, AdviceIsAWarningAndLacksNothing) {
+  NodeFacts facts;
+  facts.local_ports = {1024, 40000};
+  CheckInput input;
+  input.cpus = 4;
+  input.nics = {{.interface = "eth0", .driver = "i40e", .queues = 2, .most_queues = 8},
+                {.interface = "eth1", .driver = "i40e", .queues = 4, .most_queues = 8}};
+  std::vector<CheckRow> rows = Check(facts, input);
+  ASSERT_GE(rows.size(), 3u);
+  rows.erase(rows.begin(), rows.end() - 3);
+  EXPECT_EQ(rows[0].mend,
+            "let them begin above: sysctl -w net.ipv4.ip_local_port_range=\"32768 60999\"");
+  EXPECT_TRUE(rows[0].ok);
+  rows.erase(rows.begin());
+  EXPECT_EQ(ToTable(rows),
+            "WARN NIC eth0  2 queues for 4 CPUs: the other CPUs take no packets  "
+            "mend: ethtool -L eth0 combined 4\n"
+            "ok   NIC eth1  no advice\n");
+}
+
+TEST(Check, OwnPortsBesideThoseOfSourceNatAreFine) {
+  const auto found = [](uint16_t first, uint16_t last) {
+    NodeFacts facts;
+    facts.local_ports = {first, last};
+    const CheckRow row = Check(facts, {}).back();
+    EXPECT_EQ(row.mend, "");
+    return row.found;
+  };
+  EXPECT_EQ(found(32768, 60999), "32768 to 60999, none of source NAT");
+  EXPECT_EQ(found(1024, 65535),
+            "1024 to 65535, less those of source NAT, which the agent reserves");
+}
+
 TEST(Check, OneDataplaneIsEnough) {
   NodeFacts facts;
   facts.kernel_release = "5.15.0";

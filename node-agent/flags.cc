@@ -17,7 +17,8 @@ It runs until SIGTERM. What it has programmed stays and goes on balancing; the n
 over as it is. Other things it can do instead:
 
   --dry-run     print, in order, what it would do on an empty node, and exit. Needs no root
-  --check       print what this node has and lacks, with the mend. Exit status 1: something is missing
+  --check       print what this node has and lacks, with the mend, and advice. Exit status 1: something
+                is missing
   --cleanup     hand the VIPs over to the other directors (with their --peer-key-file), then take
                 away all that kube-lvs set up on this node, and nothing else
   --help, --version

@@ -23,6 +23,7 @@
 #include "kube/rest_transport.h"
 #include "node-agent/check.h"
 #include "node-agent/desired/desired.h"
+#include "node-agent/facts/nic.h"
 #include "node-agent/facts/reader.h"
 #include "node-agent/flags.h"
 #include "node-agent/leave.h"
@@ -100,7 +101,12 @@ absl::StatusOr<Source> OpenSource(const Flags& flags, std::map<ObjectId, api::An
 int RunCheck(const Flags& flags) {
   const auto facts = NewKernelFactsReader(flags.node_name, flags.node_ip)->Read();
   if (!facts.ok()) return Fail(facts.status());
-  const auto rows = Check(*facts, GatherCheckInput(flags.bpf_dir, flags.state_dir));
+  CheckInput input = GatherCheckInput(flags.bpf_dir, flags.state_dir);
+  for (const std::string& interface : NicsOf(*facts)) {
+    // One that has gone meanwhile, or tells nothing, gets no advice.
+    if (auto nic = ReadNic(interface); nic.ok()) input.nics.push_back(*std::move(nic));
+  }
+  const auto rows = Check(*facts, input);
   std::cout << ToTable(rows);
   for (const CheckRow& row : rows) {
     if (!row.ok) return 1;
