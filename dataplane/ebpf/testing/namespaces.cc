@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -39,6 +40,11 @@ Namespace::Namespace() {
   const UniqueFd back = OpenOwn();
   if (unshare(CLONE_NEWNET) != 0) Die("unshare: kernel tests need root");
   fd_ = OpenOwn();
+  // A host without a link-local address, which it would look for doubles of first, asks for no
+  // neighbours.
+  for (const char* which : {"all", "default"}) {
+    std::ofstream("/proc/sys/net/ipv6/conf/" + std::string(which) + "/accept_dad") << 0;
+  }
   if (setns(back.get(), CLONE_NEWNET) != 0) Die("setns back");
   Sh("ip link set lo up");
 }
