@@ -10,18 +10,21 @@
 
 namespace kube_lvs::ebpf {
 
-// Answers the first line of each connection by "NAME sees CLIENT", and then by that line. One
-// connection at a time. Aborts if the port is taken. Ends with the object.
+// Answers the first line of each connection by "NAME sees CLIENT", and then by that line; a
+// connection that says nothing holds up no other. Aborts if the port is taken. Ends with the
+// object.
 class TcpServer {
  public:
   TcpServer(const Namespace& where, std::string name, const Endpoint& at);
+  ~TcpServer();
 
  private:
-  void Run(const std::stop_token& stop);
+  void Run();
 
   std::string name_;
   UniqueFd listener_;
-  std::jthread thread_;
+  UniqueFd end_;
+  std::thread thread_;
 };
 
 // One connection: sends the line `request`, returns all that is answered, "" if there is nothing in
