@@ -2,7 +2,7 @@
 # build.sh [--print-go] [NAME...]: build the programs of the test cluster into the cache, each only when its source changed.
 #
 #   clusterbox     etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kube-proxy and kubectl in one (5 min)
-#   helm           from its Go module (2 min)
+#   helm           with the same Kubernetes modules (20 s more)
 #   web            the tests' HTTP and UDP server
 #   kube-lvs-load  the tests' load client
 #   pause          the sandbox process of pods
@@ -52,7 +52,7 @@ recipe() {
       BUILD=(go_build "$flags" .)
       ;;
     helm)
-      SOURCE=$HERE/../tools/helm
+      SOURCE=$HERE/clusterbox
       BUILD=(go_build "$flags" helm.sh/helm/v4/cmd/helm)
       ;;
     web)

@@ -2,6 +2,10 @@
 
 KERNELS = ["6.1", "6.12"]
 
+def guest_tags(kernel, kernels = KERNELS):
+    """Tags of a test in a guest. On all but the first of its kernels it runs only with test.sh --all."""
+    return ["kernel", "vm"] + ([] if kernel == kernels[0] else ["newer_kernel"])
+
 def vm_test(name, binary, kernels = KERNELS, args = [], env = {}, size = "large", tags = []):
     """Runs a test program as root in a guest, once for each kernel.
 
@@ -31,6 +35,6 @@ def vm_test(name, binary, kernels = KERNELS, args = [], env = {}, size = "large"
             args = [kernel, "$(rootpath %s)" % binary] + args,
             data = [binary, "//e2e/vm:scripts"],
             env = env,
-            tags = ["kernel", "vm"] + tags,
+            tags = guest_tags(kernel, kernels) + tags,
         )
     native.test_suite(name = name, tests = tests)

@@ -1,4 +1,5 @@
 // Connections that outlive what they began with, and those that are refused or end.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -60,8 +61,10 @@ TEST_P(TrafficTest, AConnectionThatTheDirectorDoesNotKnowIsReset) {
   ServeAlone();
   const UniqueFd held = Held(site_, vip_);
   MapStore& maps = *Director().objects.maps;
-  for (klvs_conn_set& set : GetArray<klvs_conn_set>(maps, kConnsMap).value()) set = {};
-  for (klvs_conn_set6& set : GetArray<klvs_conn_set6>(maps, kConns6Map).value()) set = {};
+  const auto conns = GetArray<klvs_conn_set>(maps, kConnsMap).value();
+  std::fill(conns.begin(), conns.end(), klvs_conn_set{});
+  const auto conns6 = GetArray<klvs_conn_set6>(maps, kConns6Map).value();
+  std::fill(conns6.begin(), conns6.end(), klvs_conn_set6{});
   // The end of the handshake may have had the answer already.
   char byte = 0;
   EXPECT_TRUE(send(held.get(), "still\n", 6, MSG_NOSIGNAL) < 0 ||
