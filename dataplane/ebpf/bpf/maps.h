@@ -242,6 +242,18 @@ struct {
 	__type(value, __u64);
 } klvs_drops SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct klvs_budget);
+} klvs_drop_budget SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, KLVS_DROP_RING_BYTES);
+} klvs_drop_ring SEC(".maps");
+
 #ifdef KLVS_IPV6
 
 struct {
