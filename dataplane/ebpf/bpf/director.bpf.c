@@ -247,6 +247,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (reason == KLVS_DROP_FRAGMENT) {
 		handle = fragment_find(ctx, p);
 		c = conn_get(handle);
+		if (p->once)
+			goto known;
 		if (!c)
 			return refuse(ctx, reason, settings);
 		ctl = READ_ONCE(c->ctl);
@@ -305,8 +307,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		count_connection(c->service, c->real);
 	}
 known:
-	if (c && is_first_fragment(p))
-		fragment_learn(ctx, p, handle, ctl >> 32);
+	if (is_first_fragment(p))
+		fragment_learn(ctx, p, handle, c ? ctl >> 32 : p->once);
 	return forward(ctx, p, c, ctl, settings);
 }
 

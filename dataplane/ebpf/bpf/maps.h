@@ -199,8 +199,8 @@ struct klvs_fragment_key {
 };
 
 struct klvs_fragment {
-	__u32 conn; /* handle */
-	__u32 generation;
+	__u32 conn; /* handle; 0: what it is of has no connection */
+	__u32 generation; /* then the number of its real server */
 	__u64 until; /* jiffies */
 };
 
