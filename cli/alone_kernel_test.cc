@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -61,6 +62,33 @@ Ran Shell(const Namespace& where, const std::string& commands) {
 Ran Lvsadm(const Namespace& where, const std::string& options) {
   return Shell(where, "cli/lvsadm " + options + " --dataplane ebpf");
 }
+
+// lvsadm that goes on, until it is interrupted; its output by lines.
+class Watching {
+ public:
+  Watching(const Namespace& where, const std::string& options) {
+    const std::string line = "PATH=/usr/sbin:/sbin:$PATH exec nsenter --net=" + where.path() +
+                             " sh -c 'echo $$; exec cli/lvsadm " + options + "' 2>&1";
+    pipe_ = popen(line.c_str(), "r");
+    if (pipe_ == nullptr) std::abort();
+    pid_ = std::stoi(Line());
+  }
+  ~Watching() {
+    Interrupt();
+    pclose(pipe_);
+  }
+  Watching(const Watching&) = delete;
+
+  std::string Line() {
+    std::array<char, 512> buffer{};
+    return fgets(buffer.data(), buffer.size(), pipe_) != nullptr ? buffer.data() : "";
+  }
+  void Interrupt() { kill(pid_, SIGINT); }
+
+ private:
+  FILE* pipe_ = nullptr;
+  pid_t pid_ = 0;
+};
 
 struct SocketAddress {
   SocketAddress() = default;
@@ -444,6 +472,27 @@ TEST_F(AloneTest, BalancesIpv6ByNatWithoutForwarding) {
   EXPECT_EQ(AskTenTimes(SOCK_DGRAM, kVip6), even);
   ASSERT_EQ(Lvsadm(*director_, "-e -t [2001:db8::1]:80 -r [fd00:a::11]:8080 -m -w 0").status, 0);
   EXPECT_EQ(AskTenTimes(SOCK_STREAM, kVip6), (Answers{{"real2 sees fd00:c::2", 10}}));
+}
+
+TEST_F(AloneTest, ShowsWhatItDrops) {
+  EXPECT_EQ(Lvsadm(*director_, "--drops 1").status, 1) << "there is no dataplane";
+  ASSERT_EQ(Lvsadm(*director_, "-A -t 192.0.2.1:80 -s rr").output, "");
+  Watching drops(*director_, "--drops");
+  EXPECT_EQ(drops.Line(), "kube-lvs eBPF dataplane (lvsadm)\n");
+  EXPECT_EQ(drops.Line().substr(0, 10), "Time (UTC)");
+  EXPECT_EQ(Ask(client_, SOCK_STREAM), "refused");
+  const std::string line = drops.Line();
+  EXPECT_NE(line.find(" eth0       tc  no_real_server "), std::string::npos) << line;
+  EXPECT_NE(line.find(" 172.16.0.2:"), std::string::npos) << line;
+  EXPECT_TRUE(line.ends_with(" > 192.0.2.1:80 TCP SYN\n")) << line;
+
+  const Ran second = Lvsadm(*director_, "--drops 1");
+  EXPECT_EQ(second.status, 1);
+  EXPECT_NE(second.output.find("another lvsadm --drops"), std::string::npos) << second.output;
+  drops.Interrupt();
+  std::string last;
+  for (std::string next = drops.Line(); !next.empty(); next = drops.Line()) last = next;
+  EXPECT_NE(last.find(" shown: no_real_server "), std::string::npos) << last;
 }
 
 TEST_F(AloneTest, ClearTakesEverythingOff) {

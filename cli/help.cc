@@ -78,6 +78,8 @@ What ipvsadm has not:
      --full                  with -S: thresholds too, and marks above 2147483647 as -R takes them
      --trace CLIENT:PORT,VIP:PORT[,udp|,sctp]   which real server eBPF would send this client to,
                              and why; nothing is sent, counted or remembered
+     --drops [SECONDS]       packets that eBPF drops and why, as it happens, till Ctrl-C or for SECONDS:
+                             all are counted, up to 50 a second of each CPU are shown
      --bpf-dir DIR           where the agent pins its maps (/sys/fs/bpf/kube-lvs)
      --state-dir DIR         where the agent keeps its journal (/var/lib/kube-lvs): who changes one
                              of its services is warned that it will be put back

@@ -5,6 +5,7 @@
 #include <clocale>
 #include <iostream>
 #include <iterator>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "base/status.h"
 #include "cli/session.h"
 #include "cli/watch.h"
+#include "cli/watch_drops.h"
 #include "cli/writer_turn.h"
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ipvs/netlink_channel.h"
@@ -75,6 +77,14 @@ absl::StatusOr<EbpfConnections> ReadEbpfConnections(const std::string& dir) {
 absl::StatusOr<ebpf::Trace> TraceEbpf(const std::string& dir, const ebpf::TracePacket& packet) {
   auto trace = ebpf::TraceAlone(packet);
   return absl::IsNotFound(trace.status()) ? ebpf::TracePinned(dir, packet) : trace;
+}
+
+absl::StatusOr<std::unique_ptr<DropSource>> OpenDrops(const std::string& dir) {
+  auto drops = ebpf::OpenAloneDrops();
+  const bool own = !absl::IsNotFound(drops.status());
+  if (!own) drops = ebpf::OpenPinnedDrops(dir);
+  KUBE_LVS_RETURN_IF_ERROR(drops.status());
+  return NewDropSource(*std::move(drops), own ? "lvsadm" : dir);
 }
 
 // lvsadm's own eBPF dataplane, opened when it is first written.
@@ -179,6 +189,7 @@ int Main(const std::string& path, const std::vector<std::string>& words) {
               .read_ebpf = ReadEbpf,
               .open_alone = [&](bool make) { return own_ebpf.Open(make); },
               .trace_ebpf = TraceEbpf,
+              .open_drops = OpenDrops,
               .remove_alone = [&] { return own_ebpf.Remove(); },
               .read_alone_timeouts = ebpf::ReadAloneTimeouts,
               .read_connections = [] { return ReadFile("/proc/net/ip_vs_conn", SIZE_MAX); },

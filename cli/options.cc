@@ -58,6 +58,7 @@ enum Tag : int {
   kFull,
   kWatch,
   kTrace,
+  kDrops,
   kBpfDir,
   kStateDir,
 };
@@ -67,6 +68,12 @@ constexpr poptOption Flag(const char* name, char letter, int tag) {
 }
 constexpr poptOption Value(const char* name, char letter, int tag, unsigned more = 0) {
   return {name, letter, POPT_ARG_STRING | more, nullptr, tag, nullptr, nullptr};
+}
+
+bool ReadSeconds(const std::string& text, double& seconds) {
+  char* end = nullptr;
+  seconds = std::strtod(text.c_str(), &end);
+  return *end == '\0' && end != text.c_str() && seconds >= 0.1 && seconds <= 86400;
 }
 
 std::vector<poptOption> Table(bool extensions) {
@@ -136,6 +143,7 @@ std::vector<poptOption> Table(bool extensions) {
     out.push_back(Flag("full", '\0', kFull));
     out.push_back(Value("watch", '\0', kWatch, POPT_ARGFLAG_OPTIONAL));
     out.push_back(Value("trace", '\0', kTrace));
+    out.push_back(Value("drops", '\0', kDrops, POPT_ARGFLAG_OPTIONAL));
     out.push_back(Value("bpf-dir", '\0', kBpfDir));
     out.push_back(Value("state-dir", '\0', kStateDir));
   }
@@ -529,17 +537,18 @@ class Parser {
       case kFull:
         extensions.full = true;
         return std::nullopt;
-      case kWatch: {
+      case kWatch:
         extensions.watch_seconds = 2.0;
-        if (!given) return std::nullopt;
-        char* end = nullptr;
-        extensions.watch_seconds = std::strtod(value.c_str(), &end);
-        if (*end != '\0' || end == value.c_str() ||
-            !(extensions.watch_seconds >= 0.1 && extensions.watch_seconds <= 86400)) {
+        if (given && !ReadSeconds(value, extensions.watch_seconds)) {
           return Refusal("--watch " + value + ": seconds from 0.1 to 86400");
         }
         return std::nullopt;
-      }
+      case kDrops:
+        extensions.drops = true;
+        if (given && !ReadSeconds(value, extensions.drop_seconds.emplace())) {
+          return Refusal("--drops " + value + ": seconds from 0.1 to 86400");
+        }
+        return std::nullopt;
       case kTrace:
         if (value.empty()) return Refusal("--trace: a packet, CLIENT:PORT,VIP:PORT");
         extensions.trace = value;
@@ -667,6 +676,7 @@ class Parser {
     if (extensions.full && request_.action != Action::kSave) {
       return Refusal("--full goes with -S, --save");
     }
+    if (extensions.drops) return FinishDrops();
     if (!extensions.trace.empty()) return FinishTrace();
     if (request_.action == Action::kList) return std::nullopt;
     if (extensions.json || extensions.watch_seconds > 0) {
@@ -678,6 +688,17 @@ class Parser {
       return Refusal("--dataplane ebpf: sync daemons are of IPVS");
     }
     return std::nullopt;
+  }
+
+  Verdict FinishDrops() {
+    const Extensions& extensions = request_.extensions;
+    const uint64_t numeric = uint64_t{1} << static_cast<int>(Option::kNumeric);
+    if (request_.action != Action::kList || (request_.given & ~numeric) != 0 ||
+        extensions.watch_seconds > 0 || !extensions.trace.empty()) {
+      return Refusal("--drops goes alone, or with --output, --dataplane ebpf and --bpf-dir");
+    }
+    if (extensions.ebpf) return std::nullopt;
+    return Refusal("--drops: IPVS does not tell what it drops; only eBPF does");
   }
 
   Verdict FinishTrace() {

@@ -192,13 +192,19 @@ TEST(Options, ExtensionsOfLvsadm) {
   EXPECT_FALSE(Parsed("-L --timeout --dataplane ebpf").extensions.ipvs);
   EXPECT_EQ(Parsed("--trace 10.1.0.1:1,192.0.2.1:80").extensions.trace, "10.1.0.1:1,192.0.2.1:80");
   EXPECT_TRUE(Parsed("-S --full").extensions.full);
+  EXPECT_FALSE(Parsed("-L").extensions.drops);
+  EXPECT_TRUE(Parsed("--drops -n").extensions.drops);
+  EXPECT_EQ(Parsed("--drops").extensions.drop_seconds, std::nullopt);
+  EXPECT_EQ(Parsed("--drops 0.5 -o json --dataplane ebpf").extensions.drop_seconds, 0.5);
   EXPECT_EQ(Parsed("--state-dir /y -D -t 192.0.2.1:80").extensions.state_dir, "/y");
   for (const char* line :
        {"-L --trace x -n", "-A -t 1.2.3.4:5 --trace x", "--trace x --dataplane ipvs",
         "--trace x -o json", "-L --watch 0", "-L --watch x", "-L --dataplane both",
         "-L --output xml", "-L --full", "--dataplane ebpf --start-daemon master",
         "-L --daemon --dataplane ebpf", "-A -t 1.2.3.4:5 --output json", "-L -c --watch",
-        "-L --watch --output json", "-L -o", "-L -o xml"}) {
+        "-L --watch --output json", "-L -o", "-L -o xml", "--drops 0", "--drops x",
+        "--drops --watch", "--drops --trace x", "--drops -c", "--drops --dataplane ipvs",
+        "-A -t 1.2.3.4:5 --drops"}) {
     const auto parsed = Parse(line);
     const auto* answer = std::get_if<Answer>(&parsed);
     ASSERT_NE(answer, nullptr) << line;

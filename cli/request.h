@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "base/ip.h"
@@ -116,6 +117,8 @@ struct Extensions {
   bool full = false;           // -S: also what ipvsadm -S leaves out
   double watch_seconds = 0.0;  // 0: once
   std::string trace;           // the packet to trace; empty: none
+  bool drops = false;
+  std::optional<double> drop_seconds;  // without: until the user ends it
   std::string bpf_dir = "/sys/fs/bpf/kube-lvs";
   std::string state_dir = "/var/lib/kube-lvs";
   bool operator==(const Extensions&) const = default;

@@ -9,6 +9,7 @@
 
 #include "base/status.h"
 #include "cli/connections.h"
+#include "cli/drops.h"
 #include "cli/ebpf_changes.h"
 #include "cli/json.h"
 #include "cli/listing.h"
@@ -371,6 +372,7 @@ Session::Done Session::List(const Request& request) {
   const bool ebpf = both ? extensions.ebpf : IsForEbpf(request);
   const bool ipvs = both ? extensions.ipvs : !extensions.dataplane_given || !extensions.ebpf;
   if (!extensions.trace.empty()) return Trace(request);
+  if (extensions.drops) return WatchDrops(request);
   if (request.Has(Option::kConnection)) return ListConnections(request);
   if (request.Has(Option::kTimeout)) return ListTimeouts(request);
   if (request.Has(Option::kDaemon)) {
@@ -442,6 +444,26 @@ Session::Done Session::Trace(const Request& request) {
   world_.out << TraceText(*packet, *trace);
   const bool dropped = trace->verdict == ebpf::TraceVerdict::kDropped;
   return {.status = dropped ? kDropped : 0, .ends = false};
+}
+
+Session::Done Session::WatchDrops(const Request& request) {
+  const Extensions& extensions = request.extensions;
+  const auto failed = [this](const absl::Status& status) -> Done {
+    world_.out.flush();
+    world_.err << "lvsadm: " << Message(status) << "\n";
+    return {.status = kListFailed, .ends = true};
+  };
+  const auto source = world_.open_drops(extensions.bpf_dir);
+  if (!source.ok()) return failed(source.status());
+  if (!extensions.json) world_.out << EbpfHeading((*source)->of()) << "\n" << DropTitle();
+  world_.out.flush();
+  const auto totals = (*source)->Watch(extensions.drop_seconds, [&](const ShownDrop& drop) {
+    world_.out << (extensions.json ? DropJson(drop) : DropLine(drop));
+    return world_.out.flush().good();
+  });
+  if (!totals.ok()) return failed(totals.status());
+  world_.out << (extensions.json ? DropSummaryJson(*totals) : DropSummary(*totals));
+  return {.status = world_.out.flush().good() ? 0 : kListFailed, .ends = true};
 }
 
 Session::Done Session::ListConnections(const Request& request) {

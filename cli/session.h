@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <iosfwd>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "cli/connections.h"
+#include "cli/drops.h"
 #include "cli/frame.h"
 #include "cli/names.h"
 #include "cli/options.h"
@@ -52,6 +54,9 @@ struct World {
   // Of what read_ebpf reads.
   std::function<absl::StatusOr<ebpf::Trace>(const std::string& dir, const ebpf::TracePacket&)>
       trace_ebpf;
+  // Of what read_ebpf reads. kFailedPrecondition: it is of a version that does not tell.
+  // kUnavailable: somebody else watches.
+  std::function<absl::StatusOr<std::unique_ptr<DropSource>>(const std::string& dir)> open_drops;
   std::function<absl::Status()> remove_alone;  // what it is in the kernel, with its connections
   std::function<absl::StatusOr<IpvsTimeouts>()> read_alone_timeouts;
   std::function<absl::StatusOr<std::string>()> read_connections;  // /proc/net/ip_vs_conn
@@ -104,6 +109,7 @@ class Session {
   Done List(const Request& request);
   Done ListTimeouts(const Request& request);
   Done Trace(const Request& request);
+  Done WatchDrops(const Request& request);
   Done ListConnections(const Request& request);
   Done Watch(const Request& request);
   void PrintConnections(const Request& request, const std::vector<Connection>& connections);

@@ -17,6 +17,27 @@
 namespace kube_lvs::cli {
 namespace {
 
+// Drops three packets and shows one.
+class FakeDrops final : public DropSource {
+ public:
+  explicit FakeDrops(std::optional<double>& watched) : watched_(watched) {}
+  const std::string& of() const override { return of_; }
+  absl::StatusOr<DropTotals> Watch(std::optional<double> seconds,
+                                   const std::function<bool(const ShownDrop&)>& show) override {
+    watched_ = seconds.value_or(-1);
+    ShownDrop drop{.time = "2026-01-31T14:03:22.123Z", .interface = "eth0", .sample = {}};
+    drop.sample.stage = "tc";
+    drop.sample.reason = "ttl";
+    drop.sample.length = 60;
+    EXPECT_TRUE(show(drop));
+    return DropTotals{.seconds = 2, .shown = 1, .packets = {{"ttl", 3}}};
+  }
+
+ private:
+  std::optional<double>& watched_;
+  std::string of_ = "fake";
+};
+
 struct Ran {
   int status = 0;
   std::string out, err;
@@ -93,6 +114,8 @@ class SessionTest : public testing::Test {
   FakeEbpf own_;
   absl::StatusOr<ebpf::Trace> trace_ = absl::NotFoundError("no maps");
   ebpf::TracePacket traced_;
+  absl::Status drops_ = absl::NotFoundError("no maps");
+  std::optional<double> watched_;  // for so long, or -1 without end
   absl::StatusOr<Owned> owned_ = Owned{};
   std::map<std::string, absl::Status> schedulers_;  // that must not be asked for
 
@@ -114,6 +137,10 @@ class SessionTest : public testing::Test {
               traced_ = packet;
               return trace_;
             },
+        .open_drops = [&](const std::string&) -> absl::StatusOr<std::unique_ptr<DropSource>> {
+          KUBE_LVS_RETURN_IF_ERROR(drops_);
+          return std::make_unique<FakeDrops>(watched_);
+        },
         .remove_alone = [&] { return own_.Remove(); },
         .read_alone_timeouts = [&] { return own_.Timeouts(); },
         .read_connections = [] { return absl::StatusOr<std::string>("Pro FromIP\n"); },
@@ -291,6 +318,26 @@ TEST_F(SessionTest, TracesAPacket) {
   trace_->verdict = ebpf::TraceVerdict::kDropped;
   EXPECT_EQ(Run("--trace 10.1.0.1:40000,192.0.2.1:53").status, 3);
   EXPECT_EQ(Run("--trace 10.1.0.1,192.0.2.1").status, 2);
+}
+
+TEST_F(SessionTest, ShowsWhatIsDropped) {
+  Ran ran = Run("--drops");
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_EQ(ran.err, "lvsadm: no maps\n");
+  drops_ = absl::OkStatus();
+  ran = Run("--drops");
+  EXPECT_EQ(ran.status, 0) << ran.err;
+  EXPECT_EQ(watched_, -1);
+  EXPECT_EQ(ran.out,
+            "kube-lvs eBPF dataplane (fake)\n"
+            "Time (UTC)   Interface  At  Reason         Bytes Packet\n"
+            "14:03:22.123 eth0       tc  ttl               60 too short to read\n"
+            "3 dropped in 2.0 s, 1 shown: ttl 3\n");
+  ran = Run("--drops 2 -o json");
+  EXPECT_EQ(watched_, 2);
+  EXPECT_TRUE(ran.out.starts_with("{\"time\":")) << ran.out;
+  EXPECT_TRUE(ran.out.ends_with("\"dropped\":{\"ttl\":3}}\n")) << ran.out;
 }
 
 TEST_F(SessionTest, WithIpvsOnlyWhoAsksForEbpfGetsIt) {

@@ -1,10 +1,7 @@
 #include "cli/watch.h"
 
 #include <langinfo.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,7 +10,7 @@
 #include <ctime>
 #include <string>
 
-#include "base/unique_fd.h"
+#include "cli/signals.h"
 
 namespace kube_lvs::cli {
 namespace {
@@ -52,40 +49,6 @@ std::string FirstLine(double seconds) {
                 local.tm_min, local.tm_sec);
   return text;
 }
-
-// Signals as something to wait for; the mask before is put back.
-class Signals {
- public:
-  Signals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGWINCH, SIGPIPE}) sigaddset(&set, signal);
-    sigprocmask(SIG_BLOCK, &set, &before_);
-    fd_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  }
-  ~Signals() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  Signals(const Signals&) = delete;
-  Signals& operator=(const Signals&) = delete;
-
-  enum class Woken { kTime, kResized, kEnd };
-  Woken Wait(std::chrono::steady_clock::time_point until) {
-    for (;;) {
-      const auto left =
-          std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
-      if (left.count() <= 0) return Woken::kTime;
-      pollfd waited{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-      if (poll(&waited, 1, static_cast<int>(left.count())) <= 0) continue;
-      signalfd_siginfo info{};
-      if (read(fd_.get(), &info, sizeof info) != sizeof info) continue;
-      if (info.ssi_signo == SIGWINCH) return Woken::kResized;
-      if (info.ssi_signo != SIGPIPE) return Woken::kEnd;
-    }
-  }
-
- private:
-  sigset_t before_{};
-  UniqueFd fd_;
-};
 
 }  // namespace
 

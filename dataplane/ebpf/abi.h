@@ -631,6 +631,29 @@ enum klvs_drop_reason {
 	KLVS_DROP_SLOTS = 64,
 };
 
+/* klvs_drop_ring, RINGBUF: some of what is dropped, at most KLVS_DROP_SAMPLES_PER_SECOND on each
+ * CPU. Nothing is added while it is full. */
+#define KLVS_DROP_SAMPLES_PER_SECOND 50
+#define KLVS_DROP_RING_BYTES (1 << 18)
+#define KLVS_DROP_FRAME 128
+
+enum klvs_stage {
+	KLVS_STAGE_XDP = 1,
+	KLVS_STAGE_TC = 2,
+};
+
+struct klvs_drop_sample {
+	__u64 boot_ns;	/* CLOCK_BOOTTIME */
+	__u32 ifindex;	/* where it came in */
+	__u32 length;	/* of the frame, from its Ethernet header on */
+	__u16 captured; /* of `frame`; 0: it could not be read */
+	__u8 reason;
+	__u8 stage;
+	__u32 reserved;
+	__u8 frame[KLVS_DROP_FRAME]; /* as it was when it was dropped */
+};
+KLVS_ASSERT_SIZE(struct klvs_drop_sample, 152);
+
 /* ---- real servers' own maps ---------------------------------------------------------------- */
 
 /* klvs_tunnel_peers, HASH -> __u32 1: IPIP packets whose outer source is `director` and whose inner

@@ -5,8 +5,8 @@
 #include <chrono>
 
 #include "base/status.h"
-#include "dataplane/ebpf/abi_names.h"
 #include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/counters.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -612,16 +612,7 @@ absl::StatusOr<Stats> EbpfBackend::ReadStats() {
 }
 
 absl::StatusOr<std::map<std::string, uint64_t>> EbpfBackend::ReadDrops() {
-  std::map<std::string, uint64_t> out;
-  for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps_.LookupPerCpu(kDropsMap, AsBytes(reason)));
-    uint64_t& sum = out[DropReasonName(reason)];
-    for (const Bytes& bytes : per_cpu) {
-      KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<uint64_t>(bytes));
-      sum += one;
-    }
-  }
-  return out;
+  return ebpf::ReadDrops(maps_);
 }
 
 }  // namespace kube_lvs::ebpf

@@ -135,12 +135,38 @@ absl::StatusOr<Program> ProgramOf(UniqueFd fd) {
   return out;
 }
 
+absl::StatusOr<std::vector<uint32_t>> MapIdsOf(const Program& program) {
+  std::vector<uint32_t> out(64);
+  bpf_prog_info info{};
+  info.nr_map_ids = static_cast<uint32_t>(out.size());
+  info.map_ids = reinterpret_cast<uintptr_t>(out.data());
+  uint32_t size = sizeof info;
+  if (bpf_obj_get_info_by_fd(program.fd.get(), &info, &size) != 0) {
+    return BpfError("reading of a program", errno);
+  }
+  out.resize(std::min<size_t>(info.nr_map_ids, out.size()));
+  return out;
+}
+
 absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner) {
   return FilterProgram(link, kDirector, owner);
 }
 
 absl::StatusOr<uint32_t> LvsadmProgramOn(const Link& link, Family family) {
   return FilterProgram(link, family == Family::kIpv4 ? kDirector : kDirector6, Owner::kLvsadm);
+}
+
+absl::StatusOr<Program> FindLvsadmProgram(Network& network, Family family) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
+  for (const Link& link : links) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, LvsadmProgramOn(link, family));
+    if (id == 0) continue;
+    UniqueFd fd(bpf_prog_get_fd_by_id(id));
+    if (fd.ok()) return ProgramOf(std::move(fd));
+    // Taken off meanwhile: the next one.
+    if (errno != ENOENT) return BpfError("program " + std::to_string(id), errno);
+  }
+  return Program{};
 }
 
 absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links) {

@@ -26,6 +26,8 @@ struct Program {
 absl::StatusOr<Program> OpenPinnedProgram(const std::string& path);
 
 absl::StatusOr<Program> ProgramOf(UniqueFd fd);
+// Numbers of the maps that it holds.
+absl::StatusOr<std::vector<uint32_t>> MapIdsOf(const Program& program);
 
 // Whose programs: their tc filters have different handles. A network namespace has one owner.
 enum class Owner { kAgent, kLvsadm };
@@ -34,6 +36,8 @@ enum class Owner { kAgent, kLvsadm };
 absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner);
 // The number of the program of a family that lvsadm hooked in there; 0: none.
 absl::StatusOr<uint32_t> LvsadmProgramOn(const Link& link, Family family);
+// That program, on whichever interface it is; without a number when it is on none.
+absl::StatusOr<Program> FindLvsadmProgram(Network& network, Family family);
 // kAlreadyExists, with the mend: there is one on some interface.
 absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links);
 

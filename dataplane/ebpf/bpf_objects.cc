@@ -227,14 +227,8 @@ ProgramSet OpenWhatIsThere(const std::string& dir) {
 }
 
 bool UsesMap(const Program& program, uint32_t map_id) {
-  std::array<uint32_t, 64> ids{};
-  bpf_prog_info info{};
-  info.nr_map_ids = ids.size();
-  info.map_ids = reinterpret_cast<uintptr_t>(ids.data());
-  uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(program.fd.get(), &info, &size) != 0) return false;
-  const auto used = std::span(ids).first(std::min<size_t>(info.nr_map_ids, ids.size()));
-  return std::ranges::find(used, map_id) != used.end();
+  const auto ids = MapIdsOf(program);
+  return ids.ok() && std::ranges::find(*ids, map_id) != ids->end();
 }
 
 absl::StatusOr<std::unique_ptr<BpfMaps>> OpenMaps(const std::string& dir) {

@@ -4,12 +4,10 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
-#include <optional>
-#include <span>
 #include <utility>
+#include <vector>
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
@@ -62,18 +60,11 @@ bool IsNamed(const bpf_map_info& info, std::string_view name) {
 
 // The maps of abi.h that the program holds; those that `maps` has already are left out.
 absl::Status AddMapsOf(const Program& program, BpfMaps& maps) {
-  std::array<uint32_t, 64> ids{};
-  bpf_prog_info info{};
-  info.nr_map_ids = ids.size();
-  info.map_ids = reinterpret_cast<uintptr_t>(ids.data());
-  uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(program.fd.get(), &info, &size) != 0) {
-    return BpfError("reading of the attached program", errno);
-  }
-  for (const uint32_t id : std::span(ids).first(std::min<size_t>(info.nr_map_ids, ids.size()))) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, MapIdsOf(program));
+  for (const uint32_t id : ids) {
     UniqueFd fd(bpf_map_get_fd_by_id(id));
     bpf_map_info map{};
-    size = sizeof map;
+    uint32_t size = sizeof map;
     if (!fd.ok() || bpf_obj_get_info_by_fd(fd.get(), &map, &size) != 0) {
       return BpfError("reading of map " + std::to_string(id), errno);
     }
@@ -84,20 +75,6 @@ absl::Status AddMapsOf(const Program& program, BpfMaps& maps) {
     KUBE_LVS_RETURN_IF_ERROR(maps.Add(std::string(*name), std::move(fd)));
   }
   return absl::OkStatus();
-}
-
-// The attached program of a family; without a number when there is none.
-absl::StatusOr<Program> FindProgram(Network& network, Family family) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
-  for (const Link& link : links) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, LvsadmProgramOn(link, family));
-    if (id == 0) continue;
-    UniqueFd fd(bpf_prog_get_fd_by_id(id));
-    if (fd.ok()) return ProgramOf(std::move(fd));
-    // Taken off meanwhile: the next one.
-    if (errno != ENOENT) return BpfError("program " + std::to_string(id), errno);
-  }
-  return Program{};
 }
 
 // Loads the object upon the maps that are there already, and adds to them those that it brings.
@@ -231,13 +208,13 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
 absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network, Access access) {
   Silence();
   ProgramSet set;
-  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, FindProgram(network, Family::kIpv4));
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, FindLvsadmProgram(network, Family::kIpv4));
   if (set.tc_director.id == 0) {
     if (access == Access::kWrite) KUBE_LVS_RETURN_IF_ERROR(CheckNoAgents(network));
     return absl::NotFoundError("lvsadm has no eBPF dataplane in this network namespace");
   }
   // Without it a command was cut short: it is made anew.
-  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, FindProgram(network, Family::kIpv6));
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, FindLvsadmProgram(network, Family::kIpv6));
   return Make(std::move(set), sizes, access, network);
 }
 

@@ -5,6 +5,8 @@
 
 #include "base/status.h"
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/abi_names.h"
+#include "dataplane/ebpf/map_names.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -47,6 +49,19 @@ absl::StatusOr<std::vector<Counters>> ReadAllCounters(MapStore& maps, std::strin
         }
       }));
   KUBE_LVS_RETURN_IF_ERROR(fits);
+  return out;
+}
+
+absl::StatusOr<std::map<std::string, uint64_t>> ReadDrops(MapStore& maps) {
+  std::map<std::string, uint64_t> out;
+  for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps.LookupPerCpu(kDropsMap, AsBytes(reason)));
+    uint64_t& sum = out[DropReasonName(reason)];
+    for (const Bytes& bytes : per_cpu) {
+      KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<uint64_t>(bytes));
+      sum += one;
+    }
+  }
   return out;
 }
 

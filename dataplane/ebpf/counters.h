@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,5 +19,8 @@ absl::StatusOr<Counters> ReadCounters(MapStore& maps, std::string_view map, uint
 // Of the ids below `end`, by id; reading many so costs much less than one by one.
 absl::StatusOr<std::vector<Counters>> ReadAllCounters(MapStore& maps, std::string_view map,
                                                       uint32_t end);
+
+// Packets by reason, with zeros.
+absl::StatusOr<std::map<std::string, uint64_t>> ReadDrops(MapStore& maps);
 
 }  // namespace kube_lvs::ebpf

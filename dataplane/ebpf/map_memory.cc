@@ -13,6 +13,7 @@ namespace {
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHashElement = 48;  // struct htab_elem without key and value
 constexpr uint64_t kBucket = 16;
+constexpr uint64_t kRingHead = 3;  // pages of struct bpf_ringbuf before the data
 
 uint64_t RoundUp(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
@@ -111,6 +112,8 @@ uint64_t BytesOf(const MapShape& shape, uint32_t cpus) {
     case BPF_MAP_TYPE_HASH:
     case BPF_MAP_TYPE_LRU_HASH:
       return HashBytes(shape, cpus);
+    case BPF_MAP_TYPE_RINGBUF:
+      return kRingHead * kPage + RoundUp(shape.max_entries, kPage);
     default:
       return 0;
   }

@@ -19,6 +19,7 @@ TEST(MapMemory, OfEachTypeAsTheKernelAllocatesIt) {
   EXPECT_EQ(BytesOf({BPF_MAP_TYPE_HASH, 4, 32, 1000, 0}, 64),
             1024U * 16 + (1000 + 64) * (48 + 8 + 32));
   EXPECT_EQ(BytesOf({BPF_MAP_TYPE_LRU_HASH, 12, 16, 8192, 0}, 64), 8192U * (16 + 48 + 16 + 16));
+  EXPECT_EQ(BytesOf({BPF_MAP_TYPE_RINGBUF, 0, 0, 262144, 0}, 64), 262144U + 3 * 4096);
   EXPECT_EQ(BytesOf({BPF_MAP_TYPE_LPM_TRIE, 12, 4, 122880, BPF_F_NO_PREALLOC}, 64), 0U);
 }
 

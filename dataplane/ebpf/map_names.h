@@ -30,6 +30,8 @@ inline constexpr std::string_view kRealTemplatesMap = "klvs_real_templates";
 inline constexpr std::string_view kServiceCountersMap = "klvs_service_counters";
 inline constexpr std::string_view kRealCountersMap = "klvs_real_counters";
 inline constexpr std::string_view kDropsMap = "klvs_drops";
+// No MapStore has it: see drop_ring.h.
+inline constexpr std::string_view kDropRingMap = "klvs_drop_ring";
 inline constexpr std::string_view kTunnelPeersMap = "klvs_tunnel_peers";
 inline constexpr std::string_view kMssClampsMap = "klvs_mss_clamps";
 inline constexpr std::string_view kTunnelNetsMap = "klvs_tunnel_nets";

@@ -93,6 +93,23 @@ absl::StatusOr<Trace> TraceAlone(const TracePacket& packet) {
   return Rehearse(*objects.maps, packet);
 }
 
+absl::StatusOr<Drops> OpenPinnedDrops(const std::string& dir) {
+  Drops out;
+  KUBE_LVS_ASSIGN_OR_RETURN(out.maps, OpenPinnedMaps(dir));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.ring, OpenPinnedDropRing(dir));
+  return out;
+}
+
+absl::StatusOr<Drops> OpenAloneDrops() {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
+  KUBE_LVS_ASSIGN_OR_RETURN(BpfObjects objects,
+                            OpenUnpinned(kAloneSizes, *network, Access::kRead));
+  Drops out;
+  out.maps = std::move(objects.maps);
+  KUBE_LVS_ASSIGN_OR_RETURN(out.ring, OpenUnpinnedDropRing(*network));
+  return out;
+}
+
 absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts() {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
   KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,

@@ -12,6 +12,7 @@
 #include "dataplane/ebpf/backend.h"
 #include "dataplane/ebpf/bpf_objects.h"
 #include "dataplane/ebpf/connections.h"
+#include "dataplane/ebpf/drop_ring.h"
 #include "dataplane/ebpf/network.h"
 #include "dataplane/ebpf/rules.h"
 #include "dataplane/ebpf/trace.h"
@@ -34,6 +35,13 @@ absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir);
 absl::StatusOr<std::vector<Connection>> ReadPinnedConnections(const std::string& dir);
 absl::StatusOr<Trace> TracePinned(const std::string& dir, const TracePacket& packet);
 
+// What is dropped: packets by reason, and some of them. For errors see drop_ring.h.
+struct Drops {
+  std::unique_ptr<MapStore> maps;  // for ReadDrops
+  std::unique_ptr<DropRing> ring;
+};
+absl::StatusOr<Drops> OpenPinnedDrops(const std::string& dir);
+
 // Takes our programs off every interface of this namespace and removes our pins: `--cleanup`.
 absl::Status CleanUpEbpfDataplane(const std::string& dir);
 
@@ -48,6 +56,7 @@ absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock);
 absl::StatusOr<Rules> ReadAloneRules();
 absl::StatusOr<std::vector<Connection>> ReadAloneConnections();
 absl::StatusOr<Trace> TraceAlone(const TracePacket& packet);
+absl::StatusOr<Drops> OpenAloneDrops();
 absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts();
 absl::Status RemoveAlone();
 

@@ -1,18 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Counters of packets, connections and drops. */
+/* Counters of packets and connections. */
 #pragma once
 
 #include "dataplane/ebpf/bpf/defs.h"
-
-/* Counts the reason and returns the verdict that drops. */
-static __noinline int drop(__u32 reason)
-{
-	__u64 *count = bpf_map_lookup_elem(&klvs_drops, &reason);
-
-	if (count)
-		*count += 1;
-	return KLVS_DROP;
-}
 
 static __always_inline void count_add(struct klvs_counters *c, __u32 bytes, int reply)
 {

@@ -16,11 +16,13 @@ typedef struct xdp_md klvs_ctx;
 #define KLVS_UNTOUCHED XDP_PASS
 #define KLVS_DROP XDP_DROP
 #define IFINDEX(ctx) ((ctx)->ingress_ifindex)
+#define KLVS_STAGE KLVS_STAGE_XDP
 #else
 typedef struct __sk_buff klvs_ctx;
 #define KLVS_UNTOUCHED TC_ACT_UNSPEC
 #define KLVS_DROP TC_ACT_SHOT
 #define IFINDEX(ctx) ((ctx)->ifindex)
+#define KLVS_STAGE KLVS_STAGE_TC
 #endif
 
 #define ETH_HEADER 14

@@ -15,6 +15,7 @@
 #include "dataplane/ebpf/bpf/address.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/drop.h"
 #include "dataplane/ebpf/bpf/filter.h"
 #include "dataplane/ebpf/bpf/fragment.h"
 #include "dataplane/ebpf/bpf/open.h"
@@ -58,10 +59,10 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	int nat;
 
 	if (!real || !(real->flags & KLVS_REAL_VALID))
-		return drop(KLVS_DROP_BAD_REAL);
+		return drop(ctx, KLVS_DROP_BAD_REAL);
 	service = real->service;
 	if (ctl & CTL_PENDING)
-		return drop(KLVS_DROP_RACE);
+		return drop(ctx, KLVS_DROP_RACE);
 	if (!may_send_to_real(p, real))
 		return KLVS_UNTOUCHED;
 	nat = real->method == KLVS_METHOD_NAT;
@@ -69,21 +70,21 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		overhead = tunnel_overhead(real->gue_port);
 	if (!(real->flags & KLVS_REAL_LOCAL)) {
 		if (!real->ifindex)
-			return drop(KLVS_DROP_NO_ROUTE);
+			return drop(ctx, KLVS_DROP_NO_ROUTE);
 		if (real->method != KLVS_METHOD_TUNNEL && p->ttl <= 1)
-			return drop(KLVS_DROP_TTL);
+			return drop(ctx, KLVS_DROP_TTL);
 		/* Two directors that are each other's real servers. */
 		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
 		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
 		    mac_same(real->dst_mac, p->src_mac))
-			return drop(KLVS_DROP_LOOP);
+			return drop(ctx, KLVS_DROP_LOOP);
 		if (!p->gso && real->mtu && p->total_length + overhead > real->mtu)
 			return too_big(ctx, p, real->mtu - overhead);
 		/* The outer length has 16 bits, too. */
 		if (p->total_length + overhead > 0xffff)
-			return drop(KLVS_DROP_TOO_BIG);
+			return drop(ctx, KLVS_DROP_TOO_BIG);
 	} else if (nat) {
-		return drop(KLVS_DROP_LOCAL_NAT);
+		return drop(ctx, KLVS_DROP_LOCAL_NAT);
 	}
 
 	if (c && p->kind == PACKET_WHOLE)
@@ -94,7 +95,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		return KLVS_UNTOUCHED;
 	ends = real_ends(&id, real);
 	if (!ends)
-		return drop(KLVS_DROP_BAD_REAL);
+		return drop(ctx, KLVS_DROP_BAD_REAL);
 	if (nat && p->kind == PACKET_ICMP_ERROR) {
 		struct icmp_change change = {
 			.to = ends->address,
@@ -102,19 +103,19 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		};
 
 		if (!c)
-			return drop(KLVS_DROP_BAD_REAL);
+			return drop(ctx, KLVS_DROP_BAD_REAL);
 		change.sport = real_port(real, c->key.dport);
 		if (KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT)
 			change.from = c->nat_addr;
 		change.dst = c->nat_addr;
 		change.dport = c->nat_port;
 		if (icmp_translate(ctx, p, &change))
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 	} else if (nat) {
 		struct klvs_conn_key new = {.dst = ends->address};
 
 		if (!c)
-			return drop(KLVS_DROP_BAD_REAL);
+			return drop(ctx, KLVS_DROP_BAD_REAL);
 		new.dport = real_port(real, c->key.dport);
 		new.src = c->nat_addr;
 		new.sport = c->nat_port;
@@ -124,15 +125,15 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (c->client_ifindex != p->ifindex)
 			WRITE_ONCE(c->client_ifindex, p->ifindex);
 		if (rewrite(ctx, p, &new))
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 	} else if (real->method == KLVS_METHOD_TUNNEL) {
 		klvs_outer outer;
 
 		outer_header(&outer, p->tos, p->total_length, p->fragment, ends, real->gue_port);
 		if (encapsulate(ctx, p, &outer, real->gue_port))
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 	} else if (age(ctx)) {
-		return drop(KLVS_DROP_REWRITE);
+		return drop(ctx, KLVS_DROP_REWRITE);
 	}
 	return send_to_real(ctx, p, real, ends);
 }
@@ -178,7 +179,7 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	if (!may_send_to_client(p, c))
 		return KLVS_UNTOUCHED;
 	if (p->ttl <= 1)
-		return drop(KLVS_DROP_TTL);
+		return drop(ctx, KLVS_DROP_TTL);
 
 	if (p->kind == PACKET_WHOLE)
 		conn_step(c, ctl, STATE_OUTPUT, p->event, p->now, settings);
@@ -195,7 +196,7 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 		};
 
 		if (icmp_translate(ctx, p, &change))
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 		return send_to_client(ctx, p, c);
 	}
 	new.src = c->key.dst;
@@ -203,12 +204,13 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	new.sport = c->key.dport;
 	new.dport = c->key.sport;
 	if (rewrite(ctx, p, &new))
-		return drop(KLVS_DROP_REWRITE);
+		return drop(ctx, KLVS_DROP_REWRITE);
 	return send_to_client(ctx, p, c);
 }
 
 /* What is not for a service is dropped or, where the VIP is an address of this host, its own. */
-static __always_inline int refuse(__u32 reason, const struct klvs_settings *settings)
+static __always_inline int refuse(klvs_ctx *ctx, __u32 reason,
+				  const struct klvs_settings *settings)
 {
 	const __u32 of_no_service = 1 << KLVS_DROP_SHORT | 1 << KLVS_DROP_BAD_HEADER |
 				    1 << KLVS_DROP_FRAGMENT | 1 << KLVS_DROP_ICMP |
@@ -217,7 +219,7 @@ static __always_inline int refuse(__u32 reason, const struct klvs_settings *sett
 
 	if (settings->flags & KLVS_SETTING_SHARED_VIPS && of_no_service >> (reason & 31) & 1)
 		return KLVS_UNTOUCHED;
-	return drop(reason);
+	return drop(ctx, reason);
 }
 
 /* A packet to a VIP. */
@@ -232,7 +234,7 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	/* The host's own VIPs are asked for, and ask, by link-local neighbours. */
 	if (reason == KLVS_DROP_ICMP && source_is_martian(p))
 		return settings->flags & KLVS_SETTING_SHARED_VIPS ? KLVS_UNTOUCHED
-								  : drop(KLVS_DROP_MARTIAN);
+								  : drop(ctx, KLVS_DROP_MARTIAN);
 	if (reason == KLVS_DROP_ICMP) {
 		if (!(settings->flags & KLVS_SETTING_SHARED_VIPS)) {
 			int verdict = echo_answer(ctx, p);
@@ -245,13 +247,15 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (reason == KLVS_DROP_FRAGMENT) {
 		handle = fragment_find(ctx, p);
 		c = conn_get(handle);
+		if (p->once)
+			goto known;
 		if (!c)
-			return refuse(reason, settings);
+			return refuse(ctx, reason, settings);
 		ctl = READ_ONCE(c->ctl);
 		goto known;
 	}
 	if (reason)
-		return refuse(reason, settings);
+		return refuse(ctx, reason, settings);
 	p->hash = conn_hash(&p->key, settings);
 	conn_locate(&place, p->hash, settings);
 	c = conn_find(&p->key, &place, &ctl, &handle);
@@ -280,10 +284,10 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		int opened;
 
 		if (p->kind == PACKET_ICMP_ERROR)
-			return refuse(KLVS_DROP_ICMP, settings);
+			return refuse(ctx, KLVS_DROP_ICMP, settings);
 		opened = conn_open(p, settings);
 		if (opened <= 0) {
-			int verdict = refuse(-opened, settings);
+			int verdict = refuse(ctx, -opened, settings);
 
 			return verdict == KLVS_DROP ? refusal(ctx, p, -opened) : verdict;
 		}
@@ -292,19 +296,19 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		handle = opened;
 		c = conn_get(handle);
 		if (!c)
-			return drop(KLVS_DROP_TABLE_FULL);
+			return drop(ctx, KLVS_DROP_TABLE_FULL);
 		ctl = READ_ONCE(c->ctl);
 		if (ctl & CTL_PENDING) {
 			reason = conn_translate(p, opened, settings);
 			if (reason)
-				return drop(reason);
+				return drop(ctx, reason);
 			ctl = READ_ONCE(c->ctl);
 		}
 		count_connection(c->service, c->real);
 	}
 known:
-	if (c && is_first_fragment(p))
-		fragment_learn(ctx, p, handle, ctl >> 32);
+	if (is_first_fragment(p))
+		fragment_learn(ctx, p, handle, c ? ctl >> 32 : p->once);
 	return forward(ctx, p, c, ctl, settings);
 }
 

@@ -8,6 +8,7 @@
 
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/drop.h"
 #include "dataplane/ebpf/bpf/parse.h"
 #include "dataplane/ebpf/bpf/send_xdp.h"
 
@@ -184,7 +185,7 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 			return LONG_WAY;
 		if (translate(ip, end, c, 1, &c->key.dst, &c->key.src, c->key.dport, c->key.sport,
 			      state))
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 		stay(c, state, now, settings);
 		count_packet(c->service, c->real, length, 1);
 		mac_move(eth->h_source, eth->h_dest);
@@ -204,10 +205,10 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 		count_packet(real->service, id, length, 0);
 		outer_header(&outer, PLAIN_TOS(ip), length, PLAIN_FRAGMENT(ip), ends, 0);
 		if (encapsulate(ctx, NULL, &outer, 0))
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 		data = (void *)(long)ctx->data;
 		if (data + ETH_HEADER > (void *)(long)ctx->data_end)
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 		macs_move(data, real->dst_mac);
 		return XDP_TX;
 	}
@@ -220,7 +221,7 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 		ends = real_ends(&id, real);
 		if (!ends || translate(ip, end, c, 0, &c->nat_addr, &ends->address, c->nat_port,
 				       real_port(real, key.key.dport), state))
-			return drop(KLVS_DROP_REWRITE);
+			return drop(ctx, KLVS_DROP_REWRITE);
 	} else {
 		/* It came from there? */
 		if (mac_same(eth->h_source, real->dst_mac))

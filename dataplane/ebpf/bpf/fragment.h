@@ -25,7 +25,8 @@ static __always_inline int fragment_key(klvs_ctx *ctx, const struct packet *p,
 #endif
 }
 
-/* `p` is a first fragment, of connection `handle` in `generation`. */
+/* `p` is a first fragment, of connection `handle` in `generation` or, with handle 0, alone on its
+ * way to real server `generation`. */
 __noinline int fragment_learn(klvs_ctx *ctx, struct packet *p, __u32 handle, __u32 generation)
 {
 	struct klvs_settings *settings = settings_get();
@@ -38,7 +39,8 @@ __noinline int fragment_learn(klvs_ctx *ctx, struct packet *p, __u32 handle, __u
 	return bpf_map_update_elem(&klvs_fragments, &key, &note, BPF_ANY);
 }
 
-/* The handle of the connection of `p`, a later fragment; 0 if its first was not seen. */
+/* The handle of the connection of `p`, a later fragment. 0: its first was not seen, or went alone:
+ * p->once is set. */
 __noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
 {
 	struct klvs_fragment_key key = {};
@@ -52,6 +54,11 @@ __noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
 	note = bpf_map_lookup_elem(&klvs_fragments, &key);
 	if (!note || p->now > note->until)
 		return 0;
+	if (!note->conn) {
+		p->kind = PACKET_LATER_FRAGMENT;
+		p->once = note->generation;
+		return 0;
+	}
 	c = conn_get(note->conn);
 	if (!c)
 		return 0;

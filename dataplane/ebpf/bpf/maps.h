@@ -199,8 +199,8 @@ struct klvs_fragment_key {
 };
 
 struct klvs_fragment {
-	__u32 conn; /* handle */
-	__u32 generation;
+	__u32 conn; /* handle; 0: what it is of has no connection */
+	__u32 generation; /* then the number of its real server */
 	__u64 until; /* jiffies */
 };
 
@@ -241,6 +241,18 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } klvs_drops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct klvs_budget);
+} klvs_drop_budget SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, KLVS_DROP_RING_BYTES);
+} klvs_drop_ring SEC(".maps");
 
 #ifdef KLVS_IPV6
 

@@ -3,7 +3,7 @@
  * what fits, by ICMP "fragmentation needed" (RFC 1191). */
 #pragma once
 
-#include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/drop.h"
 #include "dataplane/ebpf/bpf/icmp_answer.h"
 
 #define ICMP_FRAGMENTATION_NEEDED 4
@@ -12,7 +12,7 @@
 /* Drops `p`, of which `mtu` bytes would fit, or turns it into the answer to its client. */
 __noinline int too_big(klvs_ctx *ctx, struct packet *p, __u32 mtu)
 {
-	int verdict = drop(KLVS_DROP_TOO_BIG);
+	int verdict = drop(ctx, KLVS_DROP_TOO_BIG);
 
 	if (!p || p->kind != PACKET_WHOLE || !(p->fragment & IP_DONT_FRAGMENT) ||
 	    mtu < TOO_BIG_LEAST || mtu > 0xffff)

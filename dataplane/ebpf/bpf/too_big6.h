@@ -3,7 +3,7 @@
  * "packet too big" (RFC 4443, section 3.2). */
 #pragma once
 
-#include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/drop.h"
 #include "dataplane/ebpf/bpf/icmp_answer.h"
 
 #define TOO_BIG_LEAST 1280 /* the least MTU that there is */
@@ -11,7 +11,7 @@
 /* Drops `p`, of which `mtu` bytes would fit, or turns it into the answer to its client. */
 __noinline int too_big(klvs_ctx *ctx, struct packet *p, __u32 mtu)
 {
-	int verdict = drop(KLVS_DROP_TOO_BIG);
+	int verdict = drop(ctx, KLVS_DROP_TOO_BIG);
 
 	if (!p || p->kind != PACKET_WHOLE || mtu < TOO_BIG_LEAST || mtu > 0xffff)
 		return verdict;

@@ -134,6 +134,8 @@ class Director {
   klvs_counters ServiceCounters(uint32_t id);
   klvs_counters RealCounters(uint32_t id);
   std::map<std::string, uint64_t> Drops();  // by name, without zeros
+  // What was shown of them since the last call.
+  std::vector<klvs_drop_sample> DropSamples() { return TakeDropSamples(Find("klvs_drop_ring")); }
   // By reason; faster than Drops.
   std::array<uint64_t, KLVS_DROP_SLOTS> DropCounts();
   klvs_clock Now();

@@ -63,6 +63,52 @@ TEST_P(DropTest, AFrameFloodedToAnotherStationIsUntouched) {
   ExpectUntouched(frame);
 }
 
+TEST_P(DropTest, ADroppedPacketIsShown) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  const Bytes bytes = ClientFrame("10.1.0.1", 40000, "10.9.0.1", 81).Build();
+  const uint64_t before = director_.Now().boot_ns;
+  ExpectDropped(bytes, KLVS_DROP_NO_SERVICE);
+  const auto samples = director_.DropSamples();
+  ASSERT_EQ(samples.size(), 1U);
+  const klvs_drop_sample& sample = samples[0];
+  EXPECT_GE(sample.boot_ns, before);
+  EXPECT_LE(sample.boot_ns, director_.Now().boot_ns);
+  EXPECT_EQ(sample.ifindex, director_.ifindex());
+  EXPECT_EQ(sample.reason, KLVS_DROP_NO_SERVICE);
+  EXPECT_EQ(sample.stage, GetParam() == Stage::kXdp ? KLVS_STAGE_XDP : KLVS_STAGE_TC);
+  EXPECT_EQ(sample.length, bytes.size());
+  ASSERT_EQ(sample.captured, bytes.size());
+  EXPECT_EQ(Hex(Bytes(sample.frame, sample.frame + sample.captured)), Hex(bytes));
+}
+
+TEST_P(DropTest, OfALongPacketItsBeginningIsShown) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  Frame frame = ClientFrame("10.1.0.1", 40000, "10.9.0.1", 81);
+  frame.payload = std::string(900, 'x');
+  const Bytes bytes = frame.Build();
+  ExpectDropped(bytes, KLVS_DROP_NO_SERVICE);
+  const auto samples = director_.DropSamples();
+  ASSERT_EQ(samples.size(), 1U);
+  EXPECT_EQ(samples[0].length, bytes.size());
+  ASSERT_EQ(samples[0].captured, KLVS_DROP_FRAME);
+  EXPECT_EQ(Hex(Bytes(samples[0].frame, samples[0].frame + KLVS_DROP_FRAME)),
+            Hex(Bytes(bytes.begin(), bytes.begin() + KLVS_DROP_FRAME)));
+}
+
+TEST_P(DropTest, OfAFloodAllIsCountedAndLittleIsShown) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  const Bytes bytes = ClientFrame("10.1.0.1", 40000, "10.9.0.1", 81).Build();
+  const uint64_t begin = director_.Now().boot_ns;
+  for (int i = 0; i < 400; ++i) director_.Run(bytes);
+  const uint64_t seconds = (director_.Now().boot_ns - begin) / 1000000000 + 1;
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_service", 400}}));
+  // What a CPU may show at once, and what it earns meanwhile; the test may have been on several.
+  const size_t shown = director_.DropSamples().size();
+  EXPECT_GE(shown, 50U);
+  EXPECT_LE(shown, 50 * (1 + seconds) * 2);
+  EXPECT_LT(shown, 400U);
+}
+
 TEST_P(DropTest, APacketThatEndsEarlyIsDroppedOrUntouched) {
   director_.Add({.reals = {{.address = "10.1.0.2"}}});
   for (const uint8_t protocol : {6, 17}) {

@@ -170,6 +170,29 @@ TEST_P(FragmentTest, AFirstFragmentThatIsRefusedTakesItsLaterOnesAlong) {
   ExpectDropped(Later(Client(17)));
 }
 
+TEST_P(FragmentTest, LaterOnesOfPacketsThatAreScheduledOneByOneFollowTheirFirst) {
+  director_.Add({.protocol = 17,
+                 .flags = KLVS_SERVICE_ONE_PACKET,
+                 .reals = {{.address = "10.1.0.2"}, {.address = "10.1.0.3"}}});
+  Frame one = Client(17), other = Client(17);
+  other.id = one.id + 1;
+  const auto expect_packets = [&](uint64_t first, uint64_t second) {
+    EXPECT_EQ(director_.RealCounters(1).packets, first);
+    EXPECT_EQ(director_.RealCounters(2).packets, second);
+  };
+  ExpectSent(First(one), Aged(Linked(First(one), kRealMac)));
+  ExpectSent(First(other), Aged(Linked(First(other), kRealMac)));
+  expect_packets(1, 1);
+  ExpectSent(Later(one), Aged(Linked(Later(one), kRealMac)));
+  expect_packets(2, 1);
+  ExpectSent(Later(other), Aged(Linked(Later(other), kRealMac)));
+  expect_packets(2, 2);
+  EXPECT_EQ(director_.ServiceCounters(1).connections, 2U);
+  director_.real(1).flags = 0;  // it is gone
+  EXPECT_EQ(director_.Run(Later(one)).verdict, Verdict::kDropped);
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"bad_real", 1}}));
+}
+
 TEST_P(FragmentTest, OneThatComesTooLateIsDropped) {
   director_.Add({.protocol = 17, .reals = {{.address = "10.1.0.2"}}});
   director_.settings().hz = 0;  // 30 s are over at the next tick

@@ -84,6 +84,9 @@ void EmptyMap(const bpf_map* map) {
     case BPF_MAP_TYPE_LRU_HASH:
     case BPF_MAP_TYPE_LPM_TRIE:
       return DeleteEach(map);
+    case BPF_MAP_TYPE_RINGBUF:
+      TakeDropSamples(map);
+      return;
     default:
       Check(false, std::string("a map of another type: ") + bpf_map__name(map));
   }
@@ -102,6 +105,21 @@ void Check(bool ok, const std::string& what) {
   if (ok) return;
   std::perror(what.c_str());
   std::abort();
+}
+
+std::vector<klvs_drop_sample> TakeDropSamples(const bpf_map* map) {
+  std::vector<klvs_drop_sample> out;
+  const auto keep = [](void* samples, void* data, size_t size) {
+    Check(size == sizeof(klvs_drop_sample), "the size of a sample");
+    static_cast<std::vector<klvs_drop_sample>*>(samples)->push_back(
+        *static_cast<const klvs_drop_sample*>(data));
+    return 0;
+  };
+  ring_buffer* ring = ring_buffer__new(bpf_map__fd(map), keep, &out, nullptr);
+  Check(ring != nullptr, "klvs_drop_ring");
+  Check(ring_buffer__consume(ring) >= 0, "klvs_drop_ring");
+  ring_buffer__free(ring);
+  return out;
 }
 
 std::unique_ptr<LoadedPrograms> LoadedPrograms::Take(Stage stage, uint32_t sets, uint32_t locks) {

@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/packet_tests/frame.h"
 #include "dataplane/ebpf/testing/namespaces.h"
 
@@ -25,6 +27,9 @@ enum class Stage { kXdp, kTc };
 inline constexpr Mac kOwnMac = {2, 0, 0, 0, 0, 1};
 
 void Check(bool ok, const std::string& what);
+
+// What waits in klvs_drop_ring, which is empty then.
+std::vector<klvs_drop_sample> TakeDropSamples(const bpf_map* map);
 
 class LoadedPrograms {
  public:

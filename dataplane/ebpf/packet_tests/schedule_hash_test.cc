@@ -1,4 +1,5 @@
 // sh and dh: the choices that Linux 6.1's IPVS was seen to make for the same clients.
+#include <set>
 #include <string>
 #include <vector>
 
@@ -116,10 +117,11 @@ class FloodTest : public ScheduleHashTest {
   void OnlyOneASecond() { director_.settings().stateful_per_second = 1; }
   void RememberAll() { director_.settings().stateful_per_second = 0; }
   // The number of the real server that it goes to.
-  uint32_t Goes(int client, uint8_t flags) {
+  uint32_t Goes(int client, uint8_t flags) { return Goes(Client(client, flags)); }
+  uint32_t Goes(const Frame& frame) {
     std::vector<uint64_t> before;
     for (uint32_t n = 1; n <= size_; ++n) before.push_back(director_.RealCounters(Id(n)).packets);
-    EXPECT_EQ(director_.Run(Client(client, flags)).verdict, Verdict::kSent);
+    EXPECT_EQ(director_.Run(frame).verdict, Verdict::kSent);
     for (uint32_t n = 1; n <= size_; ++n) {
       if (director_.RealCounters(Id(n)).packets > before[n - 1]) return n;
     }
@@ -134,6 +136,28 @@ class FloodTest : public ScheduleHashTest {
 
 INSTANTIATE_TEST_SUITE_P(Stages, FloodTest, testing::Values(Stage::kXdp, Stage::kTc),
                          [](const auto& info) { return ToString(info.param); });
+
+TEST_P(FloodTest, LaterFragmentsFollowTheirFirst) {
+  Add(KernelTcp(KLVS_SCHEDULER_SH, {1, 1, 1}));
+  OnlyOneASecond();
+  std::set<uint32_t> chosen;
+  for (int i = 0; i < kClients; ++i) {
+    Frame frame = Client(i, kSyn);
+    frame.dont_fragment = false;
+    frame.more_fragments = true;
+    frame.payload = std::string(140, 'a');
+    const uint32_t real = Goes(frame);
+    chosen.insert(real);
+    frame.fragment_offset = 20;
+    EXPECT_EQ(Goes(frame), real);
+    frame.fragment_offset = 40;
+    frame.more_fragments = false;
+    EXPECT_EQ(Goes(frame), real);
+  }
+  EXPECT_LT(director_.Entries().size(), kClients / 2);
+  EXPECT_GT(chosen.size(), 1U);
+  EXPECT_TRUE(director_.Drops().empty());
+}
 
 TEST_P(FloodTest, IsServedWithoutEntries) {
   Add(KernelTcp(KLVS_SCHEDULER_SH, {1, 1, 1}));

@@ -1,8 +1,12 @@
 // Connections that outlive what they began with, and those that are refused or end.
+#include <poll.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/testing/sockets.h"
@@ -57,6 +61,34 @@ TEST_P(TrafficTest, AServiceWhoseRealServersHaveNoWeightRefusesAtOnce) {
 }
 
 // As with a director that takes over.
+TEST_P(TrafficTest, WhatIsDroppedIsShownToOneReader) {
+  ServeAlone();
+  const auto open_drops = [&] {
+    return site_.director().In([&] { return OpenPinnedDrops(site_.bpf_dir()); });
+  };
+  {
+    const auto drops = open_drops();
+    ASSERT_TRUE(drops.ok()) << drops.status();
+    EXPECT_EQ(open_drops().status().code(), absl::StatusCode::kUnavailable);
+    const UniqueFd socket = NewSocket(site_.client(), FamilyOf(), SOCK_DGRAM);
+    const SocketAddress to({vip_, 9});
+    ASSERT_EQ(sendto(socket.get(), "drop", 4, 0, to.Get(), to.size), 4) << std::strerror(errno);
+    pollfd wait{.fd = drops->ring->fd(), .events = POLLIN, .revents = 0};
+    ASSERT_EQ(poll(&wait, 1, 3000), 1);
+    std::vector<DropSample> samples;
+    const auto taken = drops->ring->Take([&](const DropSample& sample) {
+      samples.push_back(sample);
+      return true;
+    });
+    ASSERT_TRUE(taken.ok()) << taken;
+    ASSERT_EQ(samples.size(), 1U);
+    EXPECT_EQ(samples[0].reason, "no_service");
+    EXPECT_EQ(samples[0].stage, Xdp() ? "xdp" : "tc");
+    EXPECT_EQ(std::string(samples[0].frame.end() - 4, samples[0].frame.end()), "drop");
+  }
+  EXPECT_TRUE(open_drops().ok()) << "a reader that ended makes room";
+}
+
 TEST_P(TrafficTest, AConnectionThatTheDirectorDoesNotKnowIsReset) {
   ServeAlone();
   const UniqueFd held = Held(site_, vip_);

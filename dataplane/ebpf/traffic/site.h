@@ -72,6 +72,7 @@ class Site {
   const Namespace& far() const { return far_; }
   const Namespace& client() const { return client_; }
   const Namespace& director() const { return director_; }
+  const std::string& bpf_dir() const { return dir_; }  // where the director's dataplane is pinned
   const Namespace& real(int n) const { return n == 1 ? real1_ : real2_; }  // 1 or 2
 
   // Of the director; attached to nothing.
