@@ -452,6 +452,12 @@ absl::StatusOr<std::unique_ptr<Network>> New(bool announces) {
   KUBE_LVS_ASSIGN_OR_RETURN(UniqueFd changes,
                             OpenRoute(RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_ROUTE |
                                       RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_IFADDR));
+  // With net.ipv4.nexthop_compat_mode 0 it changes with no word of the routes that use it.
+  const int nexthops = RTNLGRP_NEXTHOP;
+  if (setsockopt(changes.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &nexthops, sizeof nexthops) !=
+      0) {
+    return Errno("listening for nexthops", errno);
+  }
   // A deaf kernel must not hang the agent's loop.
   const timeval limit{.tv_sec = 5, .tv_usec = 0};
   if (setsockopt(requests.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) != 0) {

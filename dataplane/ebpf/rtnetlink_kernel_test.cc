@@ -102,6 +102,18 @@ TEST_F(KernelNetworkTest, AChangeOfTheNetworkMakesItReadableOnce) {
   EXPECT_TRUE(network_->TakeChanges());
 }
 
+TEST_F(KernelNetworkTest, ANexthopThatChangesBelowItsRoutesMakesItReadable) {
+  node_.Sh(
+      "sysctl -qw net.ipv4.nexthop_compat_mode=0; ip nexthop add id 7 via 10.0.0.2 dev up0; "
+      "ip route add 192.0.2.0/24 nhid 7");
+  while (network_->TakeChanges()) {
+  }
+  node_.Sh("ip nexthop replace id 7 via 10.0.0.3 dev up0");
+  pollfd wait{.fd = network_->fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(poll(&wait, 1, 5000), 1);
+  EXPECT_TRUE(network_->TakeChanges());
+}
+
 TEST_F(KernelNetworkTest, KnowsVirtualLinksAndUnknownNames) {
   const Link link = *network_->LinkByName("up0");
   EXPECT_EQ(link.kind, "veth");
