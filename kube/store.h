@@ -1,6 +1,9 @@
 // The objects of one kind as the API server last told them: written by a reflector, read by all.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -40,18 +43,19 @@ class Store final : public ObjectSink {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // All objects of one moment; never changes afterwards, and costs one copy of the map at the next
-  // write. Never null. Hold it in a variable: `for (... : *store.Snapshot())` outlives it.
+  // All objects of one moment; never changes as long as it is held. Never null. Hold it in a
+  // variable: `for (... : *store.Snapshot())` outlives it. The next write costs a copy of the map,
+  // or as much as has changed if an earlier snapshot was let go meanwhile.
   std::shared_ptr<const Map> Snapshot() const {
     const std::lock_guard<std::mutex> lock(mu_);
     handed_out_ = true;
-    return map_;
+    return {map_, &map_->map};
   }
 
   std::shared_ptr<const T> Get(std::string_view key) const {
     const std::lock_guard<std::mutex> lock(mu_);
-    const auto it = map_->find(key);
-    return it == map_->end() ? nullptr : it->second;
+    const auto it = map_->map.find(key);
+    return it == map_->map.end() ? nullptr : it->second;
   }
 
   // Whether a complete list was ever stored. Until then absent objects may exist: delete nothing.
@@ -61,19 +65,20 @@ class Store final : public ObjectSink {
   }
 
   void Replace(std::map<std::string, Object> all) override {
-    auto fresh = std::make_shared<Map>();
+    Map fresh;
     for (auto& [key, object] : all) {
-      fresh->emplace_hint(fresh->end(), key, std::static_pointer_cast<const T>(std::move(object)));
+      fresh.emplace_hint(fresh.end(), key, std::static_pointer_cast<const T>(std::move(object)));
     }
     std::vector<std::string> changed;
     bool first = false;
     {
       const std::lock_guard<std::mutex> lock(mu_);
-      auto was = map_->begin();
-      for (auto is = fresh->begin(); is != fresh->end() || was != map_->end();) {
-        if (was == map_->end() || (is != fresh->end() && is->first < was->first)) {
+      const Map& old = map_->map;
+      auto was = old.begin();
+      for (auto is = fresh.begin(); is != fresh.end() || was != old.end();) {
+        if (was == old.end() || (is != fresh.end() && is->first < was->first)) {
           changed.push_back((is++)->first);
-        } else if (is == fresh->end() || was->first < is->first) {
+        } else if (is == fresh.end() || was->first < is->first) {
           changed.push_back((was++)->first);
         } else {
           if (is->second != was->second) changed.push_back(is->first);
@@ -81,7 +86,10 @@ class Store final : public ObjectSink {
           ++was;
         }
       }
-      map_ = std::move(fresh);
+      // What was there before is of no use any more.
+      version_ += kMostChanges + 1;
+      changes_.clear();
+      map_ = Publish({std::move(fresh), version_});
       handed_out_ = false;
       first = !std::exchange(synced_, true);
     }
@@ -91,7 +99,7 @@ class Store final : public ObjectSink {
   void Set(const std::string& key, Object object) override {
     {
       const std::lock_guard<std::mutex> lock(mu_);
-      Writable()[key] = std::static_pointer_cast<const T>(std::move(object));
+      Writable(key)[key] = std::static_pointer_cast<const T>(std::move(object));
     }
     Notify({key});
   }
@@ -99,8 +107,8 @@ class Store final : public ObjectSink {
   void Remove(const std::string& key) override {
     {
       const std::lock_guard<std::mutex> lock(mu_);
-      if (!map_->contains(key)) return;
-      Writable().erase(key);
+      if (!map_->map.contains(key)) return;
+      Writable(key).erase(key);
     }
     Notify({key});
   }
@@ -108,12 +116,69 @@ class Store final : public ObjectSink {
   Object Find(const std::string& key) const override { return Get(key); }
 
  private:
-  Map& Writable() {  // needs mu_
+  static constexpr size_t kMostChanges = 1024;
+
+  struct Version {
+    Map map;
+    uint64_t number = 0;
+  };
+
+  // Where a version comes back to when nobody holds it any more, in whichever thread that is, also
+  // after the store is gone.
+  class Spares {
+   public:
+    // Keeps the newest only.
+    void Give(std::unique_ptr<Version> version) {
+      const std::lock_guard<std::mutex> lock(mu_);
+      if (spare_ == nullptr || spare_->number < version->number) spare_.swap(version);
+    }
+    std::unique_ptr<Version> Take() {
+      const std::lock_guard<std::mutex> lock(mu_);
+      return std::move(spare_);
+    }
+
+   private:
+    std::mutex mu_;
+    std::unique_ptr<Version> spare_;  // guarded by mu_
+  };
+
+  std::shared_ptr<Version> Publish(Version version) const {
+    return Publish(std::make_unique<Version>(std::move(version)));
+  }
+  std::shared_ptr<Version> Publish(std::unique_ptr<Version> version) const {
+    return {version.release(), [spares = spares_](Version* over) {
+              spares->Give(std::unique_ptr<Version>(over));
+            }};
+  }
+
+  // The map to write `key` in, which nobody else sees. Needs mu_.
+  Map& Writable(const std::string& key) {
     if (handed_out_) {
-      map_ = std::make_shared<Map>(*map_);
+      std::unique_ptr<Version> next = spares_->Take();
+      if (next != nullptr && version_ - next->number <= changes_.size()) {
+        CatchUp(*next);
+      } else {
+        next = std::make_unique<Version>(*map_);
+      }
+      map_ = Publish(std::move(next));
       handed_out_ = false;
     }
-    return *map_;
+    changes_.push_back(key);
+    if (changes_.size() > kMostChanges) changes_.pop_front();
+    map_->number = ++version_;
+    return map_->map;
+  }
+
+  // Brings an older version to where map_ is. Needs mu_.
+  void CatchUp(Version& version) const {
+    for (size_t n = changes_.size() - (version_ - version.number); n < changes_.size(); ++n) {
+      const auto is = map_->map.find(changes_[n]);
+      if (is == map_->map.end()) {
+        version.map.erase(changes_[n]);
+      } else {
+        version.map[is->first] = is->second;
+      }
+    }
   }
 
   void Notify(const std::vector<std::string>& keys) const {
@@ -122,9 +187,12 @@ class Store final : public ObjectSink {
 
   const OnChange on_change_;
   mutable std::mutex mu_;
-  std::shared_ptr<Map> map_ = std::make_shared<Map>();  // guarded by mu_
-  mutable bool handed_out_ = false;                     // guarded by mu_
-  bool synced_ = false;                                 // guarded by mu_
+  const std::shared_ptr<Spares> spares_ = std::make_shared<Spares>();
+  std::shared_ptr<Version> map_ = Publish(Version{});  // guarded by mu_
+  uint64_t version_ = 0;                               // of map_; guarded by mu_
+  std::deque<std::string> changes_;                    // keys of the last; guarded by mu_
+  mutable bool handed_out_ = false;                    // guarded by mu_
+  bool synced_ = false;                                // guarded by mu_
 };
 
 }  // namespace kube_lvs::kube

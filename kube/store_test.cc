@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace kube_lvs::kube {
@@ -44,6 +47,70 @@ TEST(StoreTest, SnapshotNeverChanges) {
   EXPECT_EQ(before->size(), 1u);
   EXPECT_EQ(*before->at("a"), 1);
   EXPECT_TRUE(store.Snapshot()->empty());
+}
+
+TEST(StoreTest, WhatNobodyHoldsAnyMoreIsWrittenAnew) {
+  Store<int> store;
+  store.Set("a", Value(1));
+  const auto* first = store.Snapshot().get();
+  store.Set("b", Value(2));
+  const auto second = store.Snapshot();
+  EXPECT_NE(second.get(), first);
+  store.Set("c", Value(3));
+  EXPECT_EQ(store.Snapshot().get(), first);
+  EXPECT_EQ(store.Snapshot()->size(), 3u);
+  EXPECT_EQ(second->size(), 2u);
+}
+
+TEST(StoreTest, EverySnapshotIsOfItsMoment) {
+  using Map = Store<int>::Map;
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  const auto below = [&random](uint32_t limit) { return random() % limit; };
+  Store<int> store;
+  Map model;
+  std::vector<std::pair<std::shared_ptr<const Map>, Map>> held;
+  for (int i = 0; i < 20000; ++i) {
+    const std::string key = std::to_string(below(20));
+    switch (below(1000) == 0 ? 4 : below(4)) {
+      case 0:
+        store.Set(key, Value(i));
+        model[key] = store.Get(key);
+        break;
+      case 1:
+        store.Remove(key);
+        model.erase(key);
+        break;
+      case 2:
+        held.emplace_back(store.Snapshot(), model);
+        break;
+      case 3:
+        if (!held.empty()) held.erase(held.begin() + below(static_cast<uint32_t>(held.size())));
+        break;
+      case 4:
+        store.Replace({{key, Value(i)}});
+        model = {{key, store.Get(key)}};
+        break;
+    }
+    ASSERT_EQ(*store.Snapshot(), model) << i;
+    for (const auto& [snapshot, then] : held) ASSERT_EQ(*snapshot, then) << i;
+    if (held.size() > 5) held.clear();
+  }
+}
+
+// More changes than are remembered.
+TEST(StoreTest, AnOldSnapshotThatIsLetGoIsOfNoUse) {
+  Store<int> store;
+  store.Set("a", Value(1));
+  auto old = store.Snapshot();
+  for (int i = 0; i < 3000; ++i) store.Set("b" + std::to_string(i), Value(i));
+  const auto now = store.Snapshot();
+  old.reset();
+  store.Set("a", Value(2));
+  EXPECT_EQ(store.Snapshot()->size(), 3001u);
+  EXPECT_EQ(*store.Snapshot()->at("a"), 2);
+  EXPECT_EQ(*now->at("a"), 1);
 }
 
 TEST(StoreTest, ChangeCanBeSeenWhenItIsTold) {
