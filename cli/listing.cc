@@ -345,7 +345,11 @@ std::string Title(const Format& format) {
 }
 
 std::string Services(const Table& table, const Format& format, const Names& names) {
+  constexpr size_t kLine = 80;
+  size_t lines = table.size();
+  for (const ListedService& listed : table) lines += listed.reals.size();
   std::string out;
+  out.reserve(lines * kLine);
   for (const ListedService& listed : table) {
     out += ServiceLine(listed, format, names);
     out += '\n';

@@ -32,20 +32,22 @@ constexpr std::chrono::seconds kPatience(10);
 
 // lvsadm's own or, where there is none, the agent's. Those never share a network namespace, but
 // another one's pins may be in sight.
-absl::StatusOr<EbpfListing> ReadEbpfOnce(const std::string& dir) {
-  auto rules = ebpf::ReadAloneRules();
+absl::StatusOr<EbpfListing> ReadEbpfOnce(const std::string& dir, ebpf::Content content) {
+  auto rules = ebpf::ReadAloneRules(content);
   const bool own = !absl::IsNotFound(rules.status());
-  if (!own) rules = ebpf::ReadPinnedRules(dir);
+  if (!own) rules = ebpf::ReadPinnedRules(dir, content);
   KUBE_LVS_RETURN_IF_ERROR(rules.status());
-  return EbpfListing{TableOf(rules->services, rules->stats), own ? "lvsadm" : dir};
+  return EbpfListing{TableOf(*std::move(rules)), own ? "lvsadm" : dir};
 }
 
-absl::StatusOr<EbpfListing> ReadEbpf(const std::string& dir, bool rates) {
-  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing before, ReadEbpfOnce(dir));
-  if (!rates) return before;
+absl::StatusOr<EbpfListing> ReadEbpf(const std::string& dir, Detail detail) {
+  const ebpf::Content content =
+      detail == Detail::kNothing ? ebpf::Content::kRules : ebpf::Content::kAll;
+  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing before, ReadEbpfOnce(dir, content));
+  if (detail != Detail::kRates) return before;
   const auto first = std::chrono::steady_clock::now();
   std::this_thread::sleep_for(std::chrono::seconds(1));
-  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing now, ReadEbpfOnce(dir));
+  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing now, ReadEbpfOnce(dir, content));
   FillRates(before.table, std::chrono::steady_clock::now() - first, now.table);
   return now;
 }

@@ -337,8 +337,8 @@ absl::StatusOr<Table> Session::ReadIpvs(const Request& request) {
   return out;
 }
 
-absl::StatusOr<EbpfListing> Session::ReadEbpf(const Request& request, bool rates) {
-  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing out, world_.read_ebpf(request.extensions.bpf_dir, rates));
+absl::StatusOr<EbpfListing> Session::ReadEbpf(const Request& request, Detail detail) {
+  KUBE_LVS_ASSIGN_OR_RETURN(EbpfListing out, world_.read_ebpf(request.extensions.bpf_dir, detail));
   if (!request.Has(Option::kService)) return out;
   std::erase_if(out.table, [&](const ListedService& listed) {
     return !NamesService(request, listed.service.key);
@@ -390,7 +390,10 @@ Session::Done Session::List(const Request& request) {
   std::vector<JsonDataplane> json;
   // The eBPF dataplane first, so that what IPVS lacks can be judged.
   absl::StatusOr<EbpfListing> in_ebpf = absl::NotFoundError("not asked for");
-  if (ebpf) in_ebpf = ReadEbpf(request, format.columns == Columns::kRate || extensions.json);
+  const Detail detail = format.columns == Columns::kRate || extensions.json ? Detail::kRates
+                        : format.columns == Columns::kStats               ? Detail::kCounters
+                                                                          : Detail::kNothing;
+  if (ebpf) in_ebpf = ReadEbpf(request, detail);
   if (ipvs) {
     const auto info = info_ ? absl::StatusOr<ipvs::Info>(*info_) : ipvs::ReadInfo(world_.channel);
     if (info.ok()) {
@@ -526,7 +529,7 @@ Session::Done Session::Watch(const Request& request) {
       }
     }
     if (extensions.ebpf) {
-      absl::StatusOr<EbpfListing> read = ReadEbpf(request, false);
+      absl::StatusOr<EbpfListing> read = ReadEbpf(request, Detail::kCounters);
       const auto now = std::chrono::steady_clock::now();
       if (read.ok()) {
         const Table counted = read->table;

@@ -33,6 +33,9 @@ struct EbpfListing {
   std::string of;  // whose it is: "lvsadm", or the agent's folder
 };
 
+// What is read beside the rules; rates, with counters, take a second.
+enum class Detail { kNothing, kCounters, kRates };
+
 struct EbpfConnections {
   std::vector<Connection> connections;
   std::string of;
@@ -46,8 +49,8 @@ struct World {
   std::ostream& err;
   std::function<std::string()> read_stdin;
   // Everything of lvsadm's eBPF dataplane in this network namespace or, without one, of the agent's
-  // in `dir`. kNotFound, kFailedPrecondition: it is not here. `rates`: also those; takes a second.
-  std::function<absl::StatusOr<EbpfListing>(const std::string& dir, bool rates)> read_ebpf;
+  // in `dir`. kNotFound, kFailedPrecondition: it is not here.
+  std::function<absl::StatusOr<EbpfListing>(const std::string& dir, Detail detail)> read_ebpf;
   // lvsadm's, to write it: the same each time. kNotFound: there is none, and none was to be made.
   // kAlreadyExists: an agent's is here.
   std::function<absl::StatusOr<ebpf::Alone*>(bool make)> open_alone;
@@ -114,7 +117,7 @@ class Session {
   Done Watch(const Request& request);
   void PrintConnections(const Request& request, const std::vector<Connection>& connections);
   absl::StatusOr<Table> ReadIpvs(const Request& request);
-  absl::StatusOr<EbpfListing> ReadEbpf(const Request& request, bool rates);
+  absl::StatusOr<EbpfListing> ReadEbpf(const Request& request, Detail detail);
   std::string Heading() const;
   Done Failed(const absl::Status& status);
   void Print(const Answer& answer);

@@ -72,9 +72,9 @@ class FakeEbpf {
   }
   absl::StatusOr<EbpfListing> List() {
     if (programs_.attached.empty()) return absl::NotFoundError("no maps");
-    const auto rules = ebpf::ReadSwept(*maps_, programs_);
+    auto rules = ebpf::ReadSwept(*maps_, programs_, ebpf::Content::kAll);
     if (!rules.ok()) return rules.status();
-    return EbpfListing{TableOf(rules->services, rules->stats), "lvsadm"};
+    return EbpfListing{TableOf(*std::move(rules)), "lvsadm"};
   }
   absl::StatusOr<IpvsTimeouts> Timeouts() {
     if (programs_.attached.empty()) return absl::NotFoundError("no maps");
@@ -130,7 +130,7 @@ class SessionTest : public testing::Test {
         .out = out,
         .err = err,
         .read_stdin = [&] { return input; },
-        .read_ebpf = [&](const std::string& dir, bool) { return ListEbpf(dir); },
+        .read_ebpf = [&](const std::string& dir, Detail) { return ListEbpf(dir); },
         .open_alone = [&](bool make) { return own_.Open(make); },
         .trace_ebpf =
             [&](const std::string&, const ebpf::TracePacket& packet) {
@@ -452,9 +452,8 @@ TEST_F(SessionTest, WarnsOfAServiceOfManyPortsByItsMark) {
 }
 
 TEST_F(SessionTest, ListsBothDataplanesUnlessAskedForOne) {
-  ServiceTable rules;
-  rules[{Dataplane::kEbpf, *Endpoint::Parse("192.0.2.9:80"), Protocol::kTcp}];
-  agents_ = TableOf(rules, Stats{});
+  const ServiceKey key = {Dataplane::kEbpf, *Endpoint::Parse("192.0.2.9:80"), Protocol::kTcp};
+  agents_ = TableOf({{.key = key, .config = {}, .counters = {}, .reals = {}}});
   EXPECT_EQ(Run("-A -t 192.0.2.1:80").status, 0);
   const std::string both = Run("-Ln").out;
   EXPECT_NE(both.find("TCP  192.0.2.1:80 wlc\n"), std::string::npos) << both;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <iterator>
 #include <map>
 #include <utility>
 
@@ -130,35 +129,25 @@ void SortAsIpvsadm(Table& table) {
   for (ListedService& listed : table) MergeSort(listed.reals, CompareReals);
 }
 
-Table TableOf(const ServiceTable& services, const Stats& stats) {
+Table TableOf(ebpf::Rules rules) {
   Table out;
-  // Both are in one order, so that the next one is as a rule the one that is looked for.
-  auto next = stats.reals.begin();
-  for (const auto& [key, service] : services) {
-    ListedService listed;
-    listed.service.key = key;
-    listed.service.config = service.config;
-    if (service.config.persistence) listed.service.engine = service.config.persistence->engine;
-    if (const auto found = stats.services.find(key); found != stats.services.end()) {
-      listed.service.counters = found->second;
+  out.reserve(rules.size());
+  for (ebpf::ReadService& rule : rules) {
+    ListedService& listed = out.emplace_back();
+    listed.service.key = rule.key;
+    listed.service.counters = rule.counters;
+    if (rule.config.persistence) listed.service.engine = rule.config.persistence->engine;
+    listed.service.config = std::move(rule.config);
+    listed.reals.reserve(rule.reals.size());
+    for (const ebpf::ReadReal& real : rule.reals) {
+      ipvs::RealEntry& entry = listed.reals.emplace_back();
+      entry.real = real.real;
+      entry.kernel_method = MethodNumber(real.real.method);
+      entry.counters = real.stats.counters;
+      entry.active_connections = static_cast<uint32_t>(real.stats.active_connections);
+      entry.inactive_connections = static_cast<uint32_t>(real.stats.inactive_connections);
+      entry.persistent_connections = static_cast<uint32_t>(real.stats.persistent_connections);
     }
-    for (const RealServer& real : service.reals) {
-      ipvs::RealEntry entry;
-      entry.real = real;
-      entry.kernel_method = MethodNumber(real.method);
-      const std::pair wanted(key, real.at);
-      const auto found =
-          next != stats.reals.end() && next->first == wanted ? next : stats.reals.find(wanted);
-      if (found != stats.reals.end()) {
-        next = std::next(found);
-        entry.counters = found->second.counters;
-        entry.active_connections = static_cast<uint32_t>(found->second.active_connections);
-        entry.inactive_connections = static_cast<uint32_t>(found->second.inactive_connections);
-        entry.persistent_connections = static_cast<uint32_t>(found->second.persistent_connections);
-      }
-      listed.reals.push_back(std::move(entry));
-    }
-    out.push_back(std::move(listed));
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/ebpf/rules.h"
 #include "dataplane/ipvs/codec.h"
 #include "dataplane/model/state.h"
 
@@ -24,8 +25,8 @@ using Table = std::vector<ListedService>;
 // on the way of sorting too: merge sort, as the C library's qsort of ipvsadm's time does it.
 void SortAsIpvsadm(Table& table);
 
-// Rules that are in the model alone. They have no rates.
-Table TableOf(const ServiceTable& services, const Stats& stats);
+// They have no rates.
+Table TableOf(ebpf::Rules rules);
 
 // Fills in what passed in a second between two readings. What was not there before has none.
 void FillRates(const Table& before, std::chrono::duration<double> between, Table& now);

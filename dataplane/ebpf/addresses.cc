@@ -67,12 +67,17 @@ absl::StatusOr<std::map<Cidr, klvs_address>> ReadAddresses(MapStore& maps) {
 }
 
 absl::StatusOr<std::unordered_map<uint32_t, Cidr>> ReadVips(MapStore& maps) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto v4, (GetAll<__be32, klvs_address>(maps, kAddressesMap)));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto v6, (GetAll<klvs_in6, klvs_address>(maps, kAddresses6Map)));
+  // There may be many more of real servers.
+  const auto is_vip = [](const klvs_address& record) {
+    return (record.flags & KLVS_ADDRESS_VIP) != 0;
+  };
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v4,
+                            (GetSome<__be32, klvs_address>(maps, kAddressesMap, is_vip)));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto v6,
+                            (GetSome<klvs_in6, klvs_address>(maps, kAddresses6Map, is_vip)));
   std::unordered_map<uint32_t, Cidr> out;
   const auto add = [&out](const auto& all) {
     for (const auto& [wire, record] : all) {
-      if ((record.flags & KLVS_ADDRESS_VIP) == 0) continue;
       out.emplace(record.vip_id, Cidr::Host(FromWire(wire)));
     }
   };

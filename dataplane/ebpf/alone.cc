@@ -27,12 +27,12 @@ bool IsServed(const Link& link, const std::vector<Link>& links) {
 
 }  // namespace
 
-absl::StatusOr<Rules> ReadSwept(MapStore& maps, Programs& programs) {
+absl::StatusOr<Rules> ReadSwept(MapStore& maps, Programs& programs, Content content) {
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps.Capacity(kConnsMap));
   // Connections that expired and that no packet met are still counted.
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets6, maps.Capacity(kConns6Map));
   KUBE_LVS_RETURN_IF_ERROR(programs.SweepConnections(sets, sets6));
-  return ReadRules(maps);
+  return ReadRules(maps, content);
 }
 
 absl::StatusOr<IpvsTimeouts> ReadTimeouts(MapStore& maps) {
@@ -83,17 +83,17 @@ std::vector<absl::Status> Alone::Apply(std::span<const Step> steps) {
 }
 
 absl::Status Alone::RemoveServices() {
-  KUBE_LVS_ASSIGN_OR_RETURN(const Rules rules, ReadRules(maps_));
+  KUBE_LVS_ASSIGN_OR_RETURN(const Rules rules, ReadRules(maps_, Content::kRules));
   std::vector<Step> steps;
-  for (const auto& [key, service] : rules.services) steps.emplace_back(RemoveService{key});
+  for (const ReadService& rule : rules) steps.emplace_back(RemoveService{rule.key});
   for (const absl::Status& status : Apply(steps)) KUBE_LVS_RETURN_IF_ERROR(status);
   return absl::OkStatus();
 }
 
 absl::Status Alone::Zero(const std::optional<ServiceKey>& key) {
   if (key) return ZeroOne(*key);
-  KUBE_LVS_ASSIGN_OR_RETURN(const Rules rules, ReadRules(maps_));
-  for (const auto& [each, service] : rules.services) KUBE_LVS_RETURN_IF_ERROR(ZeroOne(each));
+  KUBE_LVS_ASSIGN_OR_RETURN(const Rules rules, ReadRules(maps_, Content::kRules));
+  for (const ReadService& rule : rules) KUBE_LVS_RETURN_IF_ERROR(ZeroOne(rule.key));
   return absl::OkStatus();
 }
 

@@ -22,7 +22,7 @@
 namespace kube_lvs::ebpf {
 
 // For readers, who adopt nothing. Rules and exact counts.
-absl::StatusOr<Rules> ReadSwept(MapStore& maps, Programs& programs);
+absl::StatusOr<Rules> ReadSwept(MapStore& maps, Programs& programs, Content content);
 absl::StatusOr<IpvsTimeouts> ReadTimeouts(MapStore& maps);
 
 // Not thread-safe. One process at a time writes; see cli/writer_turn.h.

@@ -53,7 +53,9 @@ class AloneTest : public testing::Test {
     return out;
   }
 
-  ServiceTable Services() { return ReadSwept(maps_, programs_)->services; }
+  ServiceTable Services() {
+    return ServicesOf(ReadSwept(maps_, programs_, Content::kRules).value());
+  }
 
   FakeMapStore maps_;
   FakeNetwork network_;
@@ -130,12 +132,13 @@ TEST_F(AloneTest, ZeroesOneServiceOrAll) {
     }
   }
   const auto packets = [&](const ServiceKey& key) {
-    const Rules rules = ReadSwept(maps_, programs_).value();
-    return std::pair(rules.stats.services.at(key).packets,
-                     rules.stats.reals.at({key, Real("10.0.0.1:80").at}).counters.packets);
+    const Rules rules = ReadSwept(maps_, programs_, Content::kAll).value();
+    const auto rule = std::ranges::find(rules, key, &ReadService::key);
+    return std::pair(rule->counters.packets, rule->reals.at(0).stats.counters.packets);
   };
   using Packets = std::pair<uint64_t, uint64_t>;
   ASSERT_EQ(packets(one), Packets(5, 5));
+  EXPECT_EQ(ReadSwept(maps_, programs_, Content::kRules)->at(0).counters, Counters{});
   EXPECT_EQ(Open()->Zero(Key("192.0.2.3:80")).code(), absl::StatusCode::kNotFound);
   ASSERT_TRUE(Open()->Zero(one).ok());
   EXPECT_EQ(packets(one), Packets(0, 0));
@@ -160,7 +163,7 @@ TEST_F(AloneTest, TimeoutsInSecondsWhateverTheKernelsTick) {
 }
 
 TEST_F(AloneTest, CountsAreSweptBeforeTheyAreShown) {
-  ASSERT_TRUE(ReadSwept(maps_, programs_).ok());
+  ASSERT_TRUE(ReadSwept(maps_, programs_, Content::kRules).ok());
   EXPECT_EQ(programs_.swept_sets, maps_.Capacity(kConnsMap).value());
 }
 

@@ -665,7 +665,7 @@ TEST_F(EbpfBackendTest, ANetworkOfVipsIsReadBackAndTakenOverAndGoesWithTheSettin
     EXPECT_EQ(state.items, (std::set<NodeItem>{answered}));
     EXPECT_EQ(state.services.at(one).reals, (std::vector<RealServer>{real(3, 8080), real(4, 0)}));
     EXPECT_EQ(state.services.at(range).config, Config("mh"));
-    EXPECT_EQ(ReadRules(maps_)->services, state.services);
+    EXPECT_EQ(ServicesOf(ReadRules(maps_, Content::kRules).value()), state.services);
     maps_.writes = 0;
     Start();
     EXPECT_EQ(maps_.writes, 0);
@@ -793,9 +793,9 @@ TEST_F(EbpfBackendTest, ServicesOfBothFamiliesAreReadBackAlsoAfterAStart) {
                   .ok());
   const std::vector<RealServer> reals = {Real("[2001:db8::1]:8080", 2), Real("[2001:db8::2]:8080")};
   EXPECT_EQ(Actual(six).reals, reals);
-  const auto rules = ReadRules(maps_);  // what lvsadm shows
+  const auto rules = ReadRules(maps_, Content::kAll);  // what lvsadm shows
   ASSERT_TRUE(rules.ok());
-  EXPECT_EQ(rules->services, backend_->Read()->services);
+  EXPECT_EQ(ServicesOf(*rules), backend_->Read()->services);
   const auto before = maps_.Contents();
   Start();
   EXPECT_EQ(maps_.Contents(), before);
@@ -919,7 +919,7 @@ TEST_F(EbpfBackendTest, ManyPortsAreReadBackAndTakenOverAsTheyAre) {
   desired.services[web_] = service;
   ASSERT_TRUE(Do(Diff(desired, *backend_->Read()).steps).ok());
   EXPECT_EQ(*backend_->Read(), desired);
-  EXPECT_EQ(ReadRules(maps_)->services, desired.services);
+  EXPECT_EQ(ServicesOf(ReadRules(maps_, Content::kRules).value()), desired.services);
   EXPECT_EQ(backend_->ReadServices({keys[0]})->services.size(), 1U);
   const auto contents = maps_.Contents();
   const int writes = maps_.writes;

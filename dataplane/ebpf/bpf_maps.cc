@@ -149,13 +149,14 @@ absl::Status BpfMaps::Delete(std::string_view map, std::span<const uint8_t> key)
   return BpfError("deleting from " + std::string(map), errno);
 }
 
-absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> BpfMaps::Dump(std::string_view map) {
+absl::Status BpfMaps::Visit(std::string_view map, const OnEntry& visit) {
   KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
-  // One writer at most is at work (we), so a batch of the whole map is a snapshot.
-  const uint32_t room = found->capacity + 64;
+  // One writer at most is at work (we), so that batches are a snapshot. A bucket that does not fit
+  // is an error: 64 of a hash in one would be strange.
+  constexpr uint32_t kAtOnce = 4096;
+  const uint32_t room = std::min(found->capacity, kAtOnce) + 64;
   Bytes keys(size_t{room} * found->key_size);
   Bytes values(size_t{room} * found->value_size);
-  std::vector<std::pair<Bytes, Bytes>> out;
   // Where a batch ended: a bucket's number, or of tries a key.
   Bytes next(std::max<size_t>(found->key_size, sizeof(uint32_t)));
   bool first = true;
@@ -167,11 +168,10 @@ absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> BpfMaps::Dump(std::string_v
     const int error = errno;
     if (result != 0 && error != ENOENT) return BpfError("listing " + std::string(map), error);
     for (uint32_t i = 0; i < count; ++i) {
-      const auto* key = keys.data() + size_t{i} * found->key_size;
-      const auto* value = values.data() + size_t{i} * found->value_size;
-      out.emplace_back(Bytes(key, key + found->key_size), Bytes(value, value + found->value_size));
+      visit(std::span(keys).subspan(size_t{i} * found->key_size, found->key_size),
+            std::span(values).subspan(size_t{i} * found->value_size, found->value_size));
     }
-    if (result != 0) return out;
+    if (result != 0) return absl::OkStatus();
     first = false;
   }
 }

@@ -36,8 +36,18 @@ class MapStore {
                               std::span<const uint8_t> value) = 0;
   virtual absl::Status Delete(std::string_view map,
                               std::span<const uint8_t> key) = 0;  // absent: OK
-  // All entries of a hash map or a trie, in no order.
-  virtual absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> Dump(std::string_view map) = 0;
+  // Calls `visit` for each entry of a hash map or a trie, in no order; the spans are its for the
+  // call.
+  using OnEntry = std::function<void(std::span<const uint8_t> key, std::span<const uint8_t> value)>;
+  virtual absl::Status Visit(std::string_view map, const OnEntry& visit) = 0;
+  absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> Dump(std::string_view map) {
+    std::vector<std::pair<Bytes, Bytes>> out;
+    KUBE_LVS_RETURN_IF_ERROR(
+        Visit(map, [&out](std::span<const uint8_t> key, std::span<const uint8_t> value) {
+          out.emplace_back(Bytes(key.begin(), key.end()), Bytes(value.begin(), value.end()));
+        }));
+    return out;
+  }
   // One value of a per-CPU map, of each possible CPU.
   virtual absl::StatusOr<std::vector<Bytes>> LookupPerCpu(std::string_view map,
                                                           std::span<const uint8_t> key) = 0;
@@ -89,17 +99,29 @@ absl::Status Erase(MapStore& store, std::string_view map, const Key& key) {
   return store.Delete(map, AsBytes(key));
 }
 
+// Those of which `wanted` is true.
+template <typename Key, typename Value, typename Wanted>
+absl::StatusOr<std::vector<std::pair<Key, Value>>> GetSome(MapStore& store, std::string_view map,
+                                                           Wanted wanted) {
+  std::vector<std::pair<Key, Value>> out;
+  absl::Status fits;
+  KUBE_LVS_RETURN_IF_ERROR(
+      store.Visit(map, [&](std::span<const uint8_t> key_bytes, std::span<const uint8_t> bytes) {
+        const auto key = FromBytes<Key>(key_bytes);
+        const auto value = FromBytes<Value>(bytes);
+        if (!key.ok() || !value.ok()) {
+          fits = key.ok() ? value.status() : key.status();
+        } else if (wanted(*value)) {
+          out.emplace_back(*key, *value);
+        }
+      }));
+  KUBE_LVS_RETURN_IF_ERROR(fits);
+  return out;
+}
+
 template <typename Key, typename Value>
 absl::StatusOr<std::vector<std::pair<Key, Value>>> GetAll(MapStore& store, std::string_view map) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, store.Dump(map));
-  std::vector<std::pair<Key, Value>> out;
-  out.reserve(entries.size());
-  for (const auto& [key_bytes, value_bytes] : entries) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const Key key, FromBytes<Key>(key_bytes));
-    KUBE_LVS_ASSIGN_OR_RETURN(const Value value, FromBytes<Value>(value_bytes));
-    out.emplace_back(key, value);
-  }
-  return out;
+  return GetSome<Key, Value>(store, map, [](const Value&) { return true; });
 }
 
 // The values of an mmapable array as such. kDataLoss: another layout.

@@ -32,9 +32,9 @@ absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const
   return out;
 }
 
-absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir) {
+absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir, Content content) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<MapStore> maps, OpenPinnedMaps(dir));
-  return ReadRules(*maps);
+  return ReadRules(*maps, content);
 }
 
 absl::Status CleanUpEbpfDataplane(const std::string& dir) {
@@ -60,11 +60,11 @@ absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock) {
   return out;
 }
 
-absl::StatusOr<Rules> ReadAloneRules() {
+absl::StatusOr<Rules> ReadAloneRules(Content content) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
   KUBE_LVS_ASSIGN_OR_RETURN(const BpfObjects objects,
                             OpenUnpinned(kAloneSizes, *network, Access::kRead));
-  return ReadSwept(*objects.maps, *objects.programs);
+  return ReadSwept(*objects.maps, *objects.programs, content);
 }
 
 absl::StatusOr<std::vector<Connection>> ReadPinnedConnections(const std::string& dir) {

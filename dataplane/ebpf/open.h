@@ -31,7 +31,7 @@ struct EbpfDataplane {
 absl::StatusOr<EbpfDataplane> OpenEbpfDataplane(const BpfOptions& options, const Clock& clock);
 
 // What is in the maps pinned in `dir`, for a reader that takes over nothing. kNotFound: no maps.
-absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir);
+absl::StatusOr<Rules> ReadPinnedRules(const std::string& dir, Content content);
 absl::StatusOr<std::vector<Connection>> ReadPinnedConnections(const std::string& dir);
 absl::StatusOr<Trace> TracePinned(const std::string& dir, const TracePacket& packet);
 
@@ -53,7 +53,7 @@ struct AloneDataplane {
 };
 // For the one writer. `make`: where there is none, a new one, which stays if it serves.
 absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock);
-absl::StatusOr<Rules> ReadAloneRules();
+absl::StatusOr<Rules> ReadAloneRules(Content content);
 absl::StatusOr<std::vector<Connection>> ReadAloneConnections();
 absl::StatusOr<Trace> TraceAlone(const TracePacket& packet);
 absl::StatusOr<Drops> OpenAloneDrops();

@@ -118,10 +118,11 @@ absl::Status FakeMapStore::Delete(std::string_view map, std::span<const uint8_t>
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> FakeMapStore::Dump(std::string_view map) {
+absl::Status FakeMapStore::Visit(std::string_view map, const OnEntry& visit) {
   KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
   if (!found->HasKeys()) return absl::InvalidArgumentError("not a map of keys");
-  return std::vector<std::pair<Bytes, Bytes>>(found->hash.begin(), found->hash.end());
+  for (const auto& [key, value] : found->hash) visit(key, value);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Bytes>> FakeMapStore::LookupPerCpu(std::string_view map,

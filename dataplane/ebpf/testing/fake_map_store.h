@@ -23,7 +23,7 @@ class FakeMapStore final : public MapStore {
   absl::Status Update(std::string_view map, std::span<const uint8_t> key,
                       std::span<const uint8_t> value) override;
   absl::Status Delete(std::string_view map, std::span<const uint8_t> key) override;
-  absl::StatusOr<std::vector<std::pair<Bytes, Bytes>>> Dump(std::string_view map) override;
+  absl::Status Visit(std::string_view map, const OnEntry& visit) override;
   absl::StatusOr<std::vector<Bytes>> LookupPerCpu(std::string_view map,
                                                   std::span<const uint8_t> key) override;
   absl::Status VisitPerCpu(
