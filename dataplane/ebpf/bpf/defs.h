@@ -28,6 +28,7 @@ typedef struct __sk_buff klvs_ctx;
 #define ETH_HEADER 14
 #define ETH_TYPE 12 /* offset */
 #define TCP_HEADER 20
+#define TCP_HEADER_WORDS 12 /* offset of the byte that says how many */
 #define UDP_HEADER 8
 #define SCTP_CHUNK_HEADER 4
 

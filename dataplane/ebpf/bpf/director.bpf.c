@@ -22,6 +22,7 @@
 #include "dataplane/ebpf/bpf/parse.h"
 #include "dataplane/ebpf/bpf/refusal.h"
 #include "dataplane/ebpf/bpf/template_sweep.h"
+#include "dataplane/ebpf/bpf/wire_length.h"
 
 #ifdef KLVS_IPV6
 #include "dataplane/ebpf/bpf/echo6.h"
@@ -78,7 +79,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
 		    mac_same(real->dst_mac, p->src_mac))
 			return drop(ctx, KLVS_DROP_LOOP);
-		if (!p->gso && real->mtu && p->total_length + overhead > real->mtu)
+		if (real->mtu && wire_length(ctx, p) + overhead > real->mtu)
 			return too_big(ctx, p, real->mtu - overhead);
 		/* The outer length has 16 bits, too. */
 		if (p->total_length + overhead > 0xffff)

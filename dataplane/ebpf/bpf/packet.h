@@ -27,7 +27,7 @@ struct packet {
 	__u8 ttl;
 	__u8 event;   /* TCP: EVENT_*; SCTP: SCTP_* */
 	__u8 opening; /* may open a connection: UDP, TCP with SYN and without RST, SCTP INIT */
-	__u8 gso; /* tc: a bundle of segments, whose length says nothing about the MTU */
+	__u8 gso; /* tc: a bundle of segments; see wire_length.h */
 	__u8 kind; /* PACKET_* */
 #ifdef KLVS_IPV6
 	__u16 fragment_id; /* offset of a fragment's number in the frame */

@@ -285,7 +285,8 @@ void Director::ReplaceWide(const Service& service, const klvs_service& value) {
   }
 }
 
-Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage) {
+Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage,
+                       uint32_t gso_size) {
   Outcome outcome;
   outcome.frame.resize(frame.size() + 256);
   xdp_md xdp = {};
@@ -304,6 +305,8 @@ Outcome Director::Test(bpf_program* program, const Bytes& frame, Stage stage) {
     opts.ctx_size_in = sizeof xdp;
   } else {
     skb.ifindex = ifindex_;
+    skb.gso_size = gso_size;
+    if (gso_size != 0) skb.gso_segs = static_cast<uint32_t>(frame.size() / gso_size + 1);
     opts.ctx_in = &skb;
     opts.ctx_size_in = sizeof skb;
   }
@@ -321,8 +324,8 @@ Outcome Director::Run(const Bytes& frame) {
   return RunTc(frame);
 }
 
-Outcome Director::RunTc(const Bytes& frame) {
-  return Test(programs_->tc().progs.tc_director, frame, Stage::kTc);
+Outcome Director::RunTc(const Bytes& frame, uint32_t gso_size) {
+  return Test(programs_->tc().progs.tc_director, frame, Stage::kTc, gso_size);
 }
 
 Outcome Director::RunDecap(const Bytes& frame) {

@@ -95,8 +95,8 @@ class Director {
   Outcome Run(const Bytes& frame);
   Outcome Run(const Frame& frame) { return Run(frame.Build()); }
   Outcome Run(const Frame6& frame) { return Run(frame.Build()); }
-  // As Run, with tc whatever the stage.
-  Outcome RunTc(const Bytes& frame);
+  // As Run, with tc whatever the stage; with `gso_size`, as a bundle of segments of so many bytes.
+  Outcome RunTc(const Bytes& frame, uint32_t gso_size = 0);
   // On a real server.
   Outcome RunDecap(const Bytes& frame);
   Outcome RunMssClamp(const Bytes& frame);
@@ -159,7 +159,7 @@ class Director {
   bpf_map* Find(const char* name);
   // Of a client of either family: its map and key.
   std::pair<bpf_map*, Bytes> TemplateKey(uint32_t service, std::string_view client);
-  Outcome Test(bpf_program* program, const Bytes& frame, Stage stage);
+  Outcome Test(bpf_program* program, const Bytes& frame, Stage stage, uint32_t gso_size = 0);
   klvs_counters Sum(const char* name, uint32_t id);
 
   Stage stage_;

@@ -360,6 +360,25 @@ TEST_P(TooBigTest, TheClientLearnsTheMtuOfTheWayWithEveryMethod) {
   }
 }
 
+// Whatever comes in bundled leaves in segments.
+TEST_P(TooBigTest, OfABundleEachSegmentMustFit) {
+  for (const uint8_t protocol : {6, 17}) {
+    director_.Add({.id = protocol,
+                   .protocol = protocol,
+                   .reals = {{.address = "10.1.0.2"}},
+                   .first_real = protocol});
+    director_.real(protocol).mtu = 1480;
+    const Frame in = Big(3000, protocol);
+    const uint32_t fits = 1480 - (protocol == 6 ? 40 : 28);
+    EXPECT_EQ(director_.RunTc(in.Build(), fits).verdict, Verdict::kSent);
+    const Outcome answered = director_.RunTc(in.Build(), fits + 1);
+    EXPECT_EQ(answered.verdict, Verdict::kSent);
+    EXPECT_EQ(Hex(answered.frame), Hex(Expected(in, 1480).Build()));
+    EXPECT_EQ(director_.RunTc(in.Build(), 0xffff).verdict, Verdict::kSent) << "of unknown sizes";
+  }
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"too_big", 2}}));
+}
+
 TEST_P(TooBigTest, NobodyIsToldAnythingAboutWhatMayBeCutOrAWayThatIsNone) {
   director_.Add({.method = KLVS_METHOD_TUNNEL, .reals = {{.address = "10.1.0.2"}}});
   Frame in = Big(1481);
