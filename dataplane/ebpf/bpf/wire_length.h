@@ -15,10 +15,22 @@ static __always_inline __u32 wire_length(klvs_ctx *ctx, const struct packet *p)
 
 #else
 
+/* Whether the segments of a bundle of UDP are datagrams. Others are fragments of one, in which its
+ * header is counted; only datagrams can be told not to be cut. Of IPv6 nobody knows: what is 8
+ * bytes too large may pass. */
+static __always_inline int are_datagrams(const struct packet *p)
+{
+#ifdef KLVS_IPV6
+	return 0;
+#else
+	return p->fragment & IP_DONT_FRAGMENT;
+#endif
+}
+
 /* Of the IP packet; 0: nobody knows. As skb_gso_network_seglen (net/core/gso.c, Linux 6.12). */
 __noinline int bundle_length(klvs_ctx *ctx, struct packet *p)
 {
-	__u32 header = UDP_HEADER, size = ctx->gso_size;
+	__u32 header = 0, size = ctx->gso_size;
 	__u8 words;
 
 	if (!p || !size || size == GSO_BY_FRAGS)
@@ -27,6 +39,8 @@ __noinline int bundle_length(klvs_ctx *ctx, struct packet *p)
 		if (bpf_skb_load_bytes(ctx, p->l4 + TCP_HEADER_WORDS, &words, sizeof(words)))
 			return 0;
 		header = (words >> 4) * 4;
+	} else if (p->key.protocol == IPPROTO_UDP && are_datagrams(p)) {
+		header = UDP_HEADER;
 	}
 	return p->l4 - ETH_HEADER + header + size;
 }

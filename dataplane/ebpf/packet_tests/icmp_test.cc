@@ -376,6 +376,9 @@ TEST_P(TooBigTest, OfABundleEachSegmentMustFit) {
     EXPECT_EQ(Hex(answered.frame), Hex(Expected(in, 1480).Build()));
     EXPECT_EQ(director_.RunTc(in.Build(), 0xffff).verdict, Verdict::kSent) << "of unknown sizes";
   }
+  Frame fragments = Big(3000, 17);
+  fragments.dont_fragment = false;
+  EXPECT_EQ(director_.RunTc(fragments.Build(), 1460).verdict, Verdict::kSent);
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"too_big", 2}}));
 }
 
