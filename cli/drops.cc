@@ -43,7 +43,9 @@ std::string Text(const Json& object) {
 
 }  // namespace
 
-std::string DropTitle() { return Line("Time (UTC)", "Interface", "At", "Reason", "Bytes", "Packet"); }
+std::string DropTitle() {
+  return Line("Time (UTC)", "Interface", "At", "Reason", "Bytes", "Packet");
+}
 
 std::string DropLine(const ShownDrop& drop) {
   const size_t clock = drop.time.find('T');
@@ -78,7 +80,7 @@ std::string DropJson(const ShownDrop& drop) {
   if (packet.source) {
     out["source"] = End(*packet.source, packet.source_port);
     out["destination"] = End(*packet.destination, packet.destination_port);
-    out["protocol"] = packet.protocol;
+    if (!packet.protocol.empty()) out["protocol"] = packet.protocol;
     if (!packet.detail.empty()) out["detail"] = packet.detail;
   }
   out["frame"] = HexOf(sample.frame);

@@ -13,7 +13,9 @@ constexpr uint16_t kIpv4Type = 0x0800, kIpv6Type = 0x86dd;
 
 using Bytes = std::span<const uint8_t>;
 
-uint16_t Word(Bytes bytes, size_t at) { return static_cast<uint16_t>(bytes[at] << 8 | bytes[at + 1]); }
+uint16_t Word(Bytes bytes, size_t at) {
+  return static_cast<uint16_t>(bytes[at] << 8 | bytes[at + 1]);
+}
 
 IpAddress Address(Bytes bytes, size_t at, Family family) {
   IpAddress out{.family = family};

@@ -10,7 +10,7 @@
 
 namespace kube_lvs::cli {
 
-// As far as it could be read: a field that is empty, or zero addresses, was beyond the end.
+// As far as it could be read: what is empty was beyond the end.
 struct PacketView {
   std::string protocol;  // "TCP", "UDP", "SCTP", "ICMP", "ICMPv6"; others by number
   std::optional<IpAddress> source, destination;

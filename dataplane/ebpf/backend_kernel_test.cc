@@ -219,6 +219,31 @@ TEST_F(EbpfKernelTest, EveryValidStateIsReachedFromEveryOther) {
   EXPECT_EQ(Read(), State{});
 }
 
+// More than the kernel gives at once.
+TEST_F(EbpfKernelTest, EachOfManyEntriesIsVisitedOnce) {
+  options_.sizes.addresses = 10000;
+  Open();
+  MapStore& maps = *dataplane_.objects.maps;
+  std::set<uint32_t> wanted;
+  for (uint32_t i = 1; i <= 9000; ++i) {
+    const __be32 address = __builtin_bswap32(0x0a000000 + i);
+    const klvs_network_key network = {.prefix_length = 32, .address = address};
+    ASSERT_TRUE(Put(maps, kAddressesMap, address, klvs_address{}).ok());
+    ASSERT_TRUE(Put(maps, kNetworksMap, network, klvs_address{}).ok());
+    wanted.insert(address);
+  }
+  const auto in_hash = GetAll<__be32, klvs_address>(maps, kAddressesMap);
+  const auto in_trie = GetAll<klvs_network_key, klvs_address>(maps, kNetworksMap);
+  ASSERT_TRUE(in_hash.ok() && in_trie.ok()) << in_hash.status() << in_trie.status();
+  std::set<uint32_t> hash, trie;
+  for (const auto& [address, record] : *in_hash) hash.insert(address);
+  for (const auto& [network, record] : *in_trie) trie.insert(network.address);
+  EXPECT_EQ(in_hash->size(), wanted.size());
+  EXPECT_EQ(in_trie->size(), wanted.size());
+  EXPECT_TRUE(hash == wanted);
+  EXPECT_TRUE(trie == wanted);
+}
+
 TEST_F(EbpfKernelTest, ARestartTakesOverWithoutLoadingOrWriting) {
   Open();
   EXPECT_TRUE(dataplane_.objects.loaded);

@@ -151,8 +151,8 @@ absl::Status BpfMaps::Delete(std::string_view map, std::span<const uint8_t> key)
 
 absl::Status BpfMaps::Visit(std::string_view map, const OnEntry& visit) {
   KUBE_LVS_ASSIGN_OR_RETURN(const Map* found, Find(map));
-  // One writer at most is at work (we), so that batches are a snapshot. A bucket that does not fit
-  // is an error: 64 of a hash in one would be strange.
+  // One writer at most is at work (we), so that batches are a snapshot. A bucket of a hash that does
+  // not fit into one comes with the next.
   constexpr uint32_t kAtOnce = 4096;
   const uint32_t room = std::min(found->capacity, kAtOnce) + 64;
   Bytes keys(size_t{room} * found->key_size);
