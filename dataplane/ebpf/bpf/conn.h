@@ -159,6 +159,12 @@ static __always_inline struct klvs_conn *conn_find(const struct klvs_conn_key *k
 	return &set->ways[way];
 }
 
+/* The way that a key takes if it is free: whoever looks there first reads one cache line. */
+static __always_inline __u32 conn_own_way(__u32 tag)
+{
+	return tag & (KLVS_CONN_WAYS - 1);
+}
+
 /* The way of a set that `tag` points to first, or -1. */
 static __always_inline __s32 conn_first_way(const struct klvs_conn_set *set, __u16 tag)
 {
@@ -171,9 +177,25 @@ static __always_inline __s32 conn_first_way(const struct klvs_conn_set *set, __u
 	return lanes ? 4 + conn_lane(lanes) : -1;
 }
 
+/* Whether an entry is of `key`; `*ctl` is its control word. */
+static __always_inline int conn_is(const struct klvs_conn *c, const struct klvs_conn_key *key,
+				   __u64 *ctl)
+{
+	*ctl = READ_ONCE(c->ctl);
+	return conn_key_equal(&c->key, key) && READ_ONCE(c->ctl) == *ctl;
+}
+
+/* Has a cache line on its way from memory, at the same time as what is read next. */
+static __always_inline void conn_fetch(const void *line)
+{
+	__u64 word = *(const volatile __u64 *)line;
+
+	asm volatile("" ::"r"(word));
+}
+
 /*
- * As conn_find, but looks only where the key's tag is met first, which is nearly always right, and
- * says nothing of whether the entry is LIVE.
+ * As conn_find, but looks only at the key's own way and where its tag is met first, which is nearly
+ * always right, and says nothing of whether the entry is LIVE.
  */
 static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key *key, __u64 *ctl,
 						     const struct klvs_settings *settings)
@@ -189,6 +211,10 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 	set = bpf_map_lookup_elem(&klvs_conns, &index);
 	if (!set)
 		return NULL;
+	conn_fetch(set->tags);
+	c = &set->ways[conn_own_way(place.tag)];
+	if (conn_is(c, key, ctl))
+		return c;
 	way = conn_first_way(set, place.tag);
 	if (way < 0) {
 		index = place.set[1];
@@ -200,10 +226,7 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 			return NULL;
 	}
 	c = &set->ways[klvs_mask(way, KLVS_CONN_WAYS - 1)];
-	*ctl = READ_ONCE(c->ctl);
-	if (!conn_key_equal(&c->key, key) || READ_ONCE(c->ctl) != *ctl)
-		return NULL;
-	return c;
+	return conn_is(c, key, ctl) ? c : NULL;
 }
 
 /* Frees the way of an entry that is of `generation`, and LIVE only if it is a reply key. */
@@ -339,18 +362,26 @@ static __always_inline __u64 conn_zero_lanes(__u64 tags)
 	return ~(((tags & low) + low) | tags | low);
 }
 
-/* A free way of a set, or -1; `*count` is how many there are. */
-static __always_inline __s32 conn_free_way(const struct klvs_conn_set *set, __u32 *count)
+/* How many ways of a set are free. */
+static __always_inline __u32 conn_free_ways(const struct klvs_conn_set *set)
 {
 	const __u64 *tags = (const __u64 *)set->tags;
-	__u64 low = conn_zero_lanes(tags[0]), high = conn_zero_lanes(tags[1]);
 
-	*count = ((low >> 15) + (high >> 15)) * 0x0001000100010001ULL >> 48;
-	if (low)
-		return conn_lane(low);
-	if (high)
-		return 4 + conn_lane(high);
-	return -1;
+	return ((conn_zero_lanes(tags[0]) >> 15) + (conn_zero_lanes(tags[1]) >> 15)) *
+		       0x0001000100010001ULL >> 48;
+}
+
+/* A free way of a set that has some: the tag's own, or else the first. */
+static __always_inline __u32 conn_free_way(const struct klvs_conn_set *set, __u32 tag)
+{
+	const __u64 *tags = (const __u64 *)set->tags;
+	__u32 way = conn_own_way(tag);
+	__u64 low;
+
+	if (!set->tags[way])
+		return way;
+	low = conn_zero_lanes(tags[0]);
+	return low ? conn_lane(low) : 4 + conn_lane(conn_zero_lanes(tags[1]));
 }
 
 static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct klvs_conn *new,
@@ -380,28 +411,16 @@ static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct
 	new->ctl = ctl;
 }
 
-/*
- * Adds an entry, whose ctl says flags and state without generation. Returns its handle, and its
- * ctl in `new`; CONN_EXISTS if the key is there already; CONN_FULL.
- */
-__noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second, __u32 tag,
-			       struct klvs_settings *settings)
-{
-	struct klvs_conn_set *one, *two;
-	struct klvs_conn_lock *lock;
-	__u32 lock_index;
-	__s32 way, other, result = CONN_FULL;
-	__u32 free, other_free;
-	__u64 ctl;
+#define CONN_SECOND KLVS_CONN_WAYS /* added to the way, in the second set */
 
-	if (!new || !settings)
-		return CONN_FULL;
-	lock_index = first & (CONN_LOCKS(settings) - 1);
-	lock = bpf_map_lookup_elem(&klvs_conn_locks, &lock_index);
-	one = bpf_map_lookup_elem(&klvs_conns, &first);
-	two = bpf_map_lookup_elem(&klvs_conns, &second);
-	if (!lock || !one || !two)
-		return CONN_FULL;
+/* Returns where the entry is, or CONN_EXISTS or CONN_FULL. A function of its own for its stack. */
+static __noinline int conn_try_insert(struct klvs_conn *new, struct klvs_conn_set *one,
+				      struct klvs_conn_set *two, struct klvs_conn_lock *lock,
+				      __u32 tag)
+{
+	int result = CONN_FULL;
+	__u32 free, way;
+	__u64 ctl;
 
 	bpf_spin_lock(&lock->lock);
 	if (conn_find_way(one, &new->key, tag, &ctl) >= 0 ||
@@ -409,14 +428,15 @@ __noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second,
 		result = CONN_EXISTS;
 	} else {
 		/* The first set is found faster; when it fills up, the emptier one. */
-		way = conn_free_way(one, &free);
-		other = conn_free_way(two, &other_free);
-		if (free > KLVS_CONN_WAYS / 2 || (free && free >= other_free)) {
+		free = conn_free_ways(one);
+		if (free > KLVS_CONN_WAYS / 2 || (free && free >= conn_free_ways(two))) {
+			way = conn_free_way(one, tag);
 			conn_insert_locked(one, new, way, tag);
-			result = conn_handle(first, way);
-		} else if (other_free) {
-			conn_insert_locked(two, new, other, tag);
-			result = conn_handle(second, other);
+			result = way;
+		} else if (conn_free_ways(two)) {
+			way = conn_free_way(two, tag);
+			conn_insert_locked(two, new, way, tag);
+			result = CONN_SECOND + way;
 		}
 	}
 	bpf_spin_unlock(&lock->lock);
@@ -424,13 +444,11 @@ __noinline int conn_try_insert(struct klvs_conn *new, __u32 first, __u32 second,
 }
 
 /* Takes out what has expired in a set; of what is not there not even a cache line is read. */
-static __always_inline void conn_expire(__u32 index, struct conn_survey *survey)
+static __always_inline void conn_expire(const struct klvs_conn_set *set, __u32 index,
+					struct conn_survey *survey)
 {
-	struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
 	__u32 half, i;
 
-	if (!set)
-		return;
 #pragma unroll
 	for (half = 0; half < KLVS_CONN_WAYS; half += 4) {
 		if (!((const __u64 *)set->tags)[half / 4])
@@ -443,32 +461,52 @@ static __always_inline void conn_expire(__u32 index, struct conn_survey *survey)
 	}
 }
 
+/* Of two full sets, one that is over gives way, or else one that is embryonic: the one longest
+ * silent, so that under a flood a new client has the time of a whole set's replacement to go on. */
+__noinline int conn_make_room(__u32 first, __u32 second, __u64 now)
+{
+	struct conn_survey survey = {.now = now};
+	__u32 i;
+
+	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++)
+		conn_look(conn_handle(i < KLVS_CONN_WAYS ? first : second,
+				      i & (KLVS_CONN_WAYS - 1)),
+			  &survey);
+	return conn_remove(survey.handle, survey.ctl);
+}
+
 /*
- * conn_try_insert, after taking out what has expired in the key's sets. If they are full, one that
- * is over gives way, or else one that is embryonic: the one longest silent, so that under a flood a
- * new client has the time of a whole set's replacement to go on.
+ * Adds an entry, whose ctl says flags and state without generation, after taking out what has
+ * expired in the key's sets. Returns its handle, and its ctl in `new`; CONN_EXISTS if the key is
+ * there already; CONN_FULL.
  */
 __noinline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 now,
 			   struct klvs_settings *settings)
 {
 	struct conn_survey survey = {.now = now};
+	struct klvs_conn_set *one, *two;
+	struct klvs_conn_lock *lock;
 	struct conn_place place;
 	int result;
-	__u32 i;
 
 	if (!new || !settings)
 		return CONN_FULL;
 	conn_locate(&place, hash, settings);
-	conn_expire(place.set[0], &survey);
-	conn_expire(place.set[1], &survey);
-	result = conn_try_insert(new, place.set[0], place.set[1], place.tag, settings);
-	if (result != CONN_FULL)
+	one = bpf_map_lookup_elem(&klvs_conns, &place.set[0]);
+	two = bpf_map_lookup_elem(&klvs_conns, &place.set[1]);
+	lock = bpf_map_lookup_elem(&klvs_conn_locks, &place.lock);
+	if (!one || !two || !lock)
+		return CONN_FULL;
+	conn_expire(one, place.set[0], &survey);
+	conn_expire(two, place.set[1], &survey);
+	result = conn_try_insert(new, one, two, lock, place.tag);
+	if (result == CONN_FULL) {
+		conn_make_room(place.set[0], place.set[1], now);
+		result = conn_try_insert(new, one, two, lock, place.tag);
+	}
+	if (result < 0)
 		return result;
-	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++)
-		conn_look(conn_handle(place.set[i / KLVS_CONN_WAYS], i & (KLVS_CONN_WAYS - 1)),
-			  &survey);
-	conn_remove(survey.handle, survey.ctl);
-	return conn_try_insert(new, place.set[0], place.set[1], place.tag, settings);
+	return conn_handle(place.set[result >= CONN_SECOND], result & (KLVS_CONN_WAYS - 1));
 }
 
 #define CONN_SWEPT_SETS 2 /* at each new connection whose choice depends on counts */
@@ -481,15 +519,21 @@ __noinline int conn_sweep(__u64 now)
 {
 	struct klvs_settings *settings = settings_get();
 	struct conn_survey survey = {.now = now};
-	__u32 zero = 0, first;
+	__u32 zero = 0, first, i;
 	__u32 *hand = bpf_map_lookup_elem(&klvs_sweep_hand, &zero);
 
 	if (!settings || !hand)
 		return 0;
 	first = *hand;
 	*hand = (first + CONN_SWEPT_SETS) & (CONN_SETS(settings) - 1);
-	conn_expire(first, &survey);
-	conn_expire(first + 1, &survey);
+#pragma unroll
+	for (i = 0; i < CONN_SWEPT_SETS; i++) {
+		__u32 index = first + i;
+		struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
+
+		if (set)
+			conn_expire(set, index, &survey);
+	}
 	return 0;
 }
 
