@@ -328,6 +328,27 @@ Outcome Director::RunTc(const Bytes& frame, uint32_t gso_size) {
   return Test(programs_->tc().progs.tc_director, frame, Stage::kTc, gso_size);
 }
 
+uint32_t Director::NanosecondsOf(int program, Bytes frame, uint32_t repeat) {
+  xdp_md xdp = {};
+  xdp.data_end = static_cast<uint32_t>(frame.size());
+  xdp.ingress_ifindex = ifindex_;
+  bpf_test_run_opts opts = {};
+  opts.sz = sizeof opts;
+  opts.data_in = frame.data();
+  opts.data_size_in = static_cast<uint32_t>(frame.size());
+  opts.ctx_in = &xdp;
+  opts.ctx_size_in = sizeof xdp;
+  opts.repeat = static_cast<int>(repeat);
+  Check(programs_->network().In([&] { return bpf_prog_test_run_opts(program, &opts); }) == 0,
+        "repeated test runs");
+  Check(opts.retval == XDP_TX, "the last of the repeated packets is sent");
+  return opts.duration;
+}
+
+int Director::xdp_program() const {
+  return bpf_program__fd(programs_->xdp().progs.xdp_director);
+}
+
 Outcome Director::RunDecap(const Bytes& frame) {
   return Test(programs_->node().progs.tc_decap, frame, Stage::kTc);
 }
