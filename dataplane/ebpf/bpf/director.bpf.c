@@ -248,6 +248,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (reason == KLVS_DROP_FRAGMENT) {
 		handle = fragment_find(ctx, p);
 		c = conn_get(handle);
+		if (!c && !p->once && !source_is_ours(p, settings))
+			p->once = fragment_schedule(p);
 		if (p->once)
 			goto known;
 		if (!c)

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Fragments: the first of a packet has the ports, and leaves a note for the later ones, which have
- * none. A later one that comes before its first finds nothing. Notes are few, and the oldest give
- * way; none of them changes where a connection goes.
+ * none. A later one that comes before its first finds nothing, and goes nowhere but to a service of all
+ * ports whose scheduler asks for none. Notes are few, and the oldest give way; none of them changes
+ * where a connection goes.
  */
 #pragma once
 
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/packet.h"
 #include "dataplane/ebpf/bpf/parse.h"
+#include "dataplane/ebpf/bpf/schedule_table.h"
 
 #define FRAGMENT_SECONDS 30 /* the kernel's time to put a packet together */
 
@@ -67,4 +69,27 @@ __noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
 		return 0;
 	p->kind = PACKET_LATER_FRAGMENT;
 	return note->conn;
+}
+
+/* The real server of a later fragment without a note, if the client's address alone says it; else 0. */
+__noinline int fragment_schedule(struct packet *p)
+{
+	struct klvs_wide_key all_ports = {.last = 0xffff};
+	struct klvs_service *service;
+	struct klvs_real *real;
+	__u32 id;
+
+	if (!p || !(p->fragment & IP_FRAGMENT_OFFSET) || source_is_martian(p))
+		return 0;
+	all_ports.vip_id = p->vip_id;
+	service = bpf_map_lookup_elem(&klvs_wide_services, &all_ports);
+	if (!service || !scheduler_has_table(service->scheduler) ||
+	    service->flags & (KLVS_SERVICE_HASH_PORT | KLVS_SERVICE_PERSISTENT))
+		return 0;
+	id = schedule_table(service, p);
+	real = bpf_map_lookup_elem(&klvs_reals, &id);
+	if (!real || real->method == KLVS_METHOD_NAT)
+		return 0;
+	p->kind = PACKET_LATER_FRAGMENT;
+	return id;
 }

@@ -130,6 +130,43 @@ TEST_P(FragmentTest, NatTranslatesAddressesOfLaterOnesBothWays) {
   EXPECT_TRUE(director_.Drops().empty());
 }
 
+// Whoever needs no ports to choose needs no first fragment.
+TEST_P(FragmentTest, HashesOfAddressesForwardWhatComesBeforeItsFirst) {
+  Service service = {.port = 0,
+                     .last_port = 65535,
+                     .scheduler = KLVS_SCHEDULER_SH,
+                     .reals = {{.address = "10.1.0.2", .port = 0}, {.address = "10.1.0.3", .port = 0}}};
+  director_.Add(service);
+  for (int i = 0; i < KLVS_HASH_BUCKETS; ++i) director_.tables()[i].real = 1 + i % 2;
+  for (const char* client : {"10.1.0.1", "10.1.0.4"}) {
+    Frame frame = ClientFrame(client, 2000);
+    frame.protocol = 17;
+    ExpectSent(Later(frame), Aged(Linked(Later(frame), kRealMac)));
+    ExpectSent(First(frame), Aged(Linked(First(frame), kRealMac)));
+  }
+  for (const uint32_t real : {1, 2}) {
+    EXPECT_EQ(director_.RealCounters(real).packets, 2u);
+    EXPECT_EQ(director_.RealCounters(real).connections, 1u);
+  }
+  EXPECT_EQ(director_.Entries().size(), 2u);
+  Frame forged = Later(ClientFrame("127.0.0.1", 2000));
+  ExpectDropped(forged);
+  forged.src = Ip("10.9.0.1");
+  ExpectDropped(forged);
+
+  service.flags = KLVS_SERVICE_HASH_PORT;
+  director_.Replace(service);
+  ExpectDropped(Later(ClientFrame("10.1.0.9", 2000)));
+  service.flags = 0;
+  service.method = KLVS_METHOD_NAT;
+  director_.Replace(service);
+  ExpectDropped(Later(ClientFrame("10.1.0.9", 2000)));
+  service.method = KLVS_METHOD_DIRECT_ROUTING;
+  service.scheduler = KLVS_SCHEDULER_RR;
+  director_.Replace(service);
+  ExpectDropped(Later(ClientFrame("10.1.0.9", 2000)));
+}
+
 // Its header says how long the whole is.
 TEST_P(FragmentTest, AFirstFragmentOfUdpIsShorterThanItsHeaderSays) {
   director_.Add({.protocol = 17, .reals = {{.address = "10.1.0.2"}}});
