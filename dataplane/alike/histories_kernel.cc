@@ -1,7 +1,8 @@
-// Both dataplanes live through the same random history of one service, one event after the other:
-// connections that open, go on, close and expire, weights and thresholds that change, real servers
-// that come and go; clients that persistence has stay. They choose alike and count alike. The seed
-// is printed; ALIKE_SEED sets it.
+// Both dataplanes live through the same random history of one service of IPv4 or IPv6, one event
+// after the other: connections that open, go on, close and expire, weights and thresholds that
+// change, real servers that come and go; clients that persistence has stay. They choose alike and
+// count alike. The seed is printed; ALIKE_SEED sets it.
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ip.h"
 #include "dataplane/alike/ebpf_side.h"
 #include "dataplane/alike/ipvs_side.h"
 #include "dataplane/model/schedulers.h"
@@ -20,24 +22,24 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr char kVip[] = "10.9.0.1";
 constexpr int kEvents = 120;
 // Real servers have addresses from here down, so that the newest, which is first in the kernel's
 // list, is first in canonical order.
-constexpr int kFirstReal = 250;
+constexpr int kFirstReal = kReals;
 constexpr int kMostReals = 8;
 constexpr uint8_t kInit = 1, kCookieEcho = 10;  // chunks of SCTP
 // A connection that was reset ends after 10 s, by the kernel's timer at once.
-constexpr auto kLongest = std::chrono::seconds(2);
+constexpr auto kLongest = std::chrono::milliseconds(700);
 
 // Of connections that expire: so long without a packet.
-constexpr uint32_t kTimeoutSeconds = 3;
+constexpr uint32_t kTimeoutSeconds = 2;
 // Events go on so long at a time: every one is over before the first connection expires, on either
 // side.
 constexpr auto kBurst = std::chrono::milliseconds(600);
 constexpr int kBursts = 2;
 
 struct History {
+  Family family = Family::kIpv4;
   std::string scheduler;
   HashFlags hash;
   Protocol protocol = Protocol::kTcp;
@@ -47,7 +49,7 @@ struct History {
   bool expiring = false;
 };
 
-std::vector<History> Histories() {
+std::vector<History> Histories(Family family) {
   std::vector<History> out;
   for (const std::string_view name : kSchedulers) {
     if (name == "twos") continue;  // by chance
@@ -55,7 +57,7 @@ std::vector<History> Histories() {
       for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp, Protocol::kSctp}) {
         // What differs is when a connection is active.
         if (protocol == Protocol::kSctp && name != "wlc" && name != "ovf") continue;
-        History history{std::string(name), {}, protocol, thresholds};
+        History history{family, std::string(name), {}, protocol, thresholds};
         out.push_back(history);
         const bool often = name == "rr" || name == "wlc" || name == "mh";
         const bool once = name == "wrr" || name == "lc" || name == "sed" || name == "nq" ||
@@ -64,9 +66,13 @@ std::vector<History> Histories() {
           history.persistent = true;
           out.push_back(history);
         }
-        // An overload ends with the connections, too.
-        if (often && protocol != Protocol::kSctp && thresholds == (name == "wlc")) {
-          History expiring{std::string(name), {}, protocol, thresholds};
+        // An overload ends with the connections, too. Each scheduler has one protocol expire in
+        // each family, wlc both: that takes seconds.
+        const Protocol expires =
+            (family == Family::kIpv4) == (name == "mh") ? Protocol::kUdp : Protocol::kTcp;
+        if (name == "wlc" ? thresholds && protocol != Protocol::kSctp
+                          : often && !thresholds && protocol == expires) {
+          History expiring{family, std::string(name), {}, protocol, thresholds};
           expiring.expiring = true;
           out.push_back(expiring);
         }
@@ -98,7 +104,7 @@ std::string NameOf(const testing::TestParamInfo<History>& info) {
 
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
 struct Sides {
-  IpvsSide ipvs{kVip};
+  IpvsSide ipvs;
   EbpfSide ebpf;
 };
 Sides& TheSides() {
@@ -115,7 +121,7 @@ Sides& TheSides() {
 class HistoryTest : public testing::TestWithParam<History> {
  protected:
   struct Connection {
-    ebpf::Frame frame;
+    Packet packet;
     int real = 0;
   };
 
@@ -132,11 +138,11 @@ class HistoryTest : public testing::TestWithParam<History> {
   bool Sctp() const { return GetParam().protocol == Protocol::kSctp; }
 
   ServiceKey KeyAt(Dataplane dataplane) const {
-    return {dataplane, Endpoint{*IpAddress::Parse(kVip), port_}, GetParam().protocol};
+    return {dataplane, Endpoint{VipAddress(GetParam().family), port_}, GetParam().protocol};
   }
   RealServer Real(int number) const {
     RealServer out;
-    out.at = {*IpAddress::Parse("10.1.200." + std::to_string(number)), port_};
+    out.at = {RealAddress(GetParam().family, number), port_};
     out.method = ForwardingMethod::kDirectRouting;
     return out;
   }
@@ -155,7 +161,7 @@ class HistoryTest : public testing::TestWithParam<History> {
   void AddReal1() {
     // The one that was removed last may come back: its connections are still counted.
     int number = kFirstReal;
-    if (!reals_.empty()) number = reals_.front().at.ip.bytes[3] - 1;
+    if (!reals_.empty()) number = NumberOf(reals_.front().at.ip) - 1;
     if (number > lowest_ && Below(2) == 0) number = lowest_;
     lowest_ = std::min(lowest_, number);
     RealServer real = Real(number);
@@ -183,32 +189,28 @@ class HistoryTest : public testing::TestWithParam<History> {
   }
 
   // The same packet to both.
-  int Send(const ebpf::Frame& frame) {
-    const int ipvs = TheSides().ipvs.Send(frame);
-    const int ebpf = TheSides().ebpf.Send(frame);
+  int Send(const Packet& packet) {
+    const int ipvs = TheSides().ipvs.Send(packet);
+    const int ebpf = TheSides().ebpf.Send(packet);
     EXPECT_EQ(ebpf, ipvs) << Where();
     return ipvs;
   }
-  ebpf::Frame NewClient() {
-    ebpf::Frame out;
-    out.dst_mac = {2, 0, 0, 0, 0, 1};
-    out.src_mac = {2, 0, 0, 0, 0, 0xc};
-    out.src = ebpf::Ip("10.1.0.1") + Below(40);
-    out.dst = ebpf::Ip(kVip);
-    out.sport = next_port_++;
-    out.dport = port_;
-    out.protocol = static_cast<uint8_t>(GetParam().protocol);
-    return out;
+  Packet NewClient() {
+    return {.family = GetParam().family,
+            .client = 1 + static_cast<int>(Below(kClients)),
+            .sport = next_port_++,
+            .dport = port_,
+            .protocol = static_cast<uint8_t>(GetParam().protocol)};
   }
   void Open() {
     Connection connection{NewClient()};
     event_ = "open";
     if (!expired_.empty() && Below(2) == 0) {
-      connection.frame = expired_.back().frame;
+      connection.packet = expired_.back().packet;
       expired_.pop_back();
-      event_ = "open again, port " + std::to_string(connection.frame.sport);
+      event_ = "open again, port " + std::to_string(connection.packet.sport);
     }
-    connection.real = Send(connection.frame);
+    connection.real = Send(connection.packet);
     if (connection.real == 0) return;
     if (Sctp()) Echo(connection);
     if (GetParam().expiring) Establish(connection);
@@ -216,42 +218,44 @@ class HistoryTest : public testing::TestWithParam<History> {
   }
   // What a SYN began would end after 60 s, whatever the timeouts are.
   void Establish(Connection connection) {
-    connection.frame.flags = ebpf::kAck;
-    EXPECT_EQ(Send(connection.frame), connection.real) << Where();
+    connection.packet.flags = ebpf::kAck;
+    EXPECT_EQ(Send(connection.packet), connection.real) << Where();
   }
   // What an INIT began would end after 4 s.
   void Echo(Connection& connection) {
-    connection.frame.chunk = kCookieEcho;
-    EXPECT_EQ(Send(connection.frame), connection.real) << Where();
+    connection.packet.chunk = kCookieEcho;
+    EXPECT_EQ(Send(connection.packet), connection.real) << Where();
   }
   void GoOn() {
     if (connections_.empty()) return;
     Connection& connection = connections_[Below(static_cast<uint32_t>(connections_.size()))];
     // Of a real server that is gone: IPVS drops, eBPF serves on.
     const bool there = std::ranges::any_of(
-        reals_, [&](const RealServer& real) { return real.at.ip.bytes[3] == connection.real; });
+        reals_, [&](const RealServer& real) { return NumberOf(real.at.ip) == connection.real; });
     if (!there && !GetParam().one_packet) return;
     constexpr uint8_t kChunks[] = {0, 2, 6, 7, 8, 9, kCookieEcho, 11, 14, kInit};
-    connection.frame.chunk = kChunks[Below(GetParam().thresholds ? 9 : 10)];
+    connection.packet.chunk = kChunks[Below(GetParam().thresholds ? 9 : 10)];
     constexpr uint8_t kFlags[] = {ebpf::kAck, ebpf::kFin | ebpf::kAck, ebpf::kRst, ebpf::kSyn};
     // A port that is used again: for a tick IPVS counts both connections, which may reach an upper
     // threshold; eBPF counts the new one only.
     // After a RST one ends after 10 s, whatever the timeouts are.
-    connection.frame.flags = kFlags[Below(GetParam().expiring ? 2 : GetParam().thresholds ? 3 : 4)];
-    event_ = "flags " + std::to_string(connection.frame.flags) + " chunk " +
-             std::to_string(connection.frame.chunk) + " from port " +
-             std::to_string(connection.frame.sport);
-    connection.real = Send(connection.frame);
-    if (Sctp() && connection.frame.chunk == kInit && connection.real != 0) Echo(connection);
+    connection.packet.flags =
+        kFlags[Below(GetParam().expiring ? 2 : GetParam().thresholds ? 3 : 4)];
+    event_ = "flags " + std::to_string(connection.packet.flags) + " chunk " +
+             std::to_string(connection.packet.chunk) + " from port " +
+             std::to_string(connection.packet.sport);
+    connection.real = Send(connection.packet);
+    if (Sctp() && connection.packet.chunk == kInit && connection.real != 0) Echo(connection);
   }
 
   std::string Counts(Side& side, Dataplane dataplane) {
-    const Stats stats = side.ReadStats();
+    // Only the whole reading forgets what expired.
+    const Stats stats = GetParam().expiring ? side.ReadStats() : side.ReadStats(KeyAt(dataplane));
     std::string out;
     for (const RealServer& real : reals_) {
       const auto found = stats.reals.find({KeyAt(dataplane), real.at});
       if (found == stats.reals.end()) return "none of " + real.at.ToString();
-      out += std::to_string(real.at.ip.bytes[3]) + ": " +
+      out += std::to_string(NumberOf(real.at.ip)) + ": " +
              std::to_string(found->second.active_connections) + "+" +
              std::to_string(found->second.inactive_connections) + " ";
     }
@@ -271,7 +275,7 @@ class HistoryTest : public testing::TestWithParam<History> {
     event_ = "expiry";
     const auto deadline = steady_clock::now() + std::chrono::seconds(2 * kTimeoutSeconds);
     std::string none;
-    for (const RealServer& real : reals_) none += std::to_string(real.at.ip.bytes[3]) + ": 0+0 ";
+    for (const RealServer& real : reals_) none += std::to_string(NumberOf(real.at.ip)) + ": 0+0 ";
     std::string ipvs;
     std::string ebpf;
     do {
@@ -282,7 +286,7 @@ class HistoryTest : public testing::TestWithParam<History> {
     EXPECT_EQ(ebpf, none) << Where();
     std::cout << connections_.size() << " expired\n";
     for (Connection& connection : connections_) {
-      connection.frame.flags = ebpf::kSyn;
+      connection.packet.flags = ebpf::kSyn;
       expired_.push_back(connection);
     }
     connections_.clear();
@@ -338,7 +342,10 @@ TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
   config.scheduler = GetParam().scheduler;
   config.hash = GetParam().hash;
   config.one_packet = GetParam().one_packet;
-  if (GetParam().persistent) config.persistence = Persistence{.prefix_length = 30, .engine = ""};
+  if (GetParam().persistent) {
+    const int prefix_length = VipAddress(GetParam().family).Bits() - 2;
+    config.persistence = Persistence{.prefix_length = prefix_length, .engine = ""};
+  }
   Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
   for (int i = 0; i < 3; ++i) AddReal1();
   const auto within = [&](auto longest, int events) {
@@ -364,7 +371,8 @@ TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
   Apply([&](const ServiceKey& key) -> Step { return RemoveService{key}; });
 }
 
-INSTANTIATE_TEST_SUITE_P(Schedulers, HistoryTest, testing::ValuesIn(Histories()), NameOf);
+INSTANTIATE_TEST_SUITE_P(Ipv4, HistoryTest, testing::ValuesIn(Histories(Family::kIpv4)), NameOf);
+INSTANTIATE_TEST_SUITE_P(Ipv6, HistoryTest, testing::ValuesIn(Histories(Family::kIpv6)), NameOf);
 
 }  // namespace
 }  // namespace kube_lvs::alike
