@@ -497,7 +497,7 @@ TEST_P(TwosOnePacketTest, DrawsGoByWeight) {
   Quiesce(quiesced);
   Remove(removed);
   // Of a draw from 0 to 6, inclusive, the first of the list has one more; which so many tell.
-  ExpectShares(1200, {{one, 2 / 7.0}, {two, 2 / 7.0}, {three, 3 / 7.0}});
+  ExpectShares(2400, {{one, 2 / 7.0}, {two, 2 / 7.0}, {three, 3 / 7.0}});
 }
 
 class TwosTest : public ServiceTest {};
