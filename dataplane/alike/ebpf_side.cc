@@ -18,13 +18,14 @@ T Value(absl::StatusOr<T> result) {
 EbpfSide::EbpfSide() {
   ebpf::BpfOptions options;
   options.dir = ebpf::PrivateBpfDir("alike");
-  // Freed slots of tables rest for seconds, which are many edits of mh.
+  // Freed slots of tables rest for seconds, which are many edits of mh. Most connections last to
+  // the end, with the ids of their services and real servers: none may be in another's way.
   options.sizes = {.addresses = 64,
-                   .services = 128,
-                   .reals = 1024,
-                   .list_entries = 16384,
+                   .services = 256,
+                   .reals = 4096,
+                   .list_entries = 32768,
                    .table_slots = 1U << 20,
-                   .connections = 16384};
+                   .connections = 131072};
   dataplane_ = network().In([&] { return Value(ebpf::OpenEbpfDataplane(options, clock_)); });
   Apply({AddItem{Attachment{"eth0"}}});
 }
@@ -47,8 +48,12 @@ Stats EbpfSide::ReadStats() {
   return network().In([this] { return Value(dataplane_.backend->ReadStats()); });
 }
 
+Stats EbpfSide::ReadStats(const ServiceKey& key) {
+  return network().In([&] { return Value(dataplane_.backend->ReadServices({key})).stats; });
+}
+
 bool EbpfSide::RefusedOne() {
-  const uint64_t refused = ReadStats().drops["no_real_server"];
+  const uint64_t refused = Value(dataplane_.backend->ReadDrops())["no_real_server"];
   const bool one = refused > refused_;
   refused_ = refused;
   return one;

@@ -19,6 +19,7 @@ class EbpfSide final : public Side {
   void Apply(const std::vector<Step>& steps) override;
   State Read() override;
   Stats ReadStats() override;
+  Stats ReadStats(const ServiceKey& key) override;
 
  private:
   bool RefusedOne() override;

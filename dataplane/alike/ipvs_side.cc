@@ -15,9 +15,10 @@ T Value(absl::StatusOr<T> result) {
 
 }  // namespace
 
-IpvsSide::IpvsSide(const std::string& vip) {
-  network().Sh("ip addr add " + vip +
-               "/32 dev lo; "
+IpvsSide::IpvsSide() {
+  network().Sh("ip addr add " + VipAddress(Family::kIpv4).ToString() + " dev lo; ip addr add " +
+               VipAddress(Family::kIpv6).ToString() +
+               " dev lo; "
                "sysctl -qw net.ipv4.vs.expire_quiescent_template=1");
   channel_ = network().In([] { return std::make_unique<ipvs::NetlinkChannel>(); });
   std::remove("/run/alike.journal");
@@ -45,6 +46,10 @@ State IpvsSide::Read() {
 
 Stats IpvsSide::ReadStats() {
   return network().In([this] { return Value(backend_->ReadStats()); });
+}
+
+Stats IpvsSide::ReadStats(const ServiceKey& key) {
+  return network().In([&] { return Value(backend_->ReadServices({key})).stats; });
 }
 
 }  // namespace kube_lvs::alike

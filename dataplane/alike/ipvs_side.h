@@ -16,12 +16,13 @@ namespace kube_lvs::alike {
 // The IPVS of this kernel, which must have it.
 class IpvsSide final : public Side {
  public:
-  explicit IpvsSide(const std::string& vip);
+  IpvsSide();
 
   std::string Name() const override { return "IPVS"; }
   void Apply(const std::vector<Step>& steps) override;
   State Read() override;
   Stats ReadStats() override;
+  Stats ReadStats(const ServiceKey& key) override;
 
  private:
   std::unique_ptr<ipvs::NetlinkChannel> channel_;

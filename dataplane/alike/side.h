@@ -1,4 +1,4 @@
-// One dataplane in a network namespace of its own, with a wire to put frames on and to see what
+// One dataplane in a network namespace of its own, with a wire to put packets on and to see what
 // comes back. For tests: what fails aborts.
 #pragma once
 
@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/ip.h"
 #include "base/unique_fd.h"
 #include "dataplane/ebpf/packet_tests/frame.h"
 #include "dataplane/ebpf/testing/namespaces.h"
@@ -15,7 +16,27 @@
 
 namespace kube_lvs::alike {
 
-// Clients 10.1.0.1 to .40; real servers 10.1.200.1 to .250, of which only MAC addresses are there.
+inline constexpr int kClients = 40;
+inline constexpr int kReals = 250;
+
+// Numbered from 1 on; of a real server only its MAC address is there. IPv6's differ in more than
+// one of the words that hash schedulers fold, and four clients at a time share 126 bits (IPv4: 30).
+IpAddress ClientAddress(Family family, int number);
+IpAddress RealAddress(Family family, int number);
+IpAddress VipAddress(Family family);
+// The number of the client or real server that has that address.
+int NumberOf(const IpAddress& address);
+
+// A client's, to the VIP.
+struct Packet {
+  Family family = Family::kIpv4;
+  int client = 1;
+  uint16_t sport = 0, dport = 0;
+  uint8_t protocol = 6;
+  uint8_t flags = ebpf::kSyn;  // TCP
+  uint8_t chunk = 1;           // SCTP: type of the first one, INIT
+};
+
 class Side {
  public:
   Side();
@@ -24,11 +45,12 @@ class Side {
   virtual std::string Name() const = 0;
   virtual void Apply(const std::vector<Step>& steps) = 0;
   virtual State Read() = 0;
+  // Also forgets what expired.
   virtual Stats ReadStats() = 0;
+  virtual Stats ReadStats(const ServiceKey& key) = 0;
 
-  // Sends a client's packet. The last number of the address of the real server that it is sent on
-  // to; 0 if it is refused.
-  int Send(const ebpf::Frame& frame);
+  // The number of the real server that the packet is sent on to; 0 if it is refused.
+  int Send(const Packet& packet);
 
  protected:
   // Whether a packet was refused since the last call, with or without an answer.
