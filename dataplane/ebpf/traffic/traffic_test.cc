@@ -85,10 +85,11 @@ void TrafficTest::Serve(const ServiceKey& key, uint16_t real_port, const std::ve
   Direct(steps);
 }
 
-void TrafficTest::ServeAlone(const ServiceKey& key, uint16_t real_port) {
-  Serve(key, real_port);
+void TrafficTest::ServeAlone(const ServiceKey& key, uint16_t real_port,
+                             const std::vector<int>& reals) {
+  Serve(key, real_port, reals);
   if (!Xdp()) return;
-  AwaitNeighbours(2);
+  AwaitNeighbours(reals.size());
   site_.director().Sh("tc filter del dev eth0 ingress");
 }
 

@@ -50,8 +50,9 @@ class TrafficTest : public testing::TestWithParam<Variant> {
 
   // A service with these real servers, whose packets XDP may leave to tc.
   void Serve(const ServiceKey& key, uint16_t real_port, const std::vector<int>& reals = {1, 2});
-  // A service with both; with XDP there is no tc that does the work.
-  void ServeAlone(const ServiceKey& key, uint16_t real_port);
+  // With XDP there is no tc that does the work.
+  void ServeAlone(const ServiceKey& key, uint16_t real_port,
+                  const std::vector<int>& reals = {1, 2});
   // At the VIP, with both; tunnels are unpacked.
   ServiceKey ServeAlone(Protocol protocol = Protocol::kTcp);
 
