@@ -56,6 +56,9 @@ class TrafficTest : public testing::TestWithParam<Variant> {
   // At the VIP, with both; tunnels are unpacked.
   ServiceKey ServeAlone(Protocol protocol = Protocol::kTcp);
 
+  // How many real servers XDP may transmit to, as their neighbours are known.
+  size_t RealsOfXdp();
+
   Stats ReadStats();
   // What the director dropped since the test began, without zeros.
   std::map<std::string, uint64_t> Drops();
@@ -78,6 +81,7 @@ class TrafficTest : public testing::TestWithParam<Variant> {
   // Of the director and the real servers.
   std::vector<State> ReadAll();
   std::map<std::string, uint64_t> AllDrops();
+  // Until XDP may transmit to them.
   void AwaitNeighbours(size_t reals);
 
   const std::vector<State> before_;
