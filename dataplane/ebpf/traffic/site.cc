@@ -1,5 +1,7 @@
 #include "dataplane/ebpf/traffic/site.h"
 
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -28,6 +30,14 @@ T Value(absl::StatusOr<T> result) {
   if (result.ok()) return *std::move(result);
   std::fprintf(stderr, "%s\n", result.status().ToString().c_str());
   std::abort();
+}
+
+// Each site keeps its maps open.
+void AllowManyFiles() {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace
@@ -96,7 +106,10 @@ void Apply(const Namespace& where, EbpfDataplane& dataplane, const std::vector<S
 Site& Site::Of(const Variant& variant) {
   static auto& sites = *new std::map<Variant, std::unique_ptr<Site>>;
   std::unique_ptr<Site>& site = sites[variant];
-  if (site == nullptr) site = std::make_unique<Site>(variant);
+  if (site == nullptr) {
+    AllowManyFiles();
+    site = std::make_unique<Site>(variant);
+  }
   return *site;
 }
 

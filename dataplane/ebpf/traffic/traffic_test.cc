@@ -85,10 +85,11 @@ void TrafficTest::Serve(const ServiceKey& key, uint16_t real_port, const std::ve
   Direct(steps);
 }
 
-void TrafficTest::ServeAlone(const ServiceKey& key, uint16_t real_port) {
-  Serve(key, real_port);
+void TrafficTest::ServeAlone(const ServiceKey& key, uint16_t real_port,
+                             const std::vector<int>& reals) {
+  Serve(key, real_port, reals);
   if (!Xdp()) return;
-  AwaitNeighbours(2);
+  AwaitNeighbours(reals.size());
   site_.director().Sh("tc filter del dev eth0 ingress");
 }
 
@@ -99,15 +100,17 @@ ServiceKey TrafficTest::ServeAlone(Protocol protocol) {
   return key;
 }
 
-// Until XDP may transmit to them.
+size_t TrafficTest::RealsOfXdp() {
+  const auto records = GetArray<klvs_real>(*Director().objects.maps, kRealsMap).value();
+  return static_cast<size_t>(std::ranges::count_if(records, [](const klvs_real& real) {
+    return (real.flags & (KLVS_REAL_L2 | KLVS_REAL_REMOVED)) == KLVS_REAL_L2;
+  }));
+}
+
 void TrafficTest::AwaitNeighbours(size_t reals) {
   for (int round = 0; round < 50; ++round) {
     ASSERT_TRUE(site_.director().In([&] { return Director().backend->Refresh(); }).ok());
-    const auto records = GetArray<klvs_real>(*Director().objects.maps, kRealsMap).value();
-    const auto ready = std::ranges::count_if(records, [](const klvs_real& real) {
-      return (real.flags & (KLVS_REAL_L2 | KLVS_REAL_REMOVED)) == KLVS_REAL_L2;
-    });
-    if (static_cast<size_t>(ready) == reals) return;
+    if (RealsOfXdp() == reals) return;
     pollfd wait{.fd = Director().backend->fd(), .events = POLLIN, .revents = 0};
     poll(&wait, 1, 200);
   }

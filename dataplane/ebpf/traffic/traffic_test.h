@@ -50,10 +50,14 @@ class TrafficTest : public testing::TestWithParam<Variant> {
 
   // A service with these real servers, whose packets XDP may leave to tc.
   void Serve(const ServiceKey& key, uint16_t real_port, const std::vector<int>& reals = {1, 2});
-  // A service with both; with XDP there is no tc that does the work.
-  void ServeAlone(const ServiceKey& key, uint16_t real_port);
+  // With XDP there is no tc that does the work.
+  void ServeAlone(const ServiceKey& key, uint16_t real_port,
+                  const std::vector<int>& reals = {1, 2});
   // At the VIP, with both; tunnels are unpacked.
   ServiceKey ServeAlone(Protocol protocol = Protocol::kTcp);
+
+  // How many real servers XDP may transmit to, as their neighbours are known.
+  size_t RealsOfXdp();
 
   Stats ReadStats();
   // What the director dropped since the test began, without zeros.
@@ -77,6 +81,7 @@ class TrafficTest : public testing::TestWithParam<Variant> {
   // Of the director and the real servers.
   std::vector<State> ReadAll();
   std::map<std::string, uint64_t> AllDrops();
+  // Until XDP may transmit to them.
   void AwaitNeighbours(size_t reals);
 
   const std::vector<State> before_;
