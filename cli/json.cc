@@ -57,6 +57,9 @@ Json FlagsOf(const ServiceConfig& config) {
   Json out = Json::array();
   if (config.hash.fallback) out.push_back(config.scheduler + "-fallback");
   if (config.hash.source_port) out.push_back(config.scheduler + "-port");
+  if (config.hash.table_size != kMaglevDefaultSize) {
+    out.push_back(config.scheduler + "-table-size=" + std::to_string(config.hash.table_size));
+  }
   if ((config.unnamed_flags & IP_VS_SVC_F_SCHED1) != 0) out.push_back("flag-1");
   if ((config.unnamed_flags & IP_VS_SVC_F_SCHED2) != 0) out.push_back("flag-2");
   if ((config.unnamed_flags & IP_VS_SVC_F_SCHED3) != 0) out.push_back("flag-3");

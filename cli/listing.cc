@@ -80,6 +80,8 @@ SchedulerFlags FlagsOf(const ServiceConfig& config) {
   };
   add(config.hash.fallback, config.scheduler + "-fallback");
   add(config.hash.source_port, config.scheduler + "-port");
+  add(config.hash.table_size != kMaglevDefaultSize,
+      config.scheduler + "-table-size=" + std::to_string(config.hash.table_size));
   if (config.scheduler != "sh" && config.scheduler != "mh") {
     add((config.unnamed_flags & IP_VS_SVC_F_SCHED1) != 0, "flag-1");
     add((config.unnamed_flags & IP_VS_SVC_F_SCHED2) != 0, "flag-2");

@@ -589,7 +589,9 @@ class Parser {
     if (scheduler_flags_.empty()) return std::nullopt;
     const auto flags = ParseSchedulerFlags(request_.service.scheduler, scheduler_flags_);
     if (const auto* refusal = std::get_if<std::string>(&flags)) return Refusal(*refusal);
-    request_.service.flags |= std::get<uint32_t>(flags);
+    const auto& chosen = std::get<SchedulerFlags>(flags);
+    request_.service.flags |= chosen.flags;
+    request_.service.table_size = chosen.table_size;
     return std::nullopt;
   }
 

@@ -9,6 +9,7 @@
 
 #include "base/ip.h"
 #include "dataplane/model/ipvs_settings.h"
+#include "dataplane/model/service.h"
 
 namespace kube_lvs::cli {
 
@@ -83,6 +84,7 @@ struct ServiceArgument {
   std::string scheduler;
   std::string engine;
   uint32_t flags = 0;               // IP_VS_SVC_F_...
+  uint32_t table_size = kMaglevDefaultSize;
   uint32_t timeout_seconds = 0;     // of persistence
   uint32_t netmask = ~uint32_t{0};  // IPv4: a mask in network order; IPv6: a prefix length
   bool operator==(const ServiceArgument&) const = default;

@@ -42,7 +42,8 @@ ServiceConfig ConfigOf(const ServiceArgument& service) {
   constexpr uint32_t kFallback = IP_VS_SVC_F_SCHED1, kPort = IP_VS_SVC_F_SCHED2;
   if (service.scheduler == "sh" || service.scheduler == "mh") {
     out.hash = {.source_port = (service.flags & kPort) != 0,
-                .fallback = (service.flags & kFallback) != 0};
+                .fallback = (service.flags & kFallback) != 0,
+                .table_size = service.table_size};
     out.unnamed_flags |= service.flags & IP_VS_SVC_F_SCHED3;
   } else {
     out.unnamed_flags |= service.flags & (kFallback | kPort | IP_VS_SVC_F_SCHED3);

@@ -41,6 +41,8 @@ TEST(Steps, FlagsAndPersistence) {
             (HashFlags{.source_port = true, .fallback = false}));
   EXPECT_EQ(ConfigOf(StepFor("-A -t 192.0.2.1:80 -s mh -b mh-fallback")).hash,
             (HashFlags{.source_port = false, .fallback = true}));
+  EXPECT_EQ(ConfigOf(StepFor("-A -t 192.0.2.1:80 -s mh -b mh-port,mh-table-size=65521")).hash,
+            (HashFlags{.source_port = true, .fallback = false, .table_size = 65521}));
   // Flags of another scheduler are no hash flags: the dataplane refuses what has no name.
   EXPECT_NE(ConfigOf(StepFor("-A -t 192.0.2.1:80 -s rr -b flag-1")).unnamed_flags, 0U);
   EXPECT_TRUE(ConfigOf(StepFor("-A -u 192.0.2.1:80 -o")).one_packet);

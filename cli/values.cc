@@ -117,7 +117,7 @@ std::optional<Address> ParseMulticastGroup(const std::string& text) {
   return out;
 }
 
-std::variant<uint32_t, std::string> ParseSchedulerFlags(const std::string& scheduler,
+std::variant<SchedulerFlags, std::string> ParseSchedulerFlags(const std::string& scheduler,
                                                         const std::string& text) {
   struct Named {
     const char* name;
@@ -134,7 +134,8 @@ std::variant<uint32_t, std::string> ParseSchedulerFlags(const std::string& sched
       {"mh-port", "mh", IP_VS_SVC_F_SCHED2},
   };
   const std::string& used = scheduler.empty() ? std::string("wlc") : scheduler;
-  uint32_t flags = 0;
+  static constexpr std::string_view kTableSize = "mh-table-size=";
+  SchedulerFlags out;
   bool any = false;
   for (size_t begin = 0; begin <= text.size();) {
     const size_t end = std::min(text.find(',', begin), text.size());
@@ -142,17 +143,26 @@ std::variant<uint32_t, std::string> ParseSchedulerFlags(const std::string& sched
     begin = end + 1;
     if (word.empty()) continue;
     any = true;
+    if (word.starts_with(kTableSize)) {
+      const auto size = ParseNumber(word.substr(kTableSize.size()), 1, UINT32_MAX);
+      if (!size || !IsMaglevSize(static_cast<uint32_t>(*size))) {
+        return "invalid scheduler flag `" + word + "': a table has " + MaglevSizes() + " slots";
+      }
+      if (used != "mh") return "incompatible scheduler flag `" + word + "'";
+      out.table_size = static_cast<uint32_t>(*size);
+      continue;
+    }
     const auto* found =
         std::ranges::find_if(kNamed, [&](const Named& n) { return word == n.name; });
     if (found == std::end(kNamed)) return "invalid scheduler flag `" + word + "'";
     if (found->scheduler != nullptr && used != found->scheduler) {
       return "incompatible scheduler flag `" + word + "'";
     }
-    flags |= found->flag;
+    out.flags |= found->flag;
   }
   // ipvsadm 1.31 crashes here.
   if (!any) return "invalid scheduler flag `" + text + "'";
-  return flags;
+  return out;
 }
 
 }  // namespace kube_lvs::cli

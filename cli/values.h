@@ -27,8 +27,13 @@ std::optional<uint32_t> ParseNetmask4(const std::string& text, const Names& name
 std::optional<uint8_t> ParseTunnelType(const std::string& text);
 std::optional<Address> ParseMulticastGroup(const std::string& text);
 
+struct SchedulerFlags {
+  uint32_t flags = 0;  // IP_VS_SVC_F_...
+  uint32_t table_size = kMaglevDefaultSize;
+};
+
 // Flags of a scheduler ("" is the default one), separated by commas; or the refusal's text.
-std::variant<uint32_t, std::string> ParseSchedulerFlags(const std::string& scheduler,
+std::variant<SchedulerFlags, std::string> ParseSchedulerFlags(const std::string& scheduler,
                                                         const std::string& text);
 
 }  // namespace kube_lvs::cli

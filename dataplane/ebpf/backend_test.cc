@@ -282,6 +282,15 @@ TEST_F(EbpfBackendTest, SourceHashingFollowsWeightsAndDestinationHashingDoesNot)
   EXPECT_EQ(first(), (std::vector<std::string>{"10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.2"}));
 }
 
+TEST_F(EbpfBackendTest, MaglevTablesHaveTheSizeThatIsAskedFor) {
+  ServiceConfig config = Config("mh");
+  ASSERT_TRUE(Do({AddService{web_, config}, AddReal{web_, Real("10.0.0.1:80", 1)}}).ok());
+  EXPECT_EQ(Table(web_).size(), 4093U);
+  config.hash.table_size = 251;
+  ASSERT_TRUE(Do({SetService{web_, config}}).ok());
+  EXPECT_EQ(Table(web_), std::vector<std::string>(251, "10.0.0.1"));
+}
+
 TEST_F(EbpfBackendTest, AnotherSchedulerForgetsWhereConnectionsWent) {
   ASSERT_TRUE(Do({AddService{web_, Config("lblc")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
   klvs_locality& locality = GetArray<klvs_locality>(maps_, kLocalityMap).value()[Service(web_).id];

@@ -195,6 +195,13 @@ absl::Status CheckSupported(const ServiceKey& key, const ServiceConfig& config) 
     return Invalid(ToString(key), "hash flags make no sense with scheduler \"" + config.scheduler +
                                       "\"; use sh or mh, or leave them out");
   }
+  if (config.hash.table_size != kMaglevDefaultSize) {
+    if (config.scheduler != "mh") return Invalid(ToString(key), "only scheduler mh has a table size");
+    if (!IsMaglevSize(config.hash.table_size)) {
+      return Invalid(ToString(key), std::to_string(config.hash.table_size) +
+                                        " is no size of a Maglev table; use " + MaglevSizes());
+    }
+  }
   if (config.persistence) KUBE_LVS_RETURN_IF_ERROR(CheckPersistence(key, *config.persistence));
   if (config.one_packet && key.protocol != Protocol::kUdp) {
     return Invalid(ToString(key), "one-packet scheduling is for UDP; leave it out");
@@ -324,7 +331,7 @@ klvs_service EncodeConfig(const ServiceConfig& config) {
     out.template_seconds = config.persistence->timeout_seconds;
     out.template_prefix = static_cast<uint8_t>(config.persistence->prefix_length);
   }
-  if (out.scheduler == KLVS_SCHEDULER_MH) out.table_size = kMaglevDefaultSize;
+  if (out.scheduler == KLVS_SCHEDULER_MH) out.table_size = config.hash.table_size;
   if (out.scheduler == KLVS_SCHEDULER_SH || out.scheduler == KLVS_SCHEDULER_DH) {
     out.table_size = KLVS_HASH_BUCKETS;
   }
@@ -342,6 +349,7 @@ absl::StatusOr<ServiceConfig> DecodeConfig(const klvs_service& service) {
   out.source_nat = (service.flags & KLVS_SERVICE_SOURCE_NAT) != 0;
   out.hash.source_port = (service.flags & KLVS_SERVICE_HASH_PORT) != 0;
   out.hash.fallback = (service.flags & KLVS_SERVICE_HASH_FALLBACK) != 0;
+  if (service.scheduler == KLVS_SCHEDULER_MH) out.hash.table_size = service.table_size;
   out.one_packet = (service.flags & KLVS_SERVICE_ONE_PACKET) != 0;
   if ((service.flags & KLVS_SERVICE_PERSISTENT) != 0) {
     out.persistence.emplace();

@@ -143,6 +143,21 @@ TEST(Codec, ConfigsGoBothWays) {
   EXPECT_EQ(DecodeConfig(unknown).status().code(), absl::StatusCode::kDataLoss);
 }
 
+TEST(Codec, MaglevTablesHaveTheSizesOfTheKernel) {
+  ServiceConfig config;
+  config.scheduler = "mh";
+  config.hash.table_size = 65521;
+  ASSERT_TRUE(CheckSupported(Key("192.0.2.1:80"), config).ok());
+  EXPECT_EQ(EncodeConfig(config).table_size, 65521U);
+  EXPECT_EQ(*DecodeConfig(EncodeConfig(config)), config);
+  config.hash.table_size = 65537;
+  EXPECT_NE(Message(CheckSupported(Key("192.0.2.1:80"), config)).find("65521"), std::string::npos);
+  config.hash.table_size = 65521;
+  config.scheduler = "sh";
+  EXPECT_EQ(CheckSupported(Key("192.0.2.1:80"), config).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST(Codec, RealServersGoBothWays) {
   for (const auto method :
        {ForwardingMethod::kNat, ForwardingMethod::kDirectRouting, ForwardingMethod::kTunnel}) {

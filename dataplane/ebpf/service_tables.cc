@@ -92,7 +92,7 @@ absl::StatusOr<std::vector<uint32_t>> ServiceTables::MaglevSlots(
     const uint32_t last = stays ? record.last_weight : 0;
     list.push_back({wanted.reals[i].at, weight != 0 ? weight : last});
   }
-  return PopulateMaglev(list, kMaglevDefaultSize);
+  return PopulateMaglev(list, wanted.config.hash.table_size);
 }
 
 absl::Status ServiceTables::TakeExtents(const ServiceKey& key, const VirtualService& wanted,

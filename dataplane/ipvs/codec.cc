@@ -97,6 +97,11 @@ absl::Status Check(const ServiceKey& key, const ServiceConfig& config) {
       config.scheduler.find('\0') != std::string::npos) {
     return Invalid(key, "'" + config.scheduler + "' is no scheduler's name");
   }
+  if (config.hash.table_size != kMaglevDefaultSize) {
+    return Invalid(key, "the kernel's mh has tables of the size that it was built with; leave table "
+                        "size " + std::to_string(config.hash.table_size) +
+                            " out, or use dataplane eBPF");
+  }
   if (config.hash != HashFlags{} && !HasHash(config.scheduler)) {
     return Invalid(
         key, "source-port and fallback are for the schedulers sh and mh, not " + config.scheduler);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace kube_lvs {
@@ -16,5 +18,25 @@ inline bool IsScheduler(std::string_view name) {
 
 // Whether the scheduler takes hash flags (HashFlags in service.h).
 inline bool TakesHashFlags(std::string_view name) { return name == "sh" || name == "mh"; }
+
+// Slots that a table of mh can have: the primes that the kernel can be built with, and the one that
+// it has if nobody chose.
+inline constexpr std::array<uint32_t, 10> kMaglevSizes = {251,  509,   1021,  2039,  4093,
+                                                          8191, 16381, 32749, 65521, 131071};
+inline constexpr uint32_t kMaglevDefaultSize = 4093;
+
+inline bool IsMaglevSize(uint32_t slots) {
+  return std::ranges::find(kMaglevSizes, slots) != kMaglevSizes.end();
+}
+
+// "251, 509, ... or 131071"
+inline std::string MaglevSizes() {
+  std::string out;
+  for (const uint32_t size : kMaglevSizes) {
+    if (size != kMaglevSizes.front()) out += size == kMaglevSizes.back() ? " or " : ", ";
+    out += std::to_string(size);
+  }
+  return out;
+}
 
 }  // namespace kube_lvs

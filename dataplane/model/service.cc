@@ -139,6 +139,9 @@ std::string ToString(const ServiceConfig& config) {
   std::string out = config.scheduler;
   if (config.hash.source_port) out += " source-port";
   if (config.hash.fallback) out += " fallback";
+  if (config.hash.table_size != kMaglevDefaultSize) {
+    out += " table " + std::to_string(config.hash.table_size);
+  }
   if (config.persistence) {
     out += " persistent " + std::to_string(config.persistence->timeout_seconds) + "s/" +
            (config.persistence->mask_with_holes != 0

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/ip.h"
+#include "dataplane/model/schedulers.h"
 
 namespace kube_lvs {
 
@@ -93,6 +94,7 @@ struct Persistence {
 struct HashFlags {
   bool source_port = false;
   bool fallback = false;
+  uint32_t table_size = kMaglevDefaultSize;  // of mh with eBPF: one of kMaglevSizes
   bool operator==(const HashFlags&) const = default;
 };
 

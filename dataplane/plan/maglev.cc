@@ -1,16 +1,14 @@
 #include "dataplane/plan/maglev.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <numeric>
 #include <string>
 
+#include "dataplane/model/schedulers.h"
+
 namespace kube_lvs {
 namespace {
-
-constexpr std::array<uint32_t, 10> kSizes = {251,  509,   1021,  2039,  4093,
-                                             8191, 16381, 32749, 65521, 131071};
 
 // Turns are scaled so that the largest needs at most this many bits (the kernel's
 // CONFIG_IP_VS_MH_TAB_INDEX / 2 for 4093 slots).
@@ -62,8 +60,6 @@ std::vector<uint32_t> Turns(std::span<const MaglevReal> list) {
 
 }  // namespace
 
-bool IsMaglevSize(uint32_t slots) { return std::ranges::find(kSizes, slots) != kSizes.end(); }
-
 uint32_t MaglevSipHash(uint32_t value, uint32_t key) {
   const uint64_t k = key;
   SipState s{0x736f6d6570736575ULL ^ k, 0x646f72616e646f6dULL ^ k, 0x6c7967656e657261ULL ^ k,
@@ -87,8 +83,7 @@ absl::StatusOr<std::vector<uint32_t>> PopulateMaglev(std::span<const MaglevReal>
                                                      uint32_t slots) {
   if (!IsMaglevSize(slots)) {
     return absl::InvalidArgumentError(std::to_string(slots) +
-                                      " slots is no size of a Maglev table; the nearest primes "
-                                      "that the kernel knows are 4093 and 65521");
+                                      " slots is no size of a Maglev table; use " + MaglevSizes());
   }
   if (list.size() > slots) {
     return absl::InvalidArgumentError(std::to_string(list.size()) +

@@ -19,11 +19,7 @@ namespace kube_lvs {
 inline constexpr uint32_t kMaglevKey1 = 2654435761U;
 inline constexpr uint32_t kMaglevKey2 = 2654446892U;
 
-inline constexpr uint32_t kMaglevDefaultSize = 4093;
 inline constexpr uint32_t kMaglevEmptySlot = UINT32_MAX;  // no real server has a positive weight
-
-// Whether the kernel could be built with tables of this many slots.
-bool IsMaglevSize(uint32_t slots);
 
 // One real server as the table sees it. `last_weight` is its newest weight that was not 0: setting
 // a weight to 0 must not move anybody's clients.

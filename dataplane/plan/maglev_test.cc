@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "dataplane/model/schedulers.h"
 #include "gtest/gtest.h"
 
 namespace kube_lvs {

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "dataplane/model/schedulers.h"
 #include "kube/api/kinds.h"
 #include "kube/api/reader.h"
 
@@ -207,6 +208,8 @@ void ReadScheduler(Reader in, LvsServiceSpec& out) {
   Reader hash = in.Object("hash");
   out.hash.source_port = hash.Enabled("sourcePort");
   out.hash.fallback = hash.Enabled("fallback");
+  out.hash.table_size = ReadU32(hash, "tableSize", kMaglevSizes.front(), kMaglevSizes.back(),
+                                kMaglevDefaultSize);
   out.slow_start_seconds = ReadU32(in, "slowStartSeconds", 0, 3600, 0);
 }
 

@@ -125,7 +125,9 @@ LvsServiceSpec RandomSpec(Random& r) {
   out.mss_clamp = r.Coin();
   out.fallback = r.Of<std::string>({"None", "NAT"});
   out.scheduler = r.Text();
-  out.hash = {.source_port = r.Coin(), .fallback = r.Coin()};
+  out.hash = {.source_port = r.Coin(),
+              .fallback = r.Coin(),
+              .table_size = r.Coin() ? kMaglevDefaultSize : 65521};
   out.slow_start_seconds = static_cast<uint32_t>(r.Int(0, 3600));
   out.backends = r.Many([&] {
     BackendSource backend{.name = r.Text(),

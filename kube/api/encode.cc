@@ -207,9 +207,10 @@ json EncodeForwarding(const LvsServiceSpec& spec) {
 
 json EncodeScheduler(const LvsServiceSpec& spec) {
   json out = {{"name", spec.scheduler}, {"slowStartSeconds", spec.slow_start_seconds}};
-  if (spec.hash.source_port || spec.hash.fallback) {
+  if (spec.hash != HashFlags{}) {
     out["hash"] = {{"sourcePort", EnabledOrNot(spec.hash.source_port)},
-                   {"fallback", EnabledOrNot(spec.hash.fallback)}};
+                   {"fallback", EnabledOrNot(spec.hash.fallback)},
+                   {"tableSize", spec.hash.table_size}};
   }
   return out;
 }

@@ -162,6 +162,10 @@ void CheckScheduler(const LvsServiceSpec& spec, Problems& out) {
   }
   if (spec.hash != HashFlags{} && !TakesHashFlags(spec.scheduler)) {
     out.Invalid("spec.scheduler.hash", "is for schedulers sh and mh only");
+  } else if (spec.hash.table_size != kMaglevDefaultSize && spec.scheduler != "mh") {
+    out.Invalid("spec.scheduler.hash.tableSize", "is for scheduler mh only");
+  } else if (!IsMaglevSize(spec.hash.table_size)) {
+    out.Invalid("spec.scheduler.hash.tableSize", "must be " + MaglevSizes());
   }
   if (spec.slow_start_seconds != 0) out.Unsupported("spec.scheduler.slowStartSeconds");
   const bool all_udp =
