@@ -156,7 +156,7 @@ class Computation {
   Desired out_;
   std::map<IpAddress, Answerable> answerable_;  // by the first address
   VipOwners owners_;
-  std::optional<uint32_t> local_mtu_;            // the smallest of the uplinks of eBPF's VIPs
+  std::optional<uint32_t> local_mtu_;            // see LocalMtu; the least of eBPF's VIPs
   std::map<IpAddress, Dataplane> dataplane_of_;  // of the first service; eBPF drops what is not its
 };
 
@@ -354,7 +354,8 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
   if (dataplane == Dataplane::kEbpf && vips.IsHost()) {
     out_.state.items.merge(LocalClientItems(vip, service.spec.method, uplinks));
     for (const InterfaceFacts* uplink : uplinks) {
-      local_mtu_ = std::min(local_mtu_.value_or(uplink->mtu), uplink->mtu);
+      const uint32_t mtu = LocalMtu(service.spec, vip, uplink->mtu);
+      local_mtu_ = std::min(local_mtu_.value_or(mtu), mtu);
     }
   }
   if (!group.spec.layer2) return;

@@ -254,6 +254,26 @@ TEST_F(DesiredTest, ClientsOnADirectorHaveTheAddressOfTheVipsUplink) {
   EXPECT_FALSE(Has(desired, Sysctl{"net/ipv4/conf/eth0/rp_filter", "2"}));
 }
 
+TEST_F(DesiredTest, PacketsOfClientsOnADirectorFitTheTunnel) {
+  services_ = {Service("in", "10.0.0.200", ForwardingMethod::kNat, {"10.0.0.11"}),
+               Service("tunnel", "10.0.0.201", ForwardingMethod::kTunnel, {"10.0.0.11"})};
+  pool_.status.cidrs = {"10.0.0.200/31"};
+  NodeFacts facts = Node("d1", 1);
+  const auto mtu = [&](uint32_t uplink) {
+    for (auto& [name, interface] : facts.interfaces) interface.mtu = uplink;
+    for (const NodeItem& item : Compute(facts).state.items) {
+      if (const auto* link = std::get_if<LocalLink>(&item)) return link->mtu;
+    }
+    return uint32_t{0};
+  };
+  EXPECT_EQ(mtu(1500), 1480U);
+  EXPECT_EQ(mtu(1290), 1280U);  // or it would have no IPv6
+  EXPECT_EQ(mtu(1000), 1000U);
+  services_[1].spec.tunnel_type = "GUE";
+  services_[1].spec.tunnel_port = 6080;
+  EXPECT_EQ(mtu(1500), 1468U);
+}
+
 TEST_F(DesiredTest, ClientsOnADirectorOfIpvsNeedNothingOfOurs) {
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kNat, {"10.0.0.11"})};
   group_.spec.dataplane = api::DataplaneChoice::kIpvs;

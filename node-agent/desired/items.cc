@@ -9,6 +9,8 @@ namespace {
 
 // The tunnel's IP header, and the IP and TCP headers without options, which the MSS leaves out.
 uint32_t TunnelOverhead(const IpAddress& vip) { return vip.IsV4() ? 20 : 40; }
+constexpr uint32_t kGueOverhead = 12;  // UDP and GUE on top of the IP header
+constexpr uint32_t kLeastMtuOfIpv6 = 1280;
 uint32_t IpAndTcpHeaders(const IpAddress& vip) { return vip.IsV4() ? 40 : 60; }
 
 std::string Conf(const std::string& interface, const char* name) {
@@ -152,6 +154,15 @@ std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod metho
     items.insert(Sysctl{Conf(best->name, "rp_filter"), "2"});
   }
   return items;
+}
+
+uint32_t LocalMtu(const api::LvsServiceSpec& spec, const IpAddress& vip, uint32_t uplink_mtu) {
+  uint32_t overhead = 0;
+  if (spec.method == ForwardingMethod::kTunnel) {
+    overhead = TunnelOverhead(vip) + (spec.tunnel_type == "GUE" ? kGueOverhead : 0);
+  }
+  return uplink_mtu < kLeastMtuOfIpv6 + overhead ? std::min(uplink_mtu, kLeastMtuOfIpv6)
+                                                 : uplink_mtu - overhead;
 }
 
 std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,

@@ -35,6 +35,10 @@ std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
 std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod method,
                                     const std::vector<const InterfaceFacts*>& uplinks);
 
+// The largest packet of a client on this node that fits the way to real servers of the service, as
+// its tunnel leaves it: kLocalLink's MTU, or more, for IPv6 wants 1280.
+uint32_t LocalMtu(const api::LvsServiceSpec& spec, const IpAddress& vip, uint32_t uplink_mtu);
+
 // For a real server of a DirectRouting or Tunnel service; `rip` is one of our addresses.
 std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
                                    const std::vector<IpAddress>& directors, bool mss_clamp,
