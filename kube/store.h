@@ -1,6 +1,7 @@
 // The objects of one kind as the API server last told them: written by a reflector, read by all.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -11,6 +12,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "kube/object_map.h"
 
 namespace kube_lvs::kube {
 
@@ -31,15 +34,16 @@ class ObjectSink {
 template <typename T>
 class Store final : public ObjectSink {
  public:
-  // Key ("ns/name" or "name") -> object. Ordered, so that what is made of it is deterministic.
-  using Map = std::map<std::string, std::shared_ptr<const T>, std::less<>>;
+  using Map = ObjectMap<T>;
 
   // Called in the writer's thread, without a lock, after the change can be seen in Snapshot():
   // with the keys that were added, changed or removed. Called for the first Replace even when it
   // has none, so that a waiter learns of HasSynced(). Keep it short: add the keys to a queue.
   using OnChange = std::function<void(const std::vector<std::string>& keys)>;
 
-  explicit Store(OnChange on_change = nullptr) : on_change_(std::move(on_change)) {}
+  explicit Store(OnChange on_change = nullptr) : on_change_(std::move(on_change)) {
+    map_->store_ = id_;
+  }
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
@@ -49,13 +53,13 @@ class Store final : public ObjectSink {
   std::shared_ptr<const Map> Snapshot() const {
     const std::lock_guard<std::mutex> lock(mu_);
     handed_out_ = true;
-    return {map_, &map_->map};
+    return map_;
   }
 
   std::shared_ptr<const T> Get(std::string_view key) const {
     const std::lock_guard<std::mutex> lock(mu_);
-    const auto it = map_->map.find(key);
-    return it == map_->map.end() ? nullptr : it->second;
+    const auto it = map_->find(key);
+    return it == map_->end() ? nullptr : it->second;
   }
 
   // Whether a complete list was ever stored. Until then absent objects may exist: delete nothing.
@@ -73,7 +77,7 @@ class Store final : public ObjectSink {
     bool first = false;
     {
       const std::lock_guard<std::mutex> lock(mu_);
-      const Map& old = map_->map;
+      const Map& old = *map_;
       auto was = old.begin();
       for (auto is = fresh.begin(); is != fresh.end() || was != old.end();) {
         if (was == old.end() || (is != fresh.end() && is->first < was->first)) {
@@ -89,7 +93,9 @@ class Store final : public ObjectSink {
       // What was there before is of no use any more.
       version_ += kMostChanges + 1;
       changes_.clear();
-      map_ = Publish({std::move(fresh), version_});
+      fresh.store_ = id_;
+      fresh.version_ = version_;
+      map_ = Publish(std::make_unique<Map>(std::move(fresh)));
       handed_out_ = false;
       first = !std::exchange(synced_, true);
     }
@@ -107,7 +113,7 @@ class Store final : public ObjectSink {
   void Remove(const std::string& key) override {
     {
       const std::lock_guard<std::mutex> lock(mu_);
-      if (!map_->map.contains(key)) return;
+      if (!map_->contains(key)) return;
       Writable(key).erase(key);
     }
     Notify({key});
@@ -118,65 +124,64 @@ class Store final : public ObjectSink {
  private:
   static constexpr size_t kMostChanges = 1024;
 
-  struct Version {
-    Map map;
-    uint64_t number = 0;
-  };
+  // Of no other store of this process.
+  static uint64_t NewId() {
+    static std::atomic<uint64_t> last = 0;
+    return ++last;
+  }
 
   // Where a version comes back to when nobody holds it any more, in whichever thread that is, also
   // after the store is gone.
   class Spares {
    public:
     // Keeps the newest only.
-    void Give(std::unique_ptr<Version> version) {
+    void Give(std::unique_ptr<Map> version) {
       const std::lock_guard<std::mutex> lock(mu_);
-      if (spare_ == nullptr || spare_->number < version->number) spare_.swap(version);
+      if (spare_ == nullptr || spare_->version_ < version->version_) spare_.swap(version);
     }
-    std::unique_ptr<Version> Take() {
+    std::unique_ptr<Map> Take() {
       const std::lock_guard<std::mutex> lock(mu_);
       return std::move(spare_);
     }
 
    private:
     std::mutex mu_;
-    std::unique_ptr<Version> spare_;  // guarded by mu_
+    std::unique_ptr<Map> spare_;  // guarded by mu_
   };
 
-  std::shared_ptr<Version> Publish(Version version) const {
-    return Publish(std::make_unique<Version>(std::move(version)));
-  }
-  std::shared_ptr<Version> Publish(std::unique_ptr<Version> version) const {
-    return {version.release(), [spares = spares_](Version* over) {
-              spares->Give(std::unique_ptr<Version>(over));
-            }};
+  std::shared_ptr<Map> Publish(std::unique_ptr<Map> version) const {
+    return {version.release(),
+            [spares = spares_](Map* over) { spares->Give(std::unique_ptr<Map>(over)); }};
   }
 
   // The map to write `key` in, which nobody else sees. Needs mu_.
   Map& Writable(const std::string& key) {
     if (handed_out_) {
-      std::unique_ptr<Version> next = spares_->Take();
-      if (next != nullptr && version_ - next->number <= changes_.size()) {
+      std::unique_ptr<Map> next = spares_->Take();
+      if (next != nullptr && version_ - next->version_ <= changes_.size()) {
         CatchUp(*next);
       } else {
-        next = std::make_unique<Version>(*map_);
+        next = std::make_unique<Map>(*map_);
       }
+      next->store_ = id_;
+      next->last_ = map_->last_;
       map_ = Publish(std::move(next));
       handed_out_ = false;
     }
     changes_.push_back(key);
     if (changes_.size() > kMostChanges) changes_.pop_front();
-    map_->number = ++version_;
-    return map_->map;
+    map_->Note(key, ++version_);
+    return *map_;
   }
 
   // Brings an older version to where map_ is. Needs mu_.
-  void CatchUp(Version& version) const {
-    for (size_t n = changes_.size() - (version_ - version.number); n < changes_.size(); ++n) {
-      const auto is = map_->map.find(changes_[n]);
-      if (is == map_->map.end()) {
-        version.map.erase(changes_[n]);
+  void CatchUp(Map& version) const {
+    for (size_t n = changes_.size() - (version_ - version.version_); n < changes_.size(); ++n) {
+      const auto is = map_->find(changes_[n]);
+      if (is == map_->end()) {
+        version.erase(changes_[n]);
       } else {
-        version.map[is->first] = is->second;
+        version[is->first] = is->second;
       }
     }
   }
@@ -188,11 +193,12 @@ class Store final : public ObjectSink {
   const OnChange on_change_;
   mutable std::mutex mu_;
   const std::shared_ptr<Spares> spares_ = std::make_shared<Spares>();
-  std::shared_ptr<Version> map_ = Publish(Version{});  // guarded by mu_
-  uint64_t version_ = 0;                               // of map_; guarded by mu_
-  std::deque<std::string> changes_;                    // keys of the last; guarded by mu_
-  mutable bool handed_out_ = false;                    // guarded by mu_
-  bool synced_ = false;                                // guarded by mu_
+  const uint64_t id_ = NewId();
+  std::shared_ptr<Map> map_ = Publish(std::make_unique<Map>());  // guarded by mu_
+  uint64_t version_ = 0;                                         // of map_; guarded by mu_
+  std::deque<std::string> changes_;  // keys of the last; guarded by mu_
+  mutable bool handed_out_ = false;  // guarded by mu_
+  bool synced_ = false;              // guarded by mu_
 };
 
 }  // namespace kube_lvs::kube

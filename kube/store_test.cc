@@ -71,6 +71,7 @@ TEST(StoreTest, EverySnapshotIsOfItsMoment) {
   Store<int> store;
   Map model;
   std::vector<std::pair<std::shared_ptr<const Map>, Map>> held;
+  int told = 0;
   for (int i = 0; i < 20000; ++i) {
     const std::string key = std::to_string(below(20));
     switch (below(1000) == 0 ? 4 : below(4)) {
@@ -93,10 +94,39 @@ TEST(StoreTest, EverySnapshotIsOfItsMoment) {
         model = {{key, store.Get(key)}};
         break;
     }
-    ASSERT_EQ(*store.Snapshot(), model) << i;
-    for (const auto& [snapshot, then] : held) ASSERT_EQ(*snapshot, then) << i;
+    const auto now = store.Snapshot();
+    ASSERT_EQ(*now, model) << i;
+    for (const auto& [snapshot, then] : held) {
+      ASSERT_EQ(*snapshot, then) << i;
+      const auto changed = now->ChangedSince(*snapshot);
+      told += changed.has_value();
+      if (!changed) continue;
+      Map caught_up = then;
+      for (const std::string& changed_key : *changed) {
+        caught_up.erase(changed_key);
+        if (model.contains(changed_key)) caught_up[changed_key] = model.at(changed_key);
+      }
+      ASSERT_EQ(caught_up, model) << i;
+    }
     if (held.size() > 5) held.clear();
   }
+  EXPECT_GT(told, 1000);
+}
+
+TEST(StoreTest, OnlyMomentsOfOneStoreAreToldApartByTheirChanges) {
+  Store<int> store, other;
+  store.Set("a", Value(1));
+  other.Set("a", Value(1));
+  const auto before = store.Snapshot();
+  store.Set("b", Value(2));
+  const auto after = store.Snapshot();
+  ASSERT_TRUE(after->ChangedSince(*before));
+  EXPECT_EQ(after->ChangedSince(*before)->size(), 1u);
+  EXPECT_FALSE(before->ChangedSince(*after));
+  EXPECT_FALSE(after->ChangedSince(*other.Snapshot()));
+  EXPECT_FALSE(Store<int>::Map(*after).ChangedSince(*before));
+  store.Replace({});
+  EXPECT_FALSE(store.Snapshot()->ChangedSince(*after));
 }
 
 // More changes than are remembered.

@@ -30,6 +30,17 @@ bool SameForRules(const api::LvsService& a, const api::LvsService& b) {
 template <typename T>
 bool ForEachDifference(const ObjectMap<T>& before, const ObjectMap<T>& after,
                        const std::function<bool(const std::string&, const T*, const T*)>& differs) {
+  if (const auto keys = after.ChangedSince(before)) {
+    for (const std::string& key : std::set<std::string>(keys->begin(), keys->end())) {
+      const auto was = before.find(key);
+      const auto is = after.find(key);
+      const T* a = was == before.end() ? nullptr : was->second.get();
+      const T* b = is == after.end() ? nullptr : is->second.get();
+      const bool same = a == b || (a != nullptr && b != nullptr && SameForRules(*a, *b));
+      if (!same && !differs(key, a, b)) return false;
+    }
+    return true;
+  }
   auto was = before.begin();
   auto is = after.begin();
   while (was != before.end() || is != after.end()) {

@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "kube/store.h"
 #include "node-agent/desired/desired.h"
 #include "node-agent/sources/objects.h"
 
@@ -195,6 +196,36 @@ TEST(Touched, TheRulesOfWhatWasTouchedAreThoseOfALookAtEverything) {
     }
   }
   EXPECT_GT(partly, 20) << "the changes were hardly ever taken, from seed " << first;
+}
+
+TEST(Touched, AStoreThatTellsWhatChangedGivesTheSame) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  World world(seed);
+  kube::Store<api::LvsService> store;
+  const auto stored = [&store](Snapshot snapshot) {
+    const auto there = store.Snapshot();
+    for (const auto& [key, object] : *there) {
+      if (!snapshot.services->contains(key)) store.Remove(key);
+    }
+    for (const auto& [key, object] : *snapshot.services) {
+      const auto was = store.Get(key);
+      if (was == nullptr || *was != *object) store.Set(key, object);
+    }
+    snapshot.services = store.Snapshot();
+    return snapshot;
+  };
+  Snapshot before = world.Now(), before_stored = stored(before);
+  int told = 0;
+  for (int change = 0; change < 400; ++change) {
+    world.Change();
+    const Snapshot after = world.Now(), after_stored = stored(after);
+    told += after_stored.services->ChangedSince(*before_stored.services).has_value();
+    ASSERT_EQ(ServicesTouched(before_stored, after_stored), ServicesTouched(before, after));
+    before = after;
+    before_stored = after_stored;
+  }
+  EXPECT_GT(told, 300);
 }
 
 TEST(Touched, WritesThatAreNotAboutRulesTouchNothing) {

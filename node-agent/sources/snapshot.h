@@ -3,19 +3,18 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "kube/api/types.h"
+#include "kube/object_map.h"
 
 namespace kube_lvs {
 
-// By "ns/name", or "name" for objects of the cluster. The same type as kube::Store's.
 template <typename T>
-using ObjectMap = std::map<std::string, std::shared_ptr<const T>, std::less<>>;
+using ObjectMap = kube::ObjectMap<T>;
 
 // Why something that the source holds is not (or not newly) in the snapshot.
 struct SourceProblem {
