@@ -286,9 +286,9 @@ TEST_F(EbpfBackendTest, MaglevTablesHaveTheSizeThatIsAskedFor) {
   ServiceConfig config = Config("mh");
   ASSERT_TRUE(Do({AddService{web_, config}, AddReal{web_, Real("10.0.0.1:80", 1)}}).ok());
   EXPECT_EQ(Table(web_).size(), 4093U);
-  config.hash.table_size = 251;
+  config.hash.table_size = 8191;
   ASSERT_TRUE(Do({SetService{web_, config}}).ok());
-  EXPECT_EQ(Table(web_), std::vector<std::string>(251, "10.0.0.1"));
+  EXPECT_EQ(Table(web_), std::vector<std::string>(8191, "10.0.0.1"));
 }
 
 TEST_F(EbpfBackendTest, AnotherSchedulerForgetsWhereConnectionsWent) {

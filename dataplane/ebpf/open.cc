@@ -17,7 +17,7 @@ constexpr MapSizes kAloneSizes = {.addresses = 8192,
                                   .services = 1024,
                                   .reals = 4096,
                                   .list_entries = 32768,
-                                  .table_slots = 131072,
+                                  .table_slots = 524288,
                                   .connections = 65536};
 
 }  // namespace

@@ -19,17 +19,16 @@ inline bool IsScheduler(std::string_view name) {
 // Whether the scheduler takes hash flags (HashFlags in service.h).
 inline bool TakesHashFlags(std::string_view name) { return name == "sh" || name == "mh"; }
 
-// Slots that a table of mh can have: the primes that the kernel can be built with, and the one that
-// it has if nobody chose.
-inline constexpr std::array<uint32_t, 10> kMaglevSizes = {251,  509,   1021,  2039,  4093,
-                                                          8191, 16381, 32749, 65521, 131071};
+// Slots that a table of mh can have: the primes that the kernel can be built with, from the one on
+// that it has if nobody chose.
+inline constexpr std::array<uint32_t, 6> kMaglevSizes = {4093, 8191, 16381, 32749, 65521, 131071};
 inline constexpr uint32_t kMaglevDefaultSize = 4093;
 
 inline bool IsMaglevSize(uint32_t slots) {
   return std::ranges::find(kMaglevSizes, slots) != kMaglevSizes.end();
 }
 
-// "251, 509, ... or 131071"
+// "4093, 8191, ... or 131071"
 inline std::string MaglevSizes() {
   std::string out;
   for (const uint32_t size : kMaglevSizes) {

@@ -10,9 +10,9 @@
 namespace kube_lvs {
 namespace {
 
-// Turns are scaled so that the largest needs at most this many bits (the kernel's
-// CONFIG_IP_VS_MH_TAB_INDEX / 2 for 4093 slots).
-constexpr int kTurnBits = 6;
+// Turns are scaled so that the largest needs at most this many bits: the kernel's
+// CONFIG_IP_VS_MH_TAB_INDEX / 2.
+int TurnBits(uint32_t slots) { return std::bit_width(slots) / 2; }
 
 struct SipState {
   uint64_t v0, v1, v2, v3;
@@ -41,7 +41,7 @@ uint32_t Fold(const IpAddress& address) {
 }
 
 // How many slots each real server takes in its turn.
-std::vector<uint32_t> Turns(std::span<const MaglevReal> list) {
+std::vector<uint32_t> Turns(std::span<const MaglevReal> list, uint32_t slots) {
   uint32_t divisor = 0;
   uint32_t largest = 0;
   for (const MaglevReal& real : list) {
@@ -50,7 +50,8 @@ std::vector<uint32_t> Turns(std::span<const MaglevReal> list) {
   }
   std::vector<uint32_t> turns(list.size(), 0);
   if (divisor == 0) return turns;
-  const int shift = std::max(0, static_cast<int>(std::bit_width(largest / divisor)) - kTurnBits);
+  const int bits = static_cast<int>(std::bit_width(largest / divisor));
+  const int shift = std::max(0, bits - TurnBits(slots));
   for (size_t i = 0; i < list.size(); ++i) {
     if (list[i].last_weight == 0) continue;
     turns[i] = std::max<uint32_t>(1, (list[i].last_weight / divisor) >> shift);
@@ -91,7 +92,7 @@ absl::StatusOr<std::vector<uint32_t>> PopulateMaglev(std::span<const MaglevReal>
                                       std::to_string(slots) + " slots");
   }
   std::vector<uint32_t> table(slots, kMaglevEmptySlot);
-  const std::vector<uint32_t> turns = Turns(list);
+  const std::vector<uint32_t> turns = Turns(list, slots);
   if (std::ranges::all_of(turns, [](uint32_t t) { return t == 0; })) return table;
 
   std::vector<uint32_t> position(list.size());

@@ -132,18 +132,32 @@ TEST(Maglev, HugeWeightsTerminateAndNobodyWithAWeightIsLeftOut) {
   }
 }
 
+// The kernel's scale is finer the larger its table.
+TEST(Maglev, SharesFollowTheWeightsAsFarAsTheSizeTellsThemApart) {
+  const auto shares = [](uint32_t slots) {
+    std::map<uint32_t, double> out;
+    const auto table = PopulateMaglev(AddedInOrder({1000, 1}), slots);
+    for (const uint32_t index : *table) out[index] += 1;
+    return out[1] / out[0];
+  };
+  EXPECT_NEAR(shares(4093), 62, 3);  // 1000 >> 4 of 1
+  EXPECT_NEAR(shares(16381), 125, 5);
+  EXPECT_NEAR(shares(65521), 250, 5);
+  EXPECT_NEAR(shares(131071), 250, 5);
+}
+
 TEST(Maglev, WithoutAnyWeightEverySlotIsEmpty) {
   for (const auto& list : {AddedInOrder({}), AddedInOrder({0, 0})}) {
-    const auto table = PopulateMaglev(list, 251);
+    const auto table = PopulateMaglev(list, 4093);
     ASSERT_TRUE(table.ok());
-    EXPECT_EQ(*table, std::vector<uint32_t>(251, kMaglevEmptySlot));
+    EXPECT_EQ(*table, std::vector<uint32_t>(4093, kMaglevEmptySlot));
   }
 }
 
 TEST(Maglev, RefusesSizesTheKernelDoesNotKnowAndTooManyRealServers) {
   EXPECT_EQ(PopulateMaglev({}, 65537).status().code(), absl::StatusCode::kInvalidArgument);
-  const std::vector<MaglevReal> many(252, MaglevReal{{Ip("10.0.0.1"), 80}, 1});
-  EXPECT_EQ(PopulateMaglev(many, 251).status().code(), absl::StatusCode::kInvalidArgument);
+  const std::vector<MaglevReal> many(4094, MaglevReal{{Ip("10.0.0.1"), 80}, 1});
+  EXPECT_EQ(PopulateMaglev(many, 4093).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(Maglev, FoldsIpv6ToTheXorOfItsWords) {

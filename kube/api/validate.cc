@@ -364,6 +364,11 @@ std::vector<Problem> Validate(const LvsService& service, std::optional<Dataplane
   CheckBackends(service.spec, out);
   CheckRest(service.spec, out);
   if (dataplane == Dataplane::kEbpf) CheckEbpf(service, out);
+  if (dataplane == Dataplane::kIpvs && service.spec.hash.table_size != kMaglevDefaultSize) {
+    out.NotHere(
+        "spec.scheduler.hash.tableSize: IPVS's tables have the size that its kernel was built with; "
+        "leave it out, or use dataplane eBPF");
+  }
   return out.Take();
 }
 

@@ -213,7 +213,8 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 		return NULL;
 	conn_fetch(set->tags);
 	c = &set->ways[conn_own_way(place.tag)];
-	if (conn_is(c, key, ctl))
+	/* What is left of an earlier one may be here, and the key elsewhere by now. */
+	if (conn_is(c, key, ctl) && *ctl & CTL_LIVE)
 		return c;
 	way = conn_first_way(set, place.tag);
 	if (way < 0) {

@@ -81,6 +81,9 @@ __noinline int fragment_schedule(struct packet *p)
 
 	if (!p || !(p->fragment & IP_FRAGMENT_OFFSET) || source_is_martian(p))
 		return 0;
+	if (p->key.protocol != IPPROTO_TCP && p->key.protocol != IPPROTO_UDP &&
+	    p->key.protocol != IPPROTO_SCTP)
+		return 0;
 	all_ports.vip_id = p->vip_id;
 	service = bpf_map_lookup_elem(&klvs_wide_services, &all_ports);
 	if (!service || !scheduler_has_table(service->scheduler) ||

@@ -126,11 +126,11 @@ static __always_inline __u32 least_loop(const struct klvs_service *service,
 					const struct least_rule rule)
 {
 	struct least_found found = least_nobody();
+	const __u32 base = READ_ONCE(service->list_base), count = READ_ONCE(service->list_count);
 	__u32 n;
 
 	for (n = 0; n < LEAST_FEW; n++)
-		if (n >= service->list_count ||
-		    least_look(service->list_base + n, &rule, &found))
+		if (n >= count || least_look(base + n, &rule, &found))
 			break;
 	return found.real;
 }

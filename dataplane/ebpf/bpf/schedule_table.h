@@ -9,6 +9,7 @@
 #include "dataplane/ebpf/bpf/real_conns.h"
 #include "dataplane/ebpf/bpf/siphash.h"
 
+#define TABLE_TRIES 4093 /* the kernel's: all slots of its table */
 #define MH_KEY 2654435761ULL
 #define HASH_GOLDEN_RATIO 0x61C88647U /* the kernel's hash_32 */
 
@@ -99,6 +100,6 @@ static __noinline __u32 schedule_table(const struct klvs_service *service,
 		return id;
 	if (!(service->flags & KLVS_SERVICE_HASH_FALLBACK))
 		return 0;
-	bpf_loop(walk.size, table_visit, &walk, 0);
+	bpf_loop(walk.size < TABLE_TRIES ? walk.size : TABLE_TRIES, table_visit, &walk, 0);
 	return walk.real;
 }

@@ -154,6 +154,12 @@ TEST_P(FragmentTest, HashesOfAddressesForwardWhatComesBeforeItsFirst) {
   forged.src = Ip("10.9.0.1");
   ExpectDropped(forged);
 
+  for (const uint8_t protocol : {1, 47}) {
+    Frame other = Later(ClientFrame("10.1.0.1", 2000));
+    other.protocol = protocol;
+    ExpectDropped(other);
+  }
+
   service.flags = KLVS_SERVICE_HASH_PORT;
   director_.Replace(service);
   ExpectDropped(Later(ClientFrame("10.1.0.9", 2000)));

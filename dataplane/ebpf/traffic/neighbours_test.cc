@@ -34,14 +34,14 @@ TEST_P(TrafficTest, APacketWaitsForTheLinkAddressOfItsRealServer) {
     LimitWaits(client, 10);
     const SocketAddress to({vip_, kPort});
     ASSERT_EQ(connect(client.get(), to.Get(), to.size), 0) << std::strerror(errno);
-    ASSERT_EQ(send(client.get(), "x\n", 2, MSG_NOSIGNAL), 2);
-    std::array<char, 256> buffer;
-    ASSERT_GT(recv(client.get(), buffer.data(), buffer.size(), 0), 0) << std::strerror(errno);
-    EXPECT_EQ(std::string(buffer.data(), 5), name);
     tcp_info info{};
     socklen_t size = sizeof info;
     ASSERT_EQ(getsockopt(client.get(), IPPROTO_TCP, TCP_INFO, &info, &size), 0);
     EXPECT_EQ(info.tcpi_total_retrans, 0U) << "connection to " << name;
+    ASSERT_EQ(send(client.get(), "x\n", 2, MSG_NOSIGNAL), 2);
+    std::array<char, 256> buffer;
+    ASSERT_GT(recv(client.get(), buffer.data(), buffer.size(), 0), 0) << std::strerror(errno);
+    EXPECT_EQ(std::string(buffer.data(), 5), name);
   }
   EXPECT_EQ(ReadStats().services.at(key).connections, 2U);
   EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
