@@ -42,8 +42,8 @@ Options of virtual services:
   -p --persistent   a client stays with its real server for so many seconds (360)
   -M --netmask      clients of one network stay together: a mask, of IPv6 a prefix length
      --pe           persistence engine: sip
-  -b --sched-flags  sh-fallback sh-port mh-fallback mh-port flag-1 flag-2 flag-3, with commas; with eBPF
-                    mh-table-size=65521, too: fewer clients move when a real server goes
+  -b --sched-flags  sh-fallback sh-port mh-fallback mh-port flag-1 flag-2 flag-3, with commas
+                    eBPF, too: mh-table-size=65521, fewer clients move when a real server goes
   -o --ops          schedule every packet by itself (UDP)
 
 Options of real servers (-r --real-server host[:port]):

@@ -422,7 +422,7 @@ INSTANTIATE_TEST_SUITE_P(Ipv6, HistoryTest, testing::ValuesIn(Histories(Family::
 // A service with real servers as they are said, not at random.
 class ServiceTest : public HistoryTest {
  protected:
-  void AddService1(bool one_packet) {
+  void Serve(bool one_packet) {
     std::cout << "seed " << seed_ << "\n";
     ServiceConfig config;
     config.scheduler = GetParam().scheduler;
@@ -488,7 +488,7 @@ class ServiceTest : public HistoryTest {
 // Packets of which each is a connection leave no counts: of two draws the first is taken.
 class TwosOnePacketTest : public ServiceTest {};
 TEST_P(TwosOnePacketTest, DrawsGoByWeight) {
-  AddService1(true);
+  Serve(true);
   const int three = Add(3);
   const int quiesced = Add(2);
   const int two = Add(2);
@@ -502,7 +502,7 @@ TEST_P(TwosOnePacketTest, DrawsGoByWeight) {
 
 class TwosTest : public ServiceTest {};
 TEST_P(TwosTest, OfTwoDrawnTheLessLoadedIsTaken) {
-  AddService1(false);
+  Serve(false);
   OpenAt(Add(2, 1));  // which is overloaded from now on
   const int removed = Add(5);
   OpenAt(removed);
@@ -517,7 +517,7 @@ TEST_P(TwosTest, OfTwoDrawnTheLessLoadedIsTaken) {
 }
 
 TEST_P(TwosTest, NobodyIsAvailable) {
-  AddService1(false);
+  Serve(false);
   OpenAt(Add(3, 1));
   Add(0);
   Remove(Add(2));
@@ -527,7 +527,7 @@ TEST_P(TwosTest, NobodyIsAvailable) {
 
 class LoadTest : public ServiceTest {};
 TEST_P(LoadTest, AsManyInactiveConnectionsWeighAsAnActiveOne) {
-  AddService1(false);
+  Serve(false);
   OpenAt(Add(1));
   const int idle = Add(1);
   int inactive = 0;  // at the idle one

@@ -210,6 +210,13 @@ TEST(ValidateTest, TheDataplanesDiffer) {
     EXPECT_EQ(problems[0].reason, kUnsupportedByDataplane);
     EXPECT_NE(problems[0].message.find("needs dataplane IPVS"), std::string::npos);
   }
+  const char* large_table = "scheduler: {name: mh, hash: {tableSize: 65521}}";
+  EXPECT_EQ(ProblemsOf(large_table, Dataplane::kEbpf), "");
+  EXPECT_EQ(ProblemsOf("scheduler: {name: mh, hash: {tableSize: 4093}}", Dataplane::kIpvs), "");
+  const std::vector<Problem> of_ipvs = Validate(With(large_table), Dataplane::kIpvs);
+  ASSERT_EQ(of_ipvs.size(), 1u);
+  EXPECT_EQ(of_ipvs[0].reason, kUnsupportedByDataplane);
+  EXPECT_NE(of_ipvs[0].message.find("use dataplane eBPF"), std::string::npos);
   for (const Dataplane dataplane : {Dataplane::kEbpf, Dataplane::kIpvs}) {
     EXPECT_EQ(ProblemsOf("access: {icmpEcho: Respond}", dataplane), "");
     for (const char* cidr :

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "dataplane/ebpf/bpf/address.h"
-#include "dataplane/ebpf/bpf/conn.h"
+#include "dataplane/ebpf/bpf/conn_insert.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/filter.h"
 #include "dataplane/ebpf/bpf/packet.h"
