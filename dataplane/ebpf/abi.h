@@ -51,7 +51,7 @@
 #define KLVS_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
 
-#define KLVS_LAYOUT 1
+#define KLVS_LAYOUT 2
 
 /* An IPv6 address. Names that end in 6 are IPv6's own of what IPv4 has without it; everything
  * without addresses is of both. */
@@ -111,16 +111,14 @@ struct klvs_settings {
 	__u32 flags;	  /* KLVS_SETTING_* */
 	__u32 hz;	  /* jiffies per second: 1e9 / clock_getres(CLOCK_MONOTONIC_COARSE) in ns */
 	__u32 conn_sets;  /* max_entries of klvs_conns; a power of two */
-	__u32 conn_locks; /* max_entries of klvs_conn_locks; a power of two <= conn_sets */
+	__u32 conn_sets6; /* max_entries of klvs_conns6; a power of two */
 	__u16 snat_port_base; /* ports claimed on a source-NAT address; default 1024 */
 	__u16 snat_port_count; /* default 31744: up to 32767, below the ephemeral ports */
 	__u64 seed[2];	       /* random; fixed for the life of klvs_conns */
 	__u32 timeouts[KLVS_STATES]; /* jiffies */
 	__u64 programs;	   /* lvsadm's dataplane: names the objects that were attached last */
-	__u32 conn_sets6;  /* max_entries of klvs_conns6; a power of two */
-	__u32 conn_locks6; /* max_entries of klvs_locks6; a power of two <= conn_sets6 */
 	__u32 stateful_per_second; /* new connections of each CPU that hash schedulers remember; 0: all */
-	__u32 reserved[17];
+	__u32 reserved[19];
 };
 KLVS_ASSERT_SIZE(struct klvs_settings, 192);
 
@@ -453,6 +451,8 @@ enum klvs_conn_flags {
 	/* Counted by the template of its client, service and `template_prefix`, if that still is of
 	 * its `real` and `template_generation`. Its port is not used again before it has expired. */
 	KLVS_CONN_CONTROLLED = 64,
+	/* With PENDING: just coming in, and another CPU may be bringing in its key, too. */
+	KLVS_CONN_CLAIMED = 128,
 };
 
 /* NAT: an answer counts for all packets of the client but the last. */

@@ -46,20 +46,18 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kMapPrefix = "klvs_";
 constexpr std::string_view kProgramsPrefix = "programs-";
-constexpr uint32_t kMostConnLocks = 4096;
 constexpr uint32_t kMostBlocksOfARange = 30;  // 1 to 65534
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 37> kMaps = {
-    kSettingsMap,      kAddressesMap,       kInterfacesMap,   kServicesMap,     kServiceStateMap,
-    kListsMap,         kTablesMap,          kRealsMap,        kRealConnsMap,    kConnsMap,
-    kConnLocksMap,     kServiceCountersMap, kRealCountersMap, kDropsMap,        kTunnelPeersMap,
-    kMssClampsMap,     kLocalityMap,        kAddresses6Map,   kServiceVips6Map, kReals6Map,
-    kConns6Map,        kConnLocks6Map,      kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,
-    kMssNetsMap,       kTunnelNets6Map,     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,
-    kRealTemplatesMap, kWideServicesMap,    kPortsMap,        kWideStateMap,    kNetworksMap,
-    kNetworks6Map,     kFilterMap,
+constexpr std::array<std::string_view, 35> kMaps = {
+    kSettingsMap,     kAddressesMap,    kInterfacesMap,    kServicesMap,        kServiceStateMap,
+    kListsMap,        kTablesMap,       kRealsMap,         kRealConnsMap,       kConnsMap,
+    kDropsMap,        kTunnelPeersMap,  kMssClampsMap,     kServiceCountersMap, kRealCountersMap,
+    kLocalityMap,     kAddresses6Map,   kServiceVips6Map,  kReals6Map,          kConns6Map,
+    kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,    kMssNetsMap,         kTunnelNets6Map,
+    kMssNets6Map,     kTemplatesMap,    kTemplates6Map,    kRealTemplatesMap,   kWideServicesMap,
+    kPortsMap,        kWideStateMap,    kNetworksMap,      kNetworks6Map,       kFilterMap,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
@@ -131,7 +129,6 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   set(kListsMap, sizes.list_entries);
   set(kTablesMap, sizes.table_slots);
   set(kConnsMap, sets);
-  set(kConnLocksMap, std::min(sets, kMostConnLocks));
   set(kAddresses6Map, sizes.addresses);
   set(kNetworksMap, sizes.addresses);  // as klvs_ports, empty ones take no memory
   set(kNetworks6Map, sizes.addresses);
@@ -141,7 +138,6 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   set(kTemplatesMap, sets * KLVS_CONN_WAYS / kConnectionsPerTemplate);
   set(kTemplates6Map, sets6 * KLVS_CONN_WAYS / kConnectionsPerTemplate);
   set(kRealTemplatesMap, sizes.reals + 1);
-  set(kConnLocks6Map, std::min(sets6, kMostConnLocks));
   return out;
 }
 
@@ -273,27 +269,6 @@ absl::Status JoinFamilies(const std::string& dir, const ProgramSet& programs) {
 // Of each CPU; Katran's limit.
 constexpr uint32_t kStatefulPerSecond = 125000;
 
-// IPv6's part, which settings of an older version do not have.
-absl::Status InitialiseSettings6(BpfMaps& maps, klvs_settings& settings) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t sets, maps.Capacity(kConns6Map));
-  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t locks, maps.Capacity(kConnLocks6Map));
-  if (settings.conn_sets6 == sets && settings.conn_locks6 == locks) return absl::OkStatus();
-  settings.conn_locks6 = locks;
-  settings.conn_sets6 = sets;
-  return absl::OkStatus();
-}
-
-// Programs of an older version use an entry again without a look at this field.
-absl::Status ForgetSumChanges(BpfMaps& maps) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set6>(maps, kConns6Map));
-  for (klvs_conn_set6& set : sets) {
-    for (klvs_conn6& connection : set.ways) {
-      if (connection.sum_change != 0) std::atomic_ref<__u16>(connection.sum_change).store(0);
-    }
-  }
-  return absl::OkStatus();
-}
-
 // As the agent has it with IPVS: clients that persistence keeps at a real server get another one
 // while it drains.
 absl::Status LetQuiescedGo(BpfMaps& maps) {
@@ -338,10 +313,7 @@ absl::Status StopHearing(const std::string& dir, std::span<const Link> links, Ne
 
 absl::Status InitialiseSettings(BpfMaps& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
-  if (settings[0].layout == KLVS_LAYOUT) {
-    if (settings[0].stateful_per_second == 0) settings[0].stateful_per_second = kStatefulPerSecond;
-    return InitialiseSettings6(maps, settings[0]);
-  }
+  if (settings[0].layout == KLVS_LAYOUT) return absl::OkStatus();
   klvs_settings initial{};
   timespec tick{};
   if (clock_getres(CLOCK_MONOTONIC_COARSE, &tick) != 0 || tick.tv_nsec <= 0) {
@@ -349,7 +321,7 @@ absl::Status InitialiseSettings(BpfMaps& maps) {
   }
   initial.hz = static_cast<uint32_t>((1000000000 + tick.tv_nsec / 2) / tick.tv_nsec);
   KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_sets, maps.Capacity(kConnsMap));
-  KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_locks, maps.Capacity(kConnLocksMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(initial.conn_sets6, maps.Capacity(kConns6Map));
   initial.snat_port_base = kFirstSourcePort;
   initial.snat_port_count = kLastSourcePort - kFirstSourcePort + 1;
   initial.stateful_per_second = kStatefulPerSecond;
@@ -360,7 +332,6 @@ absl::Status InitialiseSettings(BpfMaps& maps) {
   for (int state = 0; state < KLVS_STATES; ++state) {
     initial.timeouts[state] = kSeconds[state] * initial.hz;
   }
-  KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings6(maps, initial));
   settings[0] = initial;
   // Last: a start that was cut short before begins again.
   settings[0].layout = KLVS_LAYOUT;
@@ -458,7 +429,6 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
   }
   KUBE_LVS_RETURN_IF_ERROR(InitialiseSettings(**maps));
   KUBE_LVS_RETURN_IF_ERROR(FillFilter(**maps));
-  if (out.loaded) KUBE_LVS_RETURN_IF_ERROR(ForgetSumChanges(**maps));
   KUBE_LVS_RETURN_IF_ERROR(LetQuiescedGo(**maps));
   KUBE_LVS_RETURN_IF_ERROR(JoinFamilies(options.dir, *programs));
 

@@ -24,7 +24,6 @@ inline constexpr std::string_view kTablesMap = "klvs_tables";
 inline constexpr std::string_view kRealsMap = "klvs_reals";
 inline constexpr std::string_view kRealConnsMap = "klvs_real_conns";
 inline constexpr std::string_view kConnsMap = "klvs_conns";
-inline constexpr std::string_view kConnLocksMap = "klvs_conn_locks";
 inline constexpr std::string_view kTemplatesMap = "klvs_templates";
 inline constexpr std::string_view kRealTemplatesMap = "klvs_real_templates";
 inline constexpr std::string_view kServiceCountersMap = "klvs_service_counters";
@@ -43,7 +42,6 @@ inline constexpr std::string_view kServiceVips6Map = "klvs_service_vips6";
 inline constexpr std::string_view kReals6Map = "klvs_reals6";
 inline constexpr std::string_view kConns6Map = "klvs_conns6";
 // The kernel tells the first 15 letters only, by which lvsadm finds a director's maps.
-inline constexpr std::string_view kConnLocks6Map = "klvs_locks6";
 inline constexpr std::string_view kTemplates6Map = "klvs_templates6";
 inline constexpr std::string_view kTunnelPeers6Map = "klvs_tunnel_peers6";
 inline constexpr std::string_view kMssClamps6Map = "klvs_mss_clamps6";

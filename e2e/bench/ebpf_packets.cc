@@ -155,7 +155,7 @@ double Established(Director& director, MakePacket packet) {
 }
 
 double NewConnections(uint8_t scheduler) {
-  Director director(ebpf::Stage::kXdp, 1024, 8);
+  Director director(ebpf::Stage::kXdp, 1024);
   director.Add(With(false, KLVS_METHOD_DIRECT_ROUTING, scheduler, kReals));
   if (scheduler == KLVS_SCHEDULER_MH) {
     for (uint32_t slot = 0; slot < 4093; ++slot) director.tables()[slot].real = 1 + slot % kReals;
@@ -170,17 +170,17 @@ double NewConnections(uint8_t scheduler) {
 void Instructions() {
   const double empty = EmptyProgram();
   for (const Way& way : kWays) {
-    Director director(ebpf::Stage::kXdp, 1024, 8);
+    Director director(ebpf::Stage::kXdp, 1024);
     director.Add(With(false, way.method, KLVS_SCHEDULER_RR, 3));
     Print(way.name, Established(director, Packet) - empty);
   }
   for (const Way& way : kWays) {
-    Director director(ebpf::Stage::kXdp, 1024, 8);
+    Director director(ebpf::Stage::kXdp, 1024);
     director.Add(With(true, way.method, KLVS_SCHEDULER_RR, 3));
     Print(way.name + std::string(", IPv6"), Established(director, Packet6) - empty);
   }
   {
-    Director director(ebpf::Stage::kXdp, 1024, 8);
+    Director director(ebpf::Stage::kXdp, 1024);
     director.Add(With(false, KLVS_METHOD_NAT, KLVS_SCHEDULER_RR, 3));
     director.Add([] {
       ebpf::Service out = With(true, KLVS_METHOD_NAT, KLVS_SCHEDULER_RR, 3);
@@ -245,7 +245,7 @@ class RandomFlows {
 };
 
 void Nanoseconds() {
-  Director director(ebpf::Stage::kXdp, 262144, 4096);
+  Director director(ebpf::Stage::kXdp, 262144);
   director.Add(With(false, KLVS_METHOD_DIRECT_ROUTING, KLVS_SCHEDULER_WLC, kReals));
   std::vector<uint32_t> opened;
   opened.reserve(kManyFlows);

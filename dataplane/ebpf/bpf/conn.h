@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The connection table: 8-way sets of 64-byte entries (IPv6: 128), two candidate sets for each key. A reader
- * takes no lock: it finds the tag, reads `ctl`, compares the key, reads `ctl` again. Insertion and
- * the freeing of a way hold the spin lock that both candidate sets of a key share. Whoever takes
- * LIVE from an entry by compare-and-swap corrects its real server's counts, exactly once.
+ * The connection table: 8-way sets of 64-byte entries (IPv6: 128), two candidate sets for each key.
+ * Nobody takes a lock. A reader finds the tag, reads `ctl`, compares the key, reads `ctl` again. A free
+ * way is claimed by compare-and-swap of the tags; whoever takes LIVE from an entry by compare-and-swap
+ * corrects its real server's counts and frees its way, exactly once.
  *
  * Here is how a connection is found, goes on and ends; conn_insert.h is how one comes in.
  */
@@ -17,7 +17,6 @@
 /* Where a key may be. */
 struct conn_place {
 	__u32 set[2];
-	__u32 lock;
 	__u16 tag;
 };
 
@@ -40,17 +39,30 @@ static __always_inline __u64 conn_hash(const struct klvs_conn_key *key,
 	return h ^ h >> 32;
 }
 
+static __always_inline __u16 conn_tag(__u64 hash)
+{
+	__u16 tag = hash >> 48;
+
+	return tag ? tag : 1;
+}
+
+static __always_inline __u32 conn_first_set(__u64 hash, const struct klvs_settings *settings)
+{
+	return (__u32)hash & (CONN_SETS(settings) - 1);
+}
+
+static __always_inline __u32 conn_second_set(__u32 first, __u16 tag,
+					     const struct klvs_settings *settings)
+{
+	return first ^ ((__u32)tag * 0x9E3779B1U & (CONN_SETS(settings) - 1));
+}
+
 static __always_inline void conn_locate(struct conn_place *place, __u64 hash,
 					const struct klvs_settings *settings)
 {
-	__u32 sets = CONN_SETS(settings) - 1, locks = CONN_LOCKS(settings) - 1;
-	__u16 tag = hash >> 48;
-
-	place->tag = tag ? tag : 1;
-	place->set[0] = (__u32)hash & sets;
-	/* The same low bits: both sets are under one lock. */
-	place->set[1] = place->set[0] ^ ((__u32)place->tag * 0x9E3779B1U & sets & ~locks);
-	place->lock = place->set[0] & locks;
+	place->tag = conn_tag(hash);
+	place->set[0] = conn_first_set(hash, settings);
+	place->set[1] = conn_second_set(place->set[0], place->tag, settings);
 }
 
 static __always_inline __u32 conn_handle(__u32 set, __u32 way)
@@ -126,27 +138,31 @@ static __always_inline __s32 conn_find_way(struct klvs_conn_set *set,
 }
 
 /*
- * The entry of `key`, expired or not; NULL if there is none. `*ctl` is its control word and
- * `*handle` its handle.
+ * The entry of `key`, whose hash is given, expired or not; NULL if there is none. `*ctl` is its
+ * control word and `*handle` its handle.
  */
-static __always_inline struct klvs_conn *conn_find(const struct klvs_conn_key *key,
-						   const struct conn_place *place, __u64 *ctl,
-						   __u32 *handle)
+static __noinline struct klvs_conn *conn_find(const struct klvs_conn_key *key, __u64 hash,
+					      __u64 *ctl, __u32 *handle)
 {
+	struct klvs_settings *settings = settings_get();
 	struct klvs_conn_set *set;
-	__u32 index = place->set[0];
+	__u16 tag = conn_tag(hash);
+	__u32 index;
 	__s32 way;
 
+	if (!settings)
+		return NULL;
+	index = conn_first_set(hash, settings);
 	set = bpf_map_lookup_elem(&klvs_conns, &index);
 	if (!set)
 		return NULL;
-	way = conn_find_way(set, key, place->tag, ctl);
+	way = conn_find_way(set, key, tag, ctl);
 	if (way < 0) {
-		index = place->set[1];
+		index = conn_second_set(index, tag, settings);
 		set = bpf_map_lookup_elem(&klvs_conns, &index);
 		if (!set)
 			return NULL;
-		way = conn_find_way(set, key, place->tag, ctl);
+		way = conn_find_way(set, key, tag, ctl);
 		if (way < 0)
 			return NULL;
 	}
@@ -226,31 +242,28 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 	return conn_is(c, key, ctl) ? c : NULL;
 }
 
-/* Frees the way of an entry that is of `generation`, and LIVE only if it is a reply key. */
+/* Frees a way, of which the caller has taken LIVE: nobody else has it. */
+static __always_inline void conn_free(__u32 handle)
+{
+	__u32 index = (handle - 1) / KLVS_CONN_WAYS, way = (handle - 1) & (KLVS_CONN_WAYS - 1);
+	struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
+
+	if (set)
+		WRITE_ONCE(set->tags[way], 0);
+}
+
+/* Takes out a reply key that is of `generation`. */
 __noinline int conn_release(__u32 handle, __u32 generation)
 {
-	struct klvs_settings *settings = settings_get();
-	__u32 index = (handle - 1) / KLVS_CONN_WAYS;
-	__u32 way = (handle - 1) & (KLVS_CONN_WAYS - 1);
-	struct klvs_conn_lock *lock;
-	struct klvs_conn_set *set;
-	__u32 lock_index;
+	struct klvs_conn *c = conn_get(handle);
 	__u64 ctl;
 
-	if (!handle || !settings)
+	if (!c)
 		return 0;
-	lock_index = index & (CONN_LOCKS(settings) - 1);
-	set = bpf_map_lookup_elem(&klvs_conns, &index);
-	lock = bpf_map_lookup_elem(&klvs_conn_locks, &lock_index);
-	if (!set || !lock)
-		return 0;
-	bpf_spin_lock(&lock->lock);
-	ctl = set->ways[way].ctl;
-	if (ctl >> 32 == generation && (!(ctl & CTL_LIVE) || ctl & CTL_REPLY)) {
-		set->ways[way].ctl = ctl & ~CTL_LIVE;
-		set->tags[way] = 0;
-	}
-	bpf_spin_unlock(&lock->lock);
+	ctl = READ_ONCE(c->ctl);
+	if (ctl >> 32 == generation && ctl & CTL_LIVE && ctl & CTL_REPLY &&
+	    __sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) == ctl)
+		conn_free(handle);
 	return 0;
 }
 
@@ -262,17 +275,15 @@ __noinline int conn_release(__u32 handle, __u32 generation)
 __noinline int conn_remove(__u32 handle, __u64 ctl)
 {
 	struct klvs_conn *c = conn_get(handle);
-	__u32 peer, real;
+	__u32 peer;
 
-	if (!c)
+	if (!c || __sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) != ctl)
 		return 0;
-	peer = c->peer;
-	real = c->real;
-	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) != ctl)
-		return 0;
-	real_conns_close(real, KLVS_CTL_STATE(ctl));
+	/* It is ours until its way is free. */
+	real_conns_close(c->real, KLVS_CTL_STATE(ctl));
 	if (ctl & CTL_CONTROLLED)
 		template_release(c);
+	peer = c->peer;
 	if (peer) {
 		struct klvs_conn *r = conn_get(peer);
 
@@ -284,7 +295,7 @@ __noinline int conn_remove(__u32 handle, __u64 ctl)
 				conn_release(peer, reply >> 32);
 		}
 	}
-	conn_release(handle, ctl >> 32);
+	conn_free(handle);
 	return 1;
 }
 

@@ -2,6 +2,10 @@
 /*
  * How a connection comes into the table, and who gives way to it: what has expired in its sets, else
  * what is over, else what is embryonic.
+ *
+ * That no key is there twice: an entry comes in CLAIMED, then looks for its rivals. Of two that are
+ * CLAIMED at once at least one sees the other (both were published before), and the one at the lower
+ * handle stays; one that is no longer CLAIMED stays always.
  */
 #pragma once
 
@@ -9,6 +13,7 @@
 
 #define CONN_EXISTS -1
 #define CONN_FULL -2
+#define CONN_STALE -3 /* what has expired is in the key's own way */
 
 #define CONN_EMBRYONIC_RANK (1ULL << 63)
 
@@ -81,85 +86,236 @@ static __always_inline __u64 conn_zero_lanes(__u64 tags)
 	return ~(((tags & low) + low) | tags | low);
 }
 
-/* How many ways of a set are free. */
-static __always_inline __u32 conn_free_ways(const struct klvs_conn_set *set)
-{
-	const __u64 *tags = (const __u64 *)set->tags;
+/* The free ways of a set. */
+struct conn_room {
+	__u64 half[2]; /* as conn_zero_lanes */
+};
 
-	return ((conn_zero_lanes(tags[0]) >> 15) + (conn_zero_lanes(tags[1]) >> 15)) *
-		       0x0001000100010001ULL >> 48;
+static __always_inline struct conn_room conn_room_of(const struct klvs_conn_set *set)
+{
+	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	struct conn_room room = {{conn_zero_lanes(tags[0]), conn_zero_lanes(tags[1])}};
+
+	return room;
 }
 
-/* A free way of a set that has some: the tag's own, or else the first. */
-static __always_inline __u32 conn_free_way(const struct klvs_conn_set *set, __u32 tag)
+static __always_inline __u32 conn_room_ways(const struct conn_room *room)
 {
-	const __u64 *tags = (const __u64 *)set->tags;
+	return ((room->half[0] >> 15) + (room->half[1] >> 15)) * 0x0001000100010001ULL >> 48;
+}
+
+/* A way of a room that has some: the tag's own, or else the first. */
+static __always_inline __u32 conn_room_way(const struct conn_room *room, __u16 tag)
+{
 	__u32 way = conn_own_way(tag);
-	__u64 low;
 
-	if (!set->tags[way])
+	if ((way < 4 ? room->half[0] : room->half[1]) >> (16 * (way & 3) + 15) & 1)
 		return way;
-	low = conn_zero_lanes(tags[0]);
-	return low ? conn_lane(low) : 4 + conn_lane(conn_zero_lanes(tags[1]));
+	return room->half[0] ? conn_lane(room->half[0]) : 4 + conn_lane(room->half[1]);
 }
 
-static __always_inline void conn_insert_locked(struct klvs_conn_set *set, struct klvs_conn *new,
-						__u32 way, __u16 tag)
-{
-	struct klvs_conn *c = &set->ways[way & (KLVS_CONN_WAYS - 1)];
-	__u64 ctl = (c->ctl & ~0xffffffffULL) + CTL_GENERATION_ONE + (__u32)new->ctl;
+#define CLAIM_TRIES 4
 
-	c->key = new->key;
-	c->expires = new->expires;
-	c->real = new->real;
-	c->service = new->service;
-	c->nat_addr = new->nat_addr;
-	c->nat_port = new->nat_port;
-	c->seen = 0;
-	c->peer = new->peer;
-	mac_move(c->client_mac, new->client_mac);
-	c->template_prefix = new->template_prefix;
-	c->template_generation = new->template_generation;
-	c->client_ifindex = new->client_ifindex;
-#ifdef KLVS_IPV6
-	c->sum_change = 0;
-#endif
-	/* A full barrier: who sees LIVE sees the rest. */
-	__sync_lock_test_and_set(&c->ctl, ctl);
-	set->tags[way & (KLVS_CONN_WAYS - 1)] = tag;
+/* Claims a free way of the two sets for `tag`; where it is, and its handle, or 0 if there is none. */
+static __always_inline __u32 conn_claim(const struct conn_place *place, struct klvs_conn_set *one,
+					struct klvs_conn_set *two, struct klvs_conn_set **where)
+{
+	__u32 i;
+
+	/* Another CPU may be faster, with this way or with its neighbour. */
+	for (i = 0; i < CLAIM_TRIES; i++) {
+		struct conn_room room = conn_room_of(one);
+		__u32 free = conn_room_ways(&room), index = place->set[0], way, shift;
+		struct klvs_conn_set *set = one;
+		__u64 *half, tags;
+
+		/* The first set is found faster; when it fills up, the emptier one. */
+		if (free <= KLVS_CONN_WAYS / 2) {
+			struct conn_room other = conn_room_of(two);
+			__u32 more = conn_room_ways(&other);
+
+			if (!free && !more)
+				return 0;
+			if (free < more) {
+				room = other;
+				set = two;
+				index = place->set[1];
+			}
+		}
+		way = klvs_mask(conn_room_way(&room, place->tag), KLVS_CONN_WAYS - 1);
+		half = (__u64 *)set->tags + way / 4;
+		tags = READ_ONCE(*half);
+		shift = 16 * (way & 3);
+		if (tags >> shift & 0xffff ||
+		    __sync_val_compare_and_swap(half, tags, tags | (__u64)place->tag << shift) != tags)
+			continue;
+		*where = set;
+		return conn_handle(index, way);
+	}
+	return 0;
+}
+
+/* Fills in a claimed way; new->ctl is then what it is when nobody has its key. */
+static __always_inline void conn_write(struct klvs_conn *c, struct klvs_conn *new)
+{
+	__u64 ctl = (c->ctl & ~0xffffffffULL) + CTL_GENERATION_ONE + (__u32)new->ctl;
+	__u64 *to = (__u64 *)c;
+	const __u64 *from = (const __u64 *)new;
+	__u32 i;
+
+#pragma unroll
+	for (i = 0; i < sizeof(*c) / 8; i++)
+		if (i != __builtin_offsetof(struct klvs_conn, ctl) / 8)
+			to[i] = from[i];
+	/* A full barrier: who sees LIVE sees the rest, and the writer then sees his rivals. */
+	__sync_lock_test_and_set(&c->ctl, ctl | CTL_CLAIMED | CTL_PENDING);
 	new->ctl = ctl;
 }
 
-#define CONN_SECOND KLVS_CONN_WAYS /* added to the way, in the second set */
-
-/* Returns where the entry is, or CONN_EXISTS or CONN_FULL. A function of its own for its stack. */
-static __noinline int conn_try_insert(struct klvs_conn *new, struct klvs_conn_set *one,
-				      struct klvs_conn_set *two, struct klvs_conn_lock *lock,
-				      __u32 tag)
+/* Whether an entry of `set` has the key, too, and stays. */
+static __always_inline int conn_has_rival(struct klvs_conn_set *set, __u32 number,
+					  __u16 tag, __u32 handle,
+					  const struct klvs_conn_key *key)
 {
-	int result = CONN_FULL;
-	__u32 free, way;
-	__u64 ctl;
+	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	__u32 half, n;
 
-	bpf_spin_lock(&lock->lock);
-	if (conn_find_way(one, &new->key, tag, &ctl) >= 0 ||
-	    conn_find_way(two, &new->key, tag, &ctl) >= 0) {
-		result = CONN_EXISTS;
-	} else {
-		/* The first set is found faster; when it fills up, the emptier one. */
-		free = conn_free_ways(one);
-		if (free > KLVS_CONN_WAYS / 2 || (free && free >= conn_free_ways(two))) {
-			way = conn_free_way(one, tag);
-			conn_insert_locked(one, new, way, tag);
-			result = way;
-		} else if (conn_free_ways(two)) {
-			way = conn_free_way(two, tag);
-			conn_insert_locked(two, new, way, tag);
-			result = CONN_SECOND + way;
+#pragma unroll
+	for (half = 0; half < 2; half++) {
+		__u64 lanes = conn_match_lanes(tags[half], tag);
+
+		for (n = 0; n < 4 && lanes; n++, lanes &= lanes - 1) {
+			__u32 way = (half * 4 + conn_lane(lanes)) & (KLVS_CONN_WAYS - 1);
+			__u32 other = conn_handle(number, way);
+			struct klvs_conn *c;
+			__u64 ctl, was;
+
+			if (other == handle)
+				continue;
+			c = &set->ways[way];
+			ctl = READ_ONCE(c->ctl);
+			if (!(ctl & CTL_LIVE) || !conn_key_equal(&c->key, key) ||
+			    (READ_ONCE(c->ctl) ^ ctl) >> 32)
+				continue;
+			if (!(ctl & CTL_CLAIMED) || other < handle)
+				return 1;
+			was = __sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE);
+			if (was != ctl && was & CTL_LIVE)
+				return 1;
 		}
 	}
-	bpf_spin_unlock(&lock->lock);
+	return 0;
+}
+
+/* Whether what has the key's own way expired before `now`. */
+static __always_inline int conn_is_stale(const struct klvs_conn_set *set, __u16 tag, __u64 now)
+{
+	const struct klvs_conn *c = &set->ways[conn_own_way(tag)];
+	__u64 ctl;
+
+	if (!set->tags[conn_own_way(tag)])
+		return 0;
+	ctl = READ_ONCE(c->ctl);
+	return (ctl & (CTL_LIVE | CTL_REPLY)) == CTL_LIVE && now > c->expires;
+}
+
+/*
+ * Adds an entry, whose ctl says flags and state without generation. Returns its handle, and its ctl in
+ * `new`; CONN_EXISTS if the key is there already; CONN_FULL; CONN_STALE, but never at `now` 0. Calls
+ * nobody, for its stack.
+ */
+__noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
+			    struct klvs_settings *settings)
+{
+	struct klvs_conn_set *one, *two, *set;
+	struct conn_place place;
+	struct klvs_conn *c;
+	__u32 handle, way;
+	__u64 claimed;
+
+	if (!new || !settings)
+		return CONN_FULL;
+	conn_locate(&place, hash, settings);
+	one = bpf_map_lookup_elem(&klvs_conns, &place.set[0]);
+	two = bpf_map_lookup_elem(&klvs_conns, &place.set[1]);
+	if (!one || !two)
+		return CONN_FULL;
+	if (conn_is_stale(one, place.tag, now))
+		return CONN_STALE;
+	set = one;
+	handle = conn_claim(&place, one, two, &set);
+	if (!handle)
+		return CONN_FULL;
+	way = (handle - 1) & (KLVS_CONN_WAYS - 1);
+	c = &set->ways[way];
+	conn_write(c, new);
+	claimed = new->ctl | CTL_CLAIMED | CTL_PENDING;
+	if (!conn_has_rival(one, place.set[0], place.tag, handle, &new->key) &&
+	    !conn_has_rival(two, place.set[1], place.tag, handle, &new->key) &&
+	    __sync_val_compare_and_swap(&c->ctl, claimed, new->ctl) == claimed)
+		return handle;
+	/* A rival may have done the first half. */
+	__sync_val_compare_and_swap(&c->ctl, claimed, claimed & ~CTL_LIVE);
+	WRITE_ONCE(set->tags[way], 0);
+	return CONN_EXISTS;
+}
+
+/*
+ * What has expired in two full sets goes. If there is nothing, one that is over gives way, or else one
+ * that is embryonic: the one longest silent, so that under a flood a new client has the time of a whole
+ * set's replacement to go on.
+ */
+__noinline int conn_make_room(__u32 first, __u32 second, __u64 now)
+{
+	struct conn_survey survey = {.now = now};
+	__u32 i, gone = 0;
+
+	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++)
+		gone |= conn_look(conn_handle(i < KLVS_CONN_WAYS ? first : second,
+					      i & (KLVS_CONN_WAYS - 1)),
+				  &survey);
+	return gone ? 1 : conn_remove(survey.handle, survey.ctl);
+}
+
+__noinline int conn_come_in_anyway(struct klvs_conn *new, __u64 hash, __u64 now,
+				   struct klvs_settings *settings)
+{
+	struct conn_survey survey = {.now = now};
+	struct conn_place place;
+	int result;
+
+	if (!new || !settings)
+		return CONN_FULL;
+	conn_locate(&place, hash, settings);
+	conn_look(conn_handle(place.set[0], conn_own_way(place.tag)), &survey);
+	result = conn_come_in(new, hash, 0, settings);
+	if (result != CONN_FULL)
+		return result;
+	conn_make_room(place.set[0], place.set[1], now);
+	return conn_come_in(new, hash, 0, settings);
+}
+
+/* As conn_come_in, but what has expired or is over gives way if need be. */
+static __always_inline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 now,
+				       struct klvs_settings *settings)
+{
+	int result = conn_come_in(new, hash, now, settings);
+
+	if (result == CONN_STALE || result == CONN_FULL)
+		result = conn_come_in_anyway(new, hash, now, settings);
 	return result;
+}
+
+/* Takes out the entry of a key if it is of an expired connection; 1 if it did. */
+__noinline int conn_expire_key(struct klvs_conn_key *key, __u64 hash, __u64 now)
+{
+	struct conn_survey survey = {.now = now};
+	__u32 handle;
+	__u64 ctl;
+
+	if (!key || !conn_find(key, hash, &ctl, &handle))
+		return 0;
+	return conn_look(handle, &survey);
 }
 
 /* Takes out what has expired in a set; of what is not there not even a cache line is read. */
@@ -178,54 +334,6 @@ static __always_inline void conn_expire(const struct klvs_conn_set *set, __u32 i
 			if (set->tags[i] && survey->now > set->ways[i].expires)
 				conn_look(conn_handle(index, i), survey);
 	}
-}
-
-/* Of two full sets, one that is over gives way, or else one that is embryonic: the one longest
- * silent, so that under a flood a new client has the time of a whole set's replacement to go on. */
-__noinline int conn_make_room(__u32 first, __u32 second, __u64 now)
-{
-	struct conn_survey survey = {.now = now};
-	__u32 i;
-
-	for (i = 0; i < 2 * KLVS_CONN_WAYS; i++)
-		conn_look(conn_handle(i < KLVS_CONN_WAYS ? first : second,
-				      i & (KLVS_CONN_WAYS - 1)),
-			  &survey);
-	return conn_remove(survey.handle, survey.ctl);
-}
-
-/*
- * Adds an entry, whose ctl says flags and state without generation, after taking out what has
- * expired in the key's sets. Returns its handle, and its ctl in `new`; CONN_EXISTS if the key is
- * there already; CONN_FULL.
- */
-__noinline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 now,
-			   struct klvs_settings *settings)
-{
-	struct conn_survey survey = {.now = now};
-	struct klvs_conn_set *one, *two;
-	struct klvs_conn_lock *lock;
-	struct conn_place place;
-	int result;
-
-	if (!new || !settings)
-		return CONN_FULL;
-	conn_locate(&place, hash, settings);
-	one = bpf_map_lookup_elem(&klvs_conns, &place.set[0]);
-	two = bpf_map_lookup_elem(&klvs_conns, &place.set[1]);
-	lock = bpf_map_lookup_elem(&klvs_conn_locks, &place.lock);
-	if (!one || !two || !lock)
-		return CONN_FULL;
-	conn_expire(one, place.set[0], &survey);
-	conn_expire(two, place.set[1], &survey);
-	result = conn_try_insert(new, one, two, lock, place.tag);
-	if (result == CONN_FULL) {
-		conn_make_room(place.set[0], place.set[1], now);
-		result = conn_try_insert(new, one, two, lock, place.tag);
-	}
-	if (result < 0)
-		return result;
-	return conn_handle(place.set[result >= CONN_SECOND], result & (KLVS_CONN_WAYS - 1));
 }
 
 #define CONN_SWEPT_SETS 2 /* at each new connection whose choice depends on counts */

@@ -143,7 +143,6 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
 {
 	struct klvs_conn_key new;
-	struct conn_place place;
 	__u32 reason = parse_ip(ctx, p);
 	struct klvs_conn *c;
 	__u32 handle, generation;
@@ -161,9 +160,8 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	} else {
 		if (reason)
 			return KLVS_UNTOUCHED;
-		conn_locate(&place, conn_hash(&p->key, settings), settings);
-		c = conn_find(&p->key, &place, &ctl, &handle);
-		if (!c || !(ctl & CTL_REPLY))
+		c = conn_find(&p->key, conn_hash(&p->key, settings), &p->found_ctl, &p->found);
+		if (!c || !(p->found_ctl & CTL_REPLY))
 			return KLVS_UNTOUCHED;
 		generation = c->peer_generation;
 		handle = c->peer;
@@ -227,7 +225,6 @@ static __always_inline int refuse(klvs_ctx *ctx, __u32 reason,
 static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
 {
 	__u32 reason = parse_ip(ctx, p);
-	struct conn_place place;
 	struct klvs_conn *c;
 	__u32 handle = 0;
 	__u64 ctl = 0;
@@ -260,8 +257,10 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (reason)
 		return refuse(ctx, reason, settings);
 	p->hash = conn_hash(&p->key, settings);
-	conn_locate(&place, p->hash, settings);
-	c = conn_find(&p->key, &place, &ctl, &handle);
+	c = conn_find(&p->key, p->hash, &p->found_ctl, &p->found);
+	handle = p->found;
+	ctl = p->found_ctl;
+	p->found = 0;
 	if (c && ctl & CTL_REPLY)
 		c = NULL;
 	/* What another CPU is setting up keeps its place: forward() drops the packet. */
@@ -277,8 +276,7 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			 * is gone. */
 			if ((!(ctl & CTL_CONTROLLED) && state_is_closed(KLVS_CTL_STATE(ctl))) ||
 			    !real || real->flags & KLVS_REAL_REMOVED) {
-				p->reused = handle;
-				p->reused_ctl = ctl;
+				p->found = handle;
 				c = NULL;
 			}
 		}
@@ -508,7 +506,7 @@ static long sweep_visit(__u32 n, void *data)
 	return 0;
 }
 
-/* A tc program, for one that takes locks cannot be SEC("syscall"); it is never attached. */
+/* Never attached. */
 SEC("tc")
 int FAMILY_PROGRAM(klvs_sweep)(struct __sk_buff *ctx)
 {

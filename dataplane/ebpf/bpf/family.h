@@ -15,7 +15,6 @@
 #define klvs_addresses klvs_addresses6
 #define klvs_conn klvs_conn6
 #define klvs_conn_key klvs_conn_key6
-#define klvs_conn_locks klvs_locks6
 #define klvs_conn_set klvs_conn_set6
 #define klvs_conns klvs_conns6
 #define klvs_fragment_key klvs_fragment_key6
@@ -45,7 +44,6 @@ typedef struct klvs_real6 klvs_ends;
 #define IP_ETHERTYPE ETH_P_IPV6
 #define L4_MASK 255 /* of the offset of the TCP, UDP or ICMP header in a frame */
 #define CONN_SETS(settings) ((settings)->conn_sets6)
-#define CONN_LOCKS(settings) ((settings)->conn_locks6)
 
 static __always_inline int addr_equal(const klvs_addr *a, const klvs_addr *b)
 {
@@ -94,7 +92,6 @@ typedef struct klvs_real klvs_ends;
 #define IP_ETHERTYPE ETH_P_IP
 #define L4_MASK 127
 #define CONN_SETS(settings) ((settings)->conn_sets)
-#define CONN_LOCKS(settings) ((settings)->conn_locks)
 
 static __always_inline int addr_equal(const klvs_addr *a, const klvs_addr *b)
 {

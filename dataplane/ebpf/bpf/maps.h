@@ -128,18 +128,6 @@ struct {
 	__type(value, struct klvs_conn_set);
 } klvs_conns SEC(".maps");
 
-/* A map with a lock cannot be mapped: the locks of the sets live apart. */
-struct klvs_conn_lock {
-	struct bpf_spin_lock lock;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 128);
-	__type(key, __u32);
-	__type(value, struct klvs_conn_lock);
-} klvs_conn_locks SEC(".maps");
-
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1024);

@@ -64,6 +64,22 @@ __noinline int schedule(struct packet *p, struct klvs_service *service)
 	return schedule_least(service, service->scheduler);
 }
 
+/* Inserts a reply key; its handle, or 0. */
+static __always_inline __u32 claim_key(struct klvs_conn *reply, __u64 now,
+				       struct klvs_settings *settings)
+{
+	__u64 hash = conn_hash(&reply->key, settings);
+	int handle;
+
+	reply->ctl = CTL_LIVE | CTL_REPLY;
+	handle = conn_insert(reply, hash, now, settings);
+	if (handle == CONN_EXISTS && conn_expire_key(&reply->key, hash, now)) {
+		reply->ctl = CTL_LIVE | CTL_REPLY;
+		handle = conn_insert(reply, hash, now, settings);
+	}
+	return handle > 0 ? handle : 0;
+}
+
 /*
  * Inserts the reply key of a connection, which claims its port on the real server's `source`
  * address: the client's own port if that is in the range and free, else up to SNAT_TRIES - 1 from
@@ -74,13 +90,10 @@ static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u6
 				       struct klvs_settings *settings)
 {
 	__u32 base = settings->snat_port_base, count = settings->snat_port_count;
-	__u32 start, own, i;
-	int handle;
+	__u32 start, own, i, handle;
 
-	if (!snat || reply->key.protocol == IPPROTO_SCTP) {
-		handle = conn_insert(reply, conn_hash(&reply->key, settings), now, settings);
-		return handle > 0 ? handle : 0;
-	}
+	if (!snat || reply->key.protocol == IPPROTO_SCTP)
+		return claim_key(reply, now, settings);
 	if (!count)
 		return 0;
 	own = bpf_ntohs(reply->key.dport) - base;
@@ -89,9 +102,8 @@ static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u6
 		__u32 offset = i == 0 && own < count ? own : (start + i) % count;
 
 		reply->key.dport = bpf_htons(base + offset);
-		reply->ctl = CTL_LIVE | CTL_REPLY;
-		handle = conn_insert(reply, conn_hash(&reply->key, settings), now, settings);
-		if (handle > 0)
+		handle = claim_key(reply, now, settings);
+		if (handle)
 			return handle;
 	}
 	return 0;
@@ -140,7 +152,6 @@ __noinline int conn_translate(struct packet *p, __u32 handle, struct klvs_settin
 	reply->key.sport = real_port(real, p->key.dport);
 	reply->key.dport = p->key.sport;
 	reply->key.protocol = p->key.protocol;
-	reply->ctl = CTL_LIVE | CTL_REPLY;
 	reply->peer = handle;
 	reply->peer_generation = ctl >> 32;
 	claimed = claim_reply(reply, p->hash, p->now, snat, settings);
@@ -212,8 +223,8 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 		new->real = schedule(p, service);
 	}
 	/* The kernel's choice still counts it: its timer takes it out after the packet. */
-	if (p->reused)
-		conn_remove(p->reused, p->reused_ctl);
+	if (p->found)
+		conn_remove(p->found, p->found_ctl);
 	if (!new->real)
 		return -KLVS_DROP_NO_REAL_SERVER;
 	real = bpf_map_lookup_elem(&klvs_reals, &new->real);

@@ -15,7 +15,7 @@ struct packet {
 	struct klvs_conn_key key; /* as in the packet, or see `kind` */
 	__u64 now;		  /* jiffies */
 	__u64 hash;
-	__u64 reused_ctl;
+	__u64 found_ctl;
 	__u32 ifindex;
 	__u32 vip_id;
 	__u8 src_mac[6]; /* where words may be, as of all that the stack holds */
@@ -33,7 +33,7 @@ struct packet {
 	__u16 fragment_id; /* offset of a fragment's number in the frame */
 #endif
 	__u32 once;   /* the real server that this packet alone goes to */
-	__u32 reused; /* the connection in whose place a new one opens, which was `reused_ctl` */
+	__u32 found;  /* the connection in whose place a new one opens, which was `found_ctl` */
 };
 
 #ifdef KLVS_IPV6

@@ -17,6 +17,7 @@ static __always_inline struct klvs_settings *settings_get(void)
 #define CTL_PENDING ((__u64)KLVS_CONN_PENDING << 8)
 #define CTL_EMBRYONIC ((__u64)KLVS_CONN_EMBRYONIC << 8)
 #define CTL_CONTROLLED ((__u64)KLVS_CONN_CONTROLLED << 8)
+#define CTL_CLAIMED ((__u64)KLVS_CONN_CLAIMED << 8)
 #define CTL_GENERATION_ONE (1ULL << 32)
 
 /* Which way a packet goes, and whether we see both ways. */

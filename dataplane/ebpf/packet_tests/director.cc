@@ -70,17 +70,15 @@ std::ostream& operator<<(std::ostream& out, Verdict verdict) {
   return out << kNames[static_cast<int>(verdict)];
 }
 
-Director::Director(Stage stage, uint32_t sets, uint32_t locks)
+Director::Director(Stage stage, uint32_t sets)
     : stage_(stage),
-      programs_(LoadedPrograms::Take(stage, sets, locks)),
+      programs_(LoadedPrograms::Take(stage, sets)),
       ifindex_(programs_->ifindex()) {
   klvs_settings& s = settings();
   s.layout = KLVS_LAYOUT;
   s.hz = kHz;
   s.conn_sets = sets;
-  s.conn_locks = locks;
   s.conn_sets6 = sets;
-  s.conn_locks6 = locks;
   s.snat_port_base = 1024;
   s.snat_port_count = 31744;
   s.seed[0] = 0x0123456789abcdefULL;
@@ -100,7 +98,7 @@ Director::~Director() {
   LoadedPrograms::GiveBack(std::move(programs_));
 }
 
-void Director::LoadIpv6() { programs_->JoinIpv6(settings().conn_sets6, settings().conn_locks6); }
+void Director::LoadIpv6() { programs_->JoinIpv6(settings().conn_sets6); }
 
 bpf_map* Director::Find(const char* name) { return programs_->Find(name); }
 

@@ -72,8 +72,8 @@ struct Start {
 
 class Director {
  public:
-  // A connection table of `sets` sets of 8, under `locks` locks.
-  explicit Director(Stage stage, uint32_t sets = 64, uint32_t locks = 8);
+  // A connection table of `sets` sets of 8.
+  explicit Director(Stage stage, uint32_t sets = 64);
   ~Director();
   Director(const Director&) = delete;
 

@@ -14,7 +14,7 @@ namespace {
 
 // A flood of UDP from forged sources, one packet each.
 TEST(BigTable, AUdpFloodLeavesEstablishedConnectionsAlone) {
-  Director director(Stage::kTc, 64, 8);
+  Director director(Stage::kTc, 64);
   director.Add({.reals = {{.address = "10.1.0.2"}}});
   director.Add({.id = 2, .protocol = 17, .reals = {{.address = "10.1.0.3"}}, .first_real = 2});
   const int held = 64;
@@ -49,7 +49,7 @@ TEST(BigTable, AUdpFloodLeavesEstablishedConnectionsAlone) {
 // scheduler goes by the counts that the flood raises.
 TEST(BigTable, ASynFloodLeavesEstablishedConnectionsAlone) {
   constexpr uint32_t kReals = 10;
-  Director director(Stage::kTc, 64, 8);
+  Director director(Stage::kTc, 64);
   std::vector<Real> reals;
   for (uint32_t i = 0; i < kReals; ++i) {
     reals.push_back({.address = "10.1.0." + std::to_string(100 + i)});
@@ -110,7 +110,7 @@ TEST(BigTable, ASynFloodLeavesEstablishedConnectionsAlone) {
 
 // Both sets of every key do their part.
 TEST(BigTable, HoldsHalfOfItsSizeWithoutRefusingAny) {
-  Director director(Stage::kTc, 256, 16);
+  Director director(Stage::kTc, 256);
   director.Add({.reals = {{.address = "10.1.0.2"}}});
   const int wanted = 256 * 8 / 2;
   for (int i = 0; i < wanted; ++i) {

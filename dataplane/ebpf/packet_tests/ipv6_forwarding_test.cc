@@ -98,7 +98,7 @@ TEST_P(Ipv6ForwardingTest, PacketsOfAConnectionStayWithTheirRealServer) {
 }
 
 TEST_P(Ipv6ForwardingTest, AFullTableOfConnectionsStaysWithinItsSets) {
-  Director small(GetParam(), /*sets=*/4, /*locks=*/4);
+  Director small(GetParam(), /*sets=*/4);
   small.Add(With(KLVS_METHOD_NAT, 6, KLVS_SERVICE_SOURCE_NAT));
   uint32_t sent = 0;
   for (uint16_t port = 2000; port < 2024; ++port) {

@@ -341,7 +341,7 @@ TEST_P(PersistenceTest, AClientOfNatStaysAndIsTranslated) {
 
 // One of 8 ways: what has no place there is not counted as controlled.
 TEST(PersistenceTableTest, AConnectionThatFindsNoPlaceControlsNothing) {
-  Director director(Stage::kTc, 1, 1);
+  Director director(Stage::kTc, 1);
   Service service;
   service.reals = {{.address = "10.1.2.1"}};
   service.template_seconds = kSeconds;

@@ -122,13 +122,13 @@ std::vector<klvs_drop_sample> TakeDropSamples(const bpf_map* map) {
   return out;
 }
 
-std::unique_ptr<LoadedPrograms> LoadedPrograms::Take(Stage stage, uint32_t sets, uint32_t locks) {
+std::unique_ptr<LoadedPrograms> LoadedPrograms::Take(Stage stage, uint32_t sets) {
   for (std::unique_ptr<LoadedPrograms>& idle : Idle()) {
     if (idle == nullptr || idle->stage_ != stage) continue;
     std::unique_ptr<LoadedPrograms> taken = std::move(idle);
-    if (taken->sets_ == sets && taken->locks_ == locks) return taken;
+    if (taken->sets_ == sets) return taken;
   }
-  return std::unique_ptr<LoadedPrograms>(new LoadedPrograms(stage, sets, locks));
+  return std::unique_ptr<LoadedPrograms>(new LoadedPrograms(stage, sets));
 }
 
 void LoadedPrograms::GiveBack(std::unique_ptr<LoadedPrograms> programs) {
@@ -136,8 +136,8 @@ void LoadedPrograms::GiveBack(std::unique_ptr<LoadedPrograms> programs) {
   Idle().push_back(std::move(programs));
 }
 
-LoadedPrograms::LoadedPrograms(Stage stage, uint32_t sets, uint32_t locks)
-    : stage_(stage), sets_(sets), locks_(locks) {
+LoadedPrograms::LoadedPrograms(Stage stage, uint32_t sets)
+    : stage_(stage), sets_(sets) {
   network_.Sh(
       "ip link add name eth0 address 02:00:00:00:00:01 type veth peer name peer0; "
       "ip link set eth0 up; ip link set peer0 up");
@@ -147,7 +147,6 @@ LoadedPrograms::LoadedPrograms(Stage stage, uint32_t sets, uint32_t locks)
   tc_ = director_tc__open();
   Check(tc_ != nullptr, "open director_tc");
   bpf_map__set_max_entries(tc_->maps.klvs_conns, sets);
-  bpf_map__set_max_entries(tc_->maps.klvs_conn_locks, locks);
   Check(director_tc__load(tc_) == 0, "load director_tc");
   if (stage != Stage::kXdp) return;
   xdp_ = director_xdp__open();
@@ -164,12 +163,11 @@ LoadedPrograms::~LoadedPrograms() {
   director_tc__destroy(tc_);
 }
 
-void LoadedPrograms::LoadIpv6(uint32_t sets, uint32_t locks) {
+void LoadedPrograms::LoadIpv6(uint32_t sets) {
   tc6_ = director6_tc__open();
   Check(tc6_ != nullptr, "open director6_tc");
   ShareMaps(tc_->obj, tc6_->obj);
   bpf_map__set_max_entries(tc6_->maps.klvs_conns6, sets);
-  bpf_map__set_max_entries(tc6_->maps.klvs_locks6, locks);
   Check(director6_tc__load(tc6_) == 0, "load director6_tc");
   if (stage_ != Stage::kXdp) return;
   xdp6_ = director6_xdp__open();
@@ -179,12 +177,11 @@ void LoadedPrograms::LoadIpv6(uint32_t sets, uint32_t locks) {
   Check(director6_xdp__load(xdp6_) == 0, "load director6_xdp");
 }
 
-void LoadedPrograms::JoinIpv6(uint32_t sets, uint32_t locks) {
+void LoadedPrograms::JoinIpv6(uint32_t sets) {
   if (joined_) return;
   joined_ = true;
-  if (tc6_ == nullptr) LoadIpv6(sets, locks);
-  Check(bpf_map__max_entries(tc6_->maps.klvs_conns6) == sets &&
-            bpf_map__max_entries(tc6_->maps.klvs_locks6) == locks,
+  if (tc6_ == nullptr) LoadIpv6(sets);
+  Check(bpf_map__max_entries(tc6_->maps.klvs_conns6) == sets,
         "IPv6's connection table is loaded with another size");
   Join(tc_->maps.klvs_families_tc, tc6_->progs.tc_director6);
   if (xdp6_ != nullptr) Join(xdp_->maps.klvs_families_xdp, xdp6_->progs.xdp_director6);

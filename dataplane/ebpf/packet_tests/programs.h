@@ -33,9 +33,8 @@ std::vector<klvs_drop_sample> TakeDropSamples(const bpf_map* map);
 
 class LoadedPrograms {
  public:
-  // With a connection table of `sets` sets of 8, under `locks` locks: those that GiveBack got, or
-  // new ones.
-  static std::unique_ptr<LoadedPrograms> Take(Stage stage, uint32_t sets, uint32_t locks);
+  // With a connection table of `sets` sets of 8: those that GiveBack got, or new ones.
+  static std::unique_ptr<LoadedPrograms> Take(Stage stage, uint32_t sets);
   static void GiveBack(std::unique_ptr<LoadedPrograms> programs);
 
   ~LoadedPrograms();
@@ -43,7 +42,7 @@ class LoadedPrograms {
 
   // Has those that are there jump to those of IPv6, with such a table of theirs. Only tests of IPv6
   // pay for it.
-  void JoinIpv6(uint32_t sets, uint32_t locks);
+  void JoinIpv6(uint32_t sets);
   bool has_ipv6() const { return joined_; }
 
   director_tc& tc() { return *tc_; }
@@ -58,15 +57,14 @@ class LoadedPrograms {
   bpf_map* Find(const char* name);
 
  private:
-  LoadedPrograms(Stage stage, uint32_t sets, uint32_t locks);
-  void LoadIpv6(uint32_t sets, uint32_t locks);
+  LoadedPrograms(Stage stage, uint32_t sets);
+  void LoadIpv6(uint32_t sets);
   void Empty();
 
   Namespace network_;
   uint32_t ifindex_ = 0;
   Stage stage_;
   uint32_t sets_;
-  uint32_t locks_;
   director_tc* tc_ = nullptr;
   director_xdp* xdp_ = nullptr;
   director6_tc* tc6_ = nullptr;

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace kube_lvs::ebpf {
@@ -90,12 +91,14 @@ std::string SetsFault(std::span<Set> sets, const char* name, Counts& counts) {
   const auto at = [&](uint32_t handle) {
     return std::string(name) + ": entry " + std::to_string(handle);
   };
+  std::set<Bytes> keys;
   for (size_t i = 0; i < sets.size(); ++i) {
     for (uint32_t way = 0; way < KLVS_CONN_WAYS; ++way) {
       const uint32_t handle = static_cast<uint32_t>(1 + i * KLVS_CONN_WAYS + way);
       const auto& c = sets[i].ways[way];
       if (IsLive(c.ctl) != (sets[i].tags[way] != 0)) return at(handle) + ": LIVE and tag disagree";
       if (!IsLive(c.ctl)) continue;
+      if (!keys.insert(ToBytes(c.key)).second) return at(handle) + ": its key is there twice";
       if (FlagsOf(c.ctl) & KLVS_CONN_PENDING) return at(handle) + " is PENDING for ever";
       const auto* peer = At(sets, c.peer);
       if (IsReply(c.ctl)) {
