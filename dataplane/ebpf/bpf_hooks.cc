@@ -195,6 +195,10 @@ std::optional<std::string> BpfHooks::XdpRefused(const Link& link) const {
   if (link.name == kLocalLinkFar) return "it takes this node's own packets";
   // NICs take tags off before XDP sees the frame: one of a VLAN would look like an untagged one.
   if (link.carries_vlans) return "VLAN devices are on it";
+  // Its driver hands XDP on to the members, by whose numbers no interface of ours is found.
+  if (link.kind == "bond" || link.kind == "team") {
+    return "of a " + link.kind + ", XDP sees frames as its members'";
+  }
   const bool named = std::ranges::any_of(xdp_interfaces_, [&](const std::string& glob) {
     return fnmatch(glob.c_str(), link.name.c_str(), 0) == 0;
   });
@@ -254,7 +258,8 @@ absl::Status BpfHooks::AttachXdp(const Link& link, AttachReport& report) {
     return absl::UnavailableError("XDP on " + link.name + ": somebody else is at it");
   }
   // The driver's word: no XDP in it, an MTU that is too large, too few queues.
-  report.why_not = std::string("the driver refuses XDP: ") + std::strerror(-result);
+  report.why_not = "the driver refuses XDP (MTU " + std::to_string(link.mtu) +
+                   "): " + std::strerror(-result);
   xdp_failed_[link.index] = {link.mtu, report.why_not};
   return absl::OkStatus();
 }

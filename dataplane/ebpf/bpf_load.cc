@@ -1,20 +1,70 @@
 #include "dataplane/ebpf/bpf_load.h"
 
+#include <linux/capability.h>
+
 #include <algorithm>
 #include <cstdio>
+#include <utility>
+#include <vector>
 
 #include "base/file.h"
 #include "base/status.h"
 #include "dataplane/ebpf/map_memory.h"
+#include "dataplane/ebpf/verifier_log.h"
 
 namespace kube_lvs::ebpf {
 namespace {
 
-// The end of the verifier's word: its last lines tell what it refused.
-std::string Tail(const std::string& log) {
-  const size_t end = log.find('\0');
-  const std::string text = log.substr(0, end);
-  return text.size() > 1500 ? "..." + text.substr(text.size() - 1500) : text;
+// For the verifier's word about one program. Large, and touched only where it is written: before
+// 6.4 kernels say ENOSPC of one that is too short, and not what they refuse.
+constexpr size_t kVerifierLog = 16 << 20;
+
+struct ProgramLog {
+  const char* program;
+  std::unique_ptr<char[]> text;
+};
+
+absl::StatusOr<std::vector<ProgramLog>> HearOfPrograms(bpf_object* object) {
+  std::vector<ProgramLog> out;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object) {
+    ProgramLog log = {bpf_program__name(program),
+                      std::make_unique_for_overwrite<char[]>(kVerifierLog)};
+    log.text[0] = '\0';
+    if (const int result = bpf_program__set_log_buf(program, log.text.get(), kVerifierLog);
+        result != 0) {
+      return BpfError(std::string("log of ") + log.program, -result);
+    }
+    out.push_back(std::move(log));
+  }
+  return out;
+}
+
+// Of those that loading programs takes, what this thread lacks; "" for none.
+std::string MissingCapabilities() {
+  const auto status = ReadFile("/proc/thread-self/status");
+  const size_t at = status.ok() ? status->find("CapEff:") : std::string::npos;
+  unsigned long long bits = 0;
+  if (at == std::string::npos || std::sscanf(status->c_str() + at, "CapEff: %llx", &bits) != 1) {
+    return "";
+  }
+  const auto has = [bits](int capability) { return (bits >> capability & 1) != 0; };
+  if (has(CAP_SYS_ADMIN)) return "";
+  std::string out;
+  for (const auto& [capability, name] : {std::pair(CAP_BPF, "CAP_BPF"),
+                                         std::pair(CAP_NET_ADMIN, "CAP_NET_ADMIN"),
+                                         std::pair(CAP_PERFMON, "CAP_PERFMON")}) {
+    if (!has(capability)) out += (out.empty() ? "" : ", ") + std::string(name);
+  }
+  return out;
+}
+
+std::string MendOfRefusal() {
+  if (const std::string missing = MissingCapabilities(); !missing.empty()) {
+    return "run it with " + missing;
+  }
+  return "Linux 6.1 and 6.12 take it: boot one of these, or have the services served by dataplane "
+         "IPVS, and report this";
 }
 
 }  // namespace
@@ -37,13 +87,21 @@ absl::Status CheckMemory(const NewMaps& maps, std::string_view mend) {
 
 absl::Status Load(bpf_object* object, std::string& log) {
   std::ranges::fill(log, '\0');
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<ProgramLog> programs, HearOfPrograms(object));
   const int result = bpf_object__load(object);
+  for (const ProgramLog& program : programs) {
+    if (result == 0 || program.text[0] == '\0') continue;
+    return absl::FailedPreconditionError(std::string("the kernel refuses the program ") +
+                                         program.program + ": " + CauseOf(program.text.get()) +
+                                         "; " + MendOfRefusal());
+  }
   if (result == 0) return absl::OkStatus();
   const absl::Status status = BpfError(std::string("loading ") + bpf_object__name(object), -result);
-  if (status.code() == absl::StatusCode::kResourceExhausted && log[0] == '\0') return status;
-  if (status.code() == absl::StatusCode::kPermissionDenied && log[0] == '\0') return status;
-  return absl::FailedPreconditionError(
-      Message(status) + "; a kernel of 6.1 or newer with BTF is needed. " + Tail(log));
+  if (log[0] == '\0' && (absl::IsResourceExhausted(status) || absl::IsPermissionDenied(status))) {
+    return status;
+  }
+  return absl::FailedPreconditionError(Message(status) + ": " + CauseOf(log.c_str()) +
+                                       "; a kernel of 6.1 or newer with BTF is needed");
 }
 
 void Fingerprint::Add(const void* data, size_t size) {

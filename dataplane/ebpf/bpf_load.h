@@ -43,8 +43,8 @@ absl::Status CheckMemory(const NewMaps& maps, std::string_view mend);
 // Fills in fresh settings; leaves those of this layout alone.
 absl::Status InitialiseSettings(BpfMaps& maps);
 
-// Loads what is open; `log` was given to OpenSkeleton. kFailedPrecondition: the kernel refuses the
-// programs, the message has the verifier's last lines.
+// Loads what is open; `log` was given to OpenSkeleton. kFailedPrecondition: the kernel refuses a
+// program; the message has its name, the cause and, behind the last "; ", the mend.
 absl::Status Load(bpf_object* object, std::string& log);
 
 // Closes a skeleton by the function that its generator made for it.

@@ -13,6 +13,8 @@ SETTINGS=(BENCH XDP AGENT KUBE_LVS_CACHE KUBE_LVS_STATE)
 {
   LAN=10.77.0
   CLIENT_NET=198.51.100
+  LAN6=fd77::
+  CLIENT_NET6=fd98::
   DIRECTORS=(d1 d2)
   REAL_SERVERS=(r1 r2 r3)
 }
@@ -24,6 +26,12 @@ address_of() { # MACHINE
     d*) echo "$LAN.$((10 + ${1#d}))" ;;
     r*) echo "$LAN.$((20 + ${1#r}))" ;;
   esac
+}
+
+address6_of() { # MACHINE
+  local address
+  address=$(address_of "$1")
+  echo "$LAN6${address##*.}"
 }
 
 bpf_dir() { printf '/sys/fs/bpf/kube-lvs-%s-%s' "$CLUSTER" "$1"; } # MACHINE

@@ -249,6 +249,41 @@ within 60 "timeouts are kept although another owner has services there" timeouts
 within 60 "nobody is told so" grep -q 'node SharedIpvs' /run/d1.log
 echo "ok settings of all of IPVS are ours only while we are its only owner"
 
+# Without CAP_PERFMON the kernel's verifier refuses programs. That is one dataplane of two.
+kill -TERM "${agents[d1]}"
+wait "${agents[d1]}" || fail "the agent of d1 did not end well"
+service() {  # NAME VIP DATAPLANE
+  cat <<END
+apiVersion: kube-lvs.io/v1alpha1
+kind: LVSService
+metadata: {name: $1}
+spec:
+  addresses: [{type: IP, value: $LAN.$2}]
+  ports: [{name: web, port: 80, targetPort: 8080}]
+  dataplane: $3
+  forwarding: {sourceNAT: Enabled}
+  scheduler: {name: rr}
+  backends: [{name: servers, static: [{address: $LAN.21}, {address: $LAN.22}, {address: $LAN.23}]}]
+END
+}
+service by-ebpf 206 eBPF >site/by-ebpf.yaml
+service by-ipvs 207 IPVS >site/by-ipvs.yaml
+: >/run/d1.log
+start_agent d1 setpriv --bounding-set=-perfmon,-sys_admin
+refusal='the kernel refuses the program [a-z_0-9]*: .* (at [0-9]*: .*; run it with CAP_PERFMON"'
+within 120 "nobody is told that the kernel refuses programs" grep "LVSService default/by-ebpf .*$refusal" /run/d1.log
+grep "node Attachment.*$refusal" /run/d1.log >/dev/null || fail "the node has no such problem"
+within 60 "IPVS does not go on where eBPF cannot be loaded" get $LAN.207
+get $LAN.203 >/dev/null || fail "a service of IPVS went with eBPF"
+! get $LAN.206 >/dev/null || fail "a service of eBPF is answered for without programs"
+echo "ok programs that the kernel refuses are told with cause and mend, and IPVS goes on: $(
+  grep -o "$refusal" /run/d1.log | head -1 | tr -d \")"
+kill -TERM "${agents[d1]}"
+wait "${agents[d1]}" || fail "the agent of d1 did not end well"
+start_agent d1
+within 240 "eBPF is not loaded with the right to it" get $LAN.206
+expect_tally "NAT by eBPF, beside IPVS" $LAN.206 6 "r1 2,r2 2,r3 2,"
+
 for machine in d1 r1 r2 r3; do
   kill -TERM "${agents[$machine]}" || fail "the agent of $machine ended by itself"
 done

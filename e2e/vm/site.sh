@@ -17,10 +17,10 @@ within() {  # SECONDS WHAT COMMAND...
   done
 }
 
-start_agent() {  # MACHINE
+start_agent() {  # MACHINE [COMMAND...: that is to run it]
   mkdir -p "/run/$1/state" "/run/$1/run"
   # Not through on: the process is to be the agent itself.
-  nsenter --net="/run/netns/$1" ./kube-lvs-agent --manifests site --node-name "$1" --node-ip "$LAN.${address[$1]}" \
+  nsenter --net="/run/netns/$1" "${@:2}" ./kube-lvs-agent --manifests site --node-name "$1" --node-ip "$LAN.${address[$1]}" \
     --bpf-dir "/sys/fs/bpf/$1" --state-dir "/run/$1/state" --run-dir "/run/$1/run" \
     --metrics-address "127.0.0.1:9474" >>"/run/$1.log" 2>&1 &
   agents[$1]=$!

@@ -89,7 +89,8 @@ start_time() { # PID: its start in clock ticks since boot; empty when there is n
   stat=${stat##*) }
   # shellcheck disable=SC2086
   set -- $stat
-  [ "$1" = Z ] || printf '%s' "${20}"
+  # Ended, but for its last threads: those still hold its files and sockets.
+  [ "$1" = Z ] && [ "${18}" -lt 2 ] || printf '%s' "${20}"
 }
 
 record_process() { printf '%s %s\n' "$1" "$(start_time "$1")" >"$2"; } # PID FILE

@@ -1,0 +1,123 @@
+// Programs that this machine's kernel refuses.
+#include "dataplane/ebpf/bpf_load.h"
+
+#include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "dataplane/ebpf/bpf/node_tc.skel.h"
+#include "dataplane/ebpf/open.h"
+#include "dataplane/ebpf/testing/namespaces.h"
+#include "dataplane/ebpf/testing/xdp.h"
+#include "dataplane/plan/diff.h"
+
+namespace kube_lvs::ebpf {
+namespace {
+
+TEST(Load, ARefusalNamesTheProgramTheCauseAndTheMend) {
+  Silence();
+  std::string log(1 << 18, '\0');
+  const auto node = OpenSkeleton(&node_tc__open_opts, &node_tc__destroy, log);
+  ASSERT_TRUE(node.ok()) << node.status();
+  // XDP has no such helper as it begins with.
+  ASSERT_EQ(bpf_program__set_type((*node)->progs.tc_mss_clamp, BPF_PROG_TYPE_XDP), 0);
+  const absl::Status refused = Load((*node)->obj, log);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  const std::string message = Message(refused);
+  EXPECT_TRUE(message.starts_with("the kernel refuses the program tc_mss_clamp: ")) << message;
+  EXPECT_NE(message.find("bpf_skb_load_bytes#26 (at "), std::string::npos) << message;
+  EXPECT_TRUE(message.ends_with(
+      "; Linux 6.1 and 6.12 take it: boot one of these, or have the services "
+      "served by dataplane IPVS, and report this"))
+      << message;
+}
+
+// Without CAP_PERFMON, and CAP_SYS_ADMIN that has it in it, the verifier takes fewer programs.
+class WithoutPerfmon {
+ public:
+  WithoutPerfmon() {
+    syscall(SYS_capget, &header_, before_.data());
+    auto fewer = before_;
+    fewer[CAP_PERFMON / 32].effective &= ~(1U << CAP_PERFMON % 32);
+    fewer[CAP_SYS_ADMIN / 32].effective &= ~(1U << CAP_SYS_ADMIN % 32);
+    if (syscall(SYS_capset, &header_, fewer.data()) != 0) std::abort();
+  }
+  ~WithoutPerfmon() {
+    if (syscall(SYS_capset, &header_, before_.data()) != 0) std::abort();
+  }
+
+ private:
+  __user_cap_header_struct header_ = {_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> before_ = {};
+};
+
+// As where an agent of this version comes after another one, and may do less.
+TEST(Load, WhatWasLoadedBeforeServesOnWhenTheKernelRefusesWhatIsToReplaceIt) {
+  const Namespace node, peer;
+  Wire(node, "up0", peer, "p0");
+  const SystemClock clock;
+  BpfOptions options;
+  options.dir = PrivateBpfDir("refused");
+  options.xdp_interfaces = {"up0"};
+  options.sizes = {.addresses = 64,
+                   .services = 64,
+                   .reals = 128,
+                   .list_entries = 1024,
+                   .table_slots = 16384,
+                   .connections = 1024};
+  const auto open = [&] { return node.In([&] { return OpenEbpfDataplane(options, clock); }); };
+  State state;
+  const IpAddress vip = *IpAddress::Parse("192.0.2.1");
+  VirtualService web;
+  web.config.scheduler = "rr";
+  web.reals = {{*Endpoint::Parse("10.0.0.1:80"), ForwardingMethod::kDirectRouting, 1, 0, 0}};
+  state.services[{Dataplane::kEbpf, Endpoint{vip, 80}, Protocol::kTcp}] = web;
+  state.items = {Attachment{"up0"}, AnsweredVip{Dataplane::kEbpf, vip, "up0"}};
+  uint32_t before = 0;
+  {
+    auto dataplane = open();
+    ASSERT_TRUE(dataplane.ok()) << dataplane.status();
+    for (const absl::Status& status :
+         node.In([&] { return dataplane->backend->Apply(Diff(state, State{}).steps); })) {
+      ASSERT_TRUE(status.ok()) << status;
+    }
+    before = node.In([] { return XdpProgramId("up0"); });
+    ASSERT_NE(before, 0U);
+  }
+  // What another version left looks like this.
+  for (const auto& entry : std::filesystem::directory_iterator(options.dir)) {
+    if (entry.is_directory()) {
+      std::filesystem::rename(entry.path(), options.dir + "/programs-0123456789abcdef");
+    }
+  }
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const absl::Status refused = node.In([&] {
+      const WithoutPerfmon without;
+      return OpenEbpfDataplane(options, clock).status();
+    });
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+    const std::string message = Message(refused);
+    EXPECT_TRUE(message.starts_with("the kernel refuses the program ")) << message;
+    EXPECT_TRUE(message.ends_with("; run it with CAP_PERFMON")) << message;
+    EXPECT_NE(message.find(" (at "), std::string::npos) << message;
+  }
+  EXPECT_EQ(node.In([] { return XdpProgramId("up0"); }), before);
+  node.Sh("tc filter show dev up0 ingress | grep -q director");
+  // With the right to it, the same takes over.
+  auto dataplane = open();
+  ASSERT_TRUE(dataplane.ok()) << dataplane.status();
+  EXPECT_TRUE(dataplane->objects.loaded);
+  EXPECT_EQ(node.In([&] { return dataplane->backend->Read().value(); }), state);
+  EXPECT_NE(node.In([] { return XdpProgramId("up0"); }), before);
+}
+
+}  // namespace
+}  // namespace kube_lvs::ebpf
