@@ -523,6 +523,27 @@ TEST_F(EbpfBackendTest, NatRegistersWhereItsRepliesComeFromOrTo) {
   EXPECT_EQ(settings[0].flags, 0U);
 }
 
+TEST_F(EbpfBackendTest, TunnelRegistersWhereErrorsAboutItsPacketsComeTo) {
+  RealServer real = Real("10.0.0.1:80");
+  real.method = ForwardingMethod::kTunnel;
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, real}}).ok());
+  EXPECT_EQ(Address("10.0.0.250").flags, KLVS_ADDRESS_TUNNEL);
+  const auto settings = GetArray<klvs_settings>(maps_, kSettingsMap).value();
+  EXPECT_EQ(settings[0].flags, KLVS_SETTING_TUNNELS);
+
+  network_.AddRoute(Ip("10.0.0.1"), 3, Ip("10.0.1.250"), 0);
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("10.0.1.250").flags, KLVS_ADDRESS_TUNNEL);
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("10.0.0.250").flags, 0U);
+
+  ASSERT_TRUE(Do({RemoveService{web_}}).ok());
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("10.0.1.250").flags, 0U);
+  EXPECT_EQ(settings[0].flags, 0U);
+}
+
 TEST_F(EbpfBackendTest, WaysFollowTheNetwork) {
   ASSERT_TRUE(Do({AddService{web_, Config("rr", true)}, AddReal{web_, Real("10.0.0.1:80")},
                   AddReal{web_, Real("10.0.1.1:80")}})

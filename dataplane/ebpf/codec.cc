@@ -519,6 +519,7 @@ std::string ToString(const klvs_address& address) {
   }
   if ((address.flags & KLVS_ADDRESS_SNAT) != 0) add("source-nat");
   if ((address.flags & KLVS_ADDRESS_NAT_REAL) != 0) add("nat-real");
+  if ((address.flags & KLVS_ADDRESS_TUNNEL) != 0) add("tunnel-source");
   return out;
 }
 

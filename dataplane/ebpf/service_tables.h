@@ -164,7 +164,7 @@ class ServiceTables {
   std::map<RealKey, TimePoint> real_rests_since_;
   std::map<ServiceKey, TimePoint> service_rests_since_;
   std::set<Cidr> stale_vips_;
-  bool nat_changed_ = false;  // KeepNat may have something to take away
+  bool ends_changed_ = false;  // KeepEnds may have something to take away
   bool stale_ports_ = false;  // a change of them was cut short
 };
 

@@ -43,6 +43,7 @@
 #include "dataplane/ebpf/bpf/send_xdp.h"
 #else
 #include "dataplane/ebpf/bpf/send_tc.h"
+#include "dataplane/ebpf/bpf/tunnel_error.h"
 #endif
 
 static __always_inline int is_first_fragment(const struct packet *p)
@@ -139,7 +140,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	return send_to_real(ctx, p, real, ends);
 }
 
-/* Translates a real server's packet back, if it belongs to a connection; else leaves it alone. */
+/* Translates a real server's packet back, or an error about a tunnel, if it belongs to a connection;
+ * else leaves it alone. */
 static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
 {
 	struct klvs_conn_key new;
@@ -149,8 +151,15 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	__u32 handle, generation;
 	__u64 ctl;
 
-	if (reason == KLVS_DROP_ICMP)
+	if (reason == KLVS_DROP_ICMP) {
+#ifndef KLVS_XDP
+		int verdict = tunnel_error(ctx, p);
+
+		if (verdict != KLVS_UNTOUCHED)
+			return verdict;
+#endif
 		reason = icmp_read(ctx, p);
+	}
 	if (reason == KLVS_DROP_FRAGMENT) {
 		handle = fragment_find(ctx, p);
 		c = conn_get(handle);
@@ -372,6 +381,16 @@ static __always_inline int is_for_ipv6(klvs_ctx *ctx)
 }
 #endif
 
+/* Whether a packet to the address may be for reply(). */
+static __always_inline int takes_replies(const struct klvs_address *address, const klvs_ip *ip)
+{
+#ifndef KLVS_XDP
+	if (address->flags & KLVS_ADDRESS_TUNNEL && IP_NEXT(ip) == IP_ICMP)
+		return 1;
+#endif
+	return address->flags & KLVS_ADDRESS_SNAT;
+}
+
 static __always_inline int director(klvs_ctx *ctx)
 {
 	struct klvs_settings *settings;
@@ -451,7 +470,7 @@ static __always_inline int director(klvs_ctx *ctx)
 	key = IP_DST(ip);
 	address = address_find(&key, settings);
 	to_vip = address && address->flags & KLVS_ADDRESS_VIP;
-	if (!to_vip && !(address && address->flags & KLVS_ADDRESS_SNAT)) {
+	if (!to_vip && !(address && takes_replies(address, ip))) {
 		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))
 			return KLVS_UNTOUCHED;
 		key = IP_SRC(ip);

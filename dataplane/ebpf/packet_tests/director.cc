@@ -148,7 +148,8 @@ void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t cla
   value.flags = flags;
   value.claim_until = claim_until;
   value.ifindex = ifindex != 0 ? ifindex : ifindex_;
-  const auto admit = [this](__be32 folded) {
+  const auto admit = [this, flags](__be32 folded) {
+    if ((flags & ~uint32_t{KLVS_ADDRESS_TUNNEL}) == 0) return;
     const uint32_t bit = klvs_filter_bit(folded);
     Map<klvs_filter>("klvs_filter")[0].words[bit / 64] |= uint64_t{1} << (bit % 64);
   };
