@@ -105,6 +105,9 @@ enum klvs_setting_flags {
 	KLVS_SETTING_EXPIRE_QUIESCENT = 4,
 	KLVS_SETTING_NETWORKS = 8, /* klvs_networks or klvs_networks6 has some */
 	KLVS_SETTING_TUNNELS = 16, /* some address carries KLVS_ADDRESS_TUNNEL: look at ICMP, too */
+	/* A VIP that is not claimed here by KLVS_ADDRESS_ANSWER_ARP is claimed by another director, who
+	 * balances what comes to it. */
+	KLVS_SETTING_CLAIMS = 32,
 };
 
 struct klvs_settings {
@@ -286,6 +289,13 @@ enum klvs_service_flags {
 	KLVS_SERVICE_PERSISTENT = 32,	/* clients stay with their real server: klvs_template */
 };
 
+/* Whether a service has a real server on this node, to which another director sends. */
+enum klvs_delivers {
+	KLVS_DELIVERS_NOTHING = 0,
+	KLVS_DELIVERS = 1,
+	KLVS_DELIVERED = 2, /* it has left the list; its connections, opened elsewhere, go on */
+};
+
 /*
  * rr and wrr keep (position, current weight) in klvs_service_state, tagged with `generation`. When
  * a replaced value has another generation, its `start_*` are taken instead: user space computes
@@ -307,9 +317,10 @@ struct klvs_service {
 	__u32 start_weight; /* wrr: current weight of this generation's first choice */
 	__u16 start_position;
 	__u8 template_prefix; /* PERSISTENT: of the clients that share a template; <= 32 or 128 */
-	__u8 reserved0;
+	__u8 delivers; /* KLVS_DELIVERS* */
 	__u32 template_seconds; /* PERSISTENT: how long a new template lives */
-	__u32 reserved[5];
+	__u32 local; /* with `delivers`: a real server on this node by DirectRouting or Tunnel */
+	__u32 reserved[4];
 };
 KLVS_ASSERT_SIZE(struct klvs_service, 64);
 

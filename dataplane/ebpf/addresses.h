@@ -59,6 +59,9 @@ class Addresses {
   absl::Status StopAnswering(const Cidr& vips);
   absl::Status RenewClaims(uint64_t claim_until);
 
+  // KLVS_SETTING_*, of those that say how the programs look at addresses.
+  void SetSetting(uint32_t flag, bool on);
+
   // `flag` is KLVS_ADDRESS_SNAT, KLVS_ADDRESS_NAT_REAL or KLVS_ADDRESS_TUNNEL. 0.0.0.0 and :: are
   // ignored.
   absl::Status AddEnd(const IpAddress& ip, uint32_t flag);
@@ -70,7 +73,6 @@ class Addresses {
 
  private:
   absl::Status Write(const Cidr& vips, const klvs_address& before, klvs_address after);
-  void SetSetting(uint32_t flag, bool on);
 
   MapStore& maps_;
   klvs_settings& settings_;

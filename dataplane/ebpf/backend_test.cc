@@ -632,6 +632,47 @@ TEST_F(EbpfBackendTest, TimeoutsAreReadFromTheProgramsThatUseThem) {
   EXPECT_EQ(settings.timeouts[KLVS_UDP], 300U * 250);
 }
 
+TEST_F(EbpfBackendTest, AServiceSaysWhichOfItsRealServersIsOnThisNode) {
+  RealServer real = Real("10.0.0.1:80"), other = Real("10.0.0.2:80");
+  real.method = other.method = ForwardingMethod::kDirectRouting;
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, other}, AddReal{web_, real}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS_NOTHING);
+
+  // The route says so now.
+  network_.routes[Ip("10.0.0.1")] = NextHop();
+  network_.routes[Ip("10.0.0.1")].local = true;
+  ASSERT_TRUE(backend_->Refresh().ok());
+  const uint32_t local = IdOf(web_, "10.0.0.1");
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS);
+  EXPECT_EQ(Service(web_).local, local);
+  ASSERT_TRUE(Do({SetReal{web_, [&] {
+                                 other.weight = 5;
+                                 return other;
+                               }()}})
+                  .ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS);
+  EXPECT_EQ(Service(web_).local, local);
+
+  ASSERT_TRUE(Do({RemoveReal{web_, real.at}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERED);
+  EXPECT_EQ(Service(web_).local, local);
+  ASSERT_TRUE(Do({AddReal{web_, real}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS);
+
+  // Replies of NAT must come by the director.
+  real.method = other.method = ForwardingMethod::kNat;
+  ASSERT_TRUE(Do({SetReal{web_, real}, SetReal{web_, other}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERED);
+}
+
+TEST_F(EbpfBackendTest, TheProgramsKnowWhetherAVipIsClaimedByOneDirector) {
+  const auto settings = GetArray<klvs_settings>(maps_, kSettingsMap).value();
+  backend_->SetClaims(true);
+  EXPECT_EQ(settings[0].flags, KLVS_SETTING_CLAIMS);
+  backend_->SetClaims(false);
+  EXPECT_EQ(settings[0].flags, 0U);
+}
+
 TEST_F(EbpfBackendTest, AVipIsAnsweredUntilItsClaimEnds) {
   const AnsweredVip answered{Dataplane::kEbpf, Ip("192.0.2.1"), "eth0"};
   ASSERT_TRUE(Do({AddItem{answered}}).ok());

@@ -174,6 +174,12 @@ void ServiceTables::GiveBack(const ServiceKey& key, const Claim& claim, TimePoin
   }
 }
 
+void ServiceTables::SetDelivery(const klvs_service& before, uint32_t local, klvs_service& next) {
+  const bool began = before.delivers != KLVS_DELIVERS_NOTHING;
+  next.local = local != 0 ? local : before.local;
+  next.delivers = local != 0 ? KLVS_DELIVERS : began ? KLVS_DELIVERED : KLVS_DELIVERS_NOTHING;
+}
+
 absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& wanted,
                                   TimePoint now) {
   if (wanted.reals.size() > kMaxListLength) {
@@ -231,6 +237,11 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
                           [](const RealRecord& r) { return r.real.upper_threshold != 0; })) {
     next.flags |= KLVS_SERVICE_THRESHOLDS;
   }
+  uint32_t local = 0;
+  for (size_t i = 0; i < records->size() && local == 0; ++i) {
+    if (IsDelivered((*records)[i].real)) local = claim.reals[i];
+  }
+  SetDelivery(old, local, next);
   SetWrr(list, next);
   ContinueRoundRobin(old, cursor, *old_list, list, next);
 

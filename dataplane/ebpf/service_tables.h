@@ -127,6 +127,8 @@ class ServiceTables {
   void SetState(uint32_t id, const ServiceKey& key, uint64_t cursor);
   void ClearState(uint32_t id);
   void Retire(const RealKey& key, TimePoint now);
+  // `local`: the service's real server on this node, to which other directors may send; 0 none.
+  static void SetDelivery(const klvs_service& before, uint32_t local, klvs_service& next);
   // Whether programs still need the record of a real server that was removed so long ago. Templates
   // that only wait for its return are given up after a while.
   bool IsNeeded(uint32_t id, Duration rested);

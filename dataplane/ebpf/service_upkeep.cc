@@ -126,6 +126,7 @@ absl::Status ServiceTables::RefreshWays() {
     if ((service.flags & KLVS_SERVICE_SOURCE_NAT) != 0) source_nat.insert(service.id);
   }
   std::set<IpAddress> tunnel_sources;
+  std::map<uint32_t, uint32_t> local;  // by service
   for (uint32_t id = 1; id < reals_.size(); ++id) {
     if (!IsValid(reals_[id])) continue;
     const RealRecord before = Record(id);
@@ -146,6 +147,14 @@ absl::Status ServiceTables::RefreshWays() {
       ends_changed_ = ends_changed_ || record.Source() != before.Source();
     }
     Store(id, record);
+    if (IsDelivered(record.real)) local.emplace(record.real.service, id);
+  }
+  for (const auto& [key, service] : entries) {
+    klvs_service next = service;
+    const auto found = local.find(service.id);
+    SetDelivery(service, found == local.end() ? 0 : found->second, next);
+    if (next.delivers == service.delivers && next.local == service.local) continue;
+    KUBE_LVS_RETURN_IF_ERROR(PutService(maps_, key, next));
   }
   for (const IpAddress& source : tunnel_sources) {
     KUBE_LVS_RETURN_IF_ERROR(addresses_.AddEnd(source, KLVS_ADDRESS_TUNNEL));

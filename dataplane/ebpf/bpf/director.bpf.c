@@ -15,6 +15,7 @@
 #include "dataplane/ebpf/bpf/address.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/deliver.h"
 #include "dataplane/ebpf/bpf/drop.h"
 #include "dataplane/ebpf/bpf/filter.h"
 #include "dataplane/ebpf/bpf/fragment.h"
@@ -78,8 +79,12 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		/* Two directors that are each other's real servers. */
 		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
 		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
-		    mac_same(real->dst_mac, p->src_mac))
+		    mac_same(real->dst_mac, p->src_mac)) {
+			/* It was opened when the claim was here. */
+			if (settings->flags & KLVS_SETTING_CLAIMS && deliver_here(p, settings))
+				return KLVS_UNTOUCHED;
 			return drop(ctx, KLVS_DROP_LOOP);
+		}
 		if (real->mtu && wire_length(ctx, p) + overhead > real->mtu)
 			return too_big(ctx, p, real->mtu - overhead);
 		/* The outer length has 16 bits, too. */
@@ -290,6 +295,17 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 				p->reused_ctl = ctl;
 				c = NULL;
 			}
+		}
+	}
+	if (!c && settings->flags & KLVS_SETTING_CLAIMS) {
+		__u32 local = deliver_here(p, settings);
+
+		if (local) {
+			if (p->reused)
+				conn_remove(p->reused, p->reused_ctl);
+			if (is_first_fragment(p))
+				fragment_learn(ctx, p, 0, local);
+			return KLVS_UNTOUCHED;
 		}
 	}
 	if (!c) {

@@ -117,6 +117,9 @@ std::span<T> Director::Map(const char* name) {
   return {static_cast<T*>(memory), bpf_map__max_entries(map)};
 }
 
+klvs_interface& Director::interface() {
+  return Map<klvs_interface>("klvs_interfaces")[ifindex_ % KLVS_INTERFACE_SLOTS];
+}
 klvs_settings& Director::settings() { return Map<klvs_settings>("klvs_settings")[0]; }
 klvs_real& Director::real(uint32_t id) { return Map<klvs_real>("klvs_reals")[id]; }
 klvs_real6& Director::real6(uint32_t id) {
@@ -213,6 +216,8 @@ void Director::Replace(const Service& service, const Start& start) {
   value.wrr_gcd = 0;
   value.start_weight = start.start_weight;
   value.start_position = start.start_position;
+  value.delivers = service.delivers;
+  value.local = service.local;
   if (service.template_seconds != 0) {
     value.flags |= KLVS_SERVICE_PERSISTENT;
     value.template_seconds = service.template_seconds;
