@@ -20,6 +20,7 @@ __noinline int deliver_here(struct packet *p, struct klvs_settings *settings)
 {
 	struct klvs_address *address;
 	struct klvs_service *service;
+	klvs_addr vip;
 
 	if (!p || !settings)
 		return 0;
@@ -29,7 +30,8 @@ __noinline int deliver_here(struct packet *p, struct klvs_settings *settings)
 		return 0;
 	if (is_local_link(p->ifindex) || source_is_martian(p))
 		return 0;
-	address = address_find(&p->key.dst, settings);
+	vip = p->key.dst;
+	address = address_find(&vip, settings);
 	if (!address || (address->flags & KLVS_ADDRESS_ANSWER_ARP &&
 			 bpf_ktime_get_boot_ns() < address->claim_until))
 		return 0;
