@@ -291,7 +291,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
   wakeup = &agent.wakeup();
   agent.SetSetupPeers(peers);
   agent.SetRefresh([&backends] { return backends->Refresh(); });
-  agent.SetRenewClaims([&backends](std::optional<Duration> lifetime, bool by_one) {
+  agent.SetRenewClaims([&backends](std::optional<Duration> lifetime, std::optional<bool> by_one) {
     return backends->RenewClaims(lifetime, by_one);
   });
   agent.SetAnnounceAgain(
