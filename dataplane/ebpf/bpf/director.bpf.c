@@ -257,6 +257,15 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			if (verdict != KLVS_DROP)
 				return verdict;
 		}
+#ifndef KLVS_XDP
+		/* A VIP of this host may be its tunnels' source, too. */
+		if (settings->flags & KLVS_SETTING_SHARED_VIPS) {
+			int verdict = tunnel_error(ctx, p);
+
+			if (verdict != KLVS_UNTOUCHED)
+				return verdict;
+		}
+#endif
 		reason = icmp_read(ctx, p);
 	}
 	if (reason == KLVS_DROP_FRAGMENT) {

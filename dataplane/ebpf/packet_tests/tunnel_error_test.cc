@@ -88,13 +88,15 @@ class TunnelErrorTest : public testing::TestWithParam<std::tuple<bool, bool>> {
   Bytes Answer(const Bytes& request, Type type, uint32_t word, size_t quoted) {
     if (ipv6_) {
       Frame6 frame;
-      frame.src_mac = kOwnMac;
+      frame.dst_mac = next_hop_;
+    frame.src_mac = kOwnMac;
       frame.src = vip_;
       frame.dst = client_;
       return Icmp6(frame, type.type, type.code, About6(word, request, std::min(quoted, kMost6)))
           .Build();
     }
     Frame frame;
+    frame.dst_mac = next_hop_;
     frame.src_mac = kOwnMac;
     frame.src = Ip(vip_);
     frame.dst = Ip(client_);
@@ -128,8 +130,9 @@ class TunnelErrorTest : public testing::TestWithParam<std::tuple<bool, bool>> {
   const std::string vip_ = ipv6_ ? "2001:db8:9::1" : "10.9.0.1";
   const std::string client_ = ipv6_ ? "2001:db8:1::1" : "10.1.0.1";
   const std::string real_ = ipv6_ ? "2001:db8:1::2" : "10.1.0.2";
-  const std::string dip_ = ipv6_ ? "2001:db8:1::254" : "10.1.0.254";
+  std::string dip_ = ipv6_ ? "2001:db8:1::254" : "10.1.0.254";
   const std::string router_ = ipv6_ ? "2001:db8:7::9" : "203.0.113.9";
+  Mac next_hop_ = {};
   Director director_{Stage::kXdp};
 };
 
@@ -286,6 +289,21 @@ TEST_P(TunnelErrorTest, WhatElseComesToTheSourceGoesToTheStack) {
     ExpectUntouched(Error({}, ipv6_ ? Type{128, 0} : Type{8, 0}));
   }
   EXPECT_EQ(director_.RunTc(Error({}, TooBig())).verdict, Verdict::kSent);
+}
+
+// As with lvsadm's own dataplane on a host of one address.
+TEST_P(TunnelErrorTest, TheVipMayBeTheSource) {
+  director_.settings().flags |= KLVS_SETTING_SHARED_VIPS;
+  if (ipv6_) {
+    director_.real6(1).source = Ip6(vip_);
+  } else {
+    director_.real(1).source = htonl(Ip(vip_));
+  }
+  dip_ = vip_;
+  next_hop_ = kClientMac;  // the sender's, until the kernel has found it
+  ExpectSent(Error({}, TooBig()),
+             Answer(Request(2000, 80, 6), TooBig(), kMtu - Overhead(), 500));
+  ExpectUntouched(Error({.port = 81}, TooBig()));
 }
 
 TEST_P(TunnelErrorTest, TheyAreAsFewAsOtherAnswers) {
