@@ -21,6 +21,10 @@ std::string Why(const ebpf::Trace& trace) {
   if (!trace.is_vip) return "no service has this address";
   if (!trace.state.empty()) return "a connection is known, in state " + trace.state;
   if (trace.scheduler.empty()) return "there is no service at this port";
+  if (trace.delivered) {
+    return "this director does not answer for the VIP: what comes to it was balanced by the one "
+           "that does";
+  }
   if (trace.persistent) return "a new connection: persistence has the client stay";
   return "a new connection: " + trace.scheduler + " had the choice of " +
          std::to_string(trace.available) + " of " + std::to_string(trace.reals) +

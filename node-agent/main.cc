@@ -291,8 +291,9 @@ absl::Status Run(const Flags& flags, Logger& log) {
   wakeup = &agent.wakeup();
   agent.SetSetupPeers(peers);
   agent.SetRefresh([&backends] { return backends->Refresh(); });
-  agent.SetRenewClaims(
-      [&backends](std::optional<Duration> lifetime) { return backends->RenewClaims(lifetime); });
+  agent.SetRenewClaims([&backends](std::optional<Duration> lifetime, std::optional<bool> by_one) {
+    return backends->RenewClaims(lifetime, by_one);
+  });
   agent.SetAnnounceAgain(
       [&backends](const std::set<IpAddress>& vips) { return backends->AnnounceAgain(vips); });
   agent.SetRunOutClaims([&backends] { return backends->RunOutClaims(); });

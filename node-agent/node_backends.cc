@@ -118,7 +118,8 @@ class KernelBackends final : public NodeBackends {
     return dataplane_.has_value() ? dataplane_->backend->Refresh() : absl::OkStatus();
   }
 
-  absl::Status RenewClaims(std::optional<Duration> lifetime) override {
+  absl::Status RenewClaims(std::optional<Duration> lifetime,
+                           std::optional<bool> by_one) override {
     const std::lock_guard<std::mutex> lock(mu_);
     const absl::Status of_host = host_.RenewClaims(lifetime, clock_.Now());
     if (!dataplane_.has_value()) return of_host;
@@ -131,6 +132,7 @@ class KernelBackends final : public NodeBackends {
       until = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 +
               static_cast<uint64_t>(now.tv_nsec) + static_cast<uint64_t>(lifetime->count());
     }
+    if (by_one) dataplane_->backend->SetClaims(*by_one);
     KUBE_LVS_RETURN_IF_ERROR(dataplane_->backend->RenewClaims(until));
     return of_host;
   }

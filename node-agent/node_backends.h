@@ -39,8 +39,9 @@ class NodeBackends {
 
   // For the eBPF dataplane, if it is open; OK if not.
   virtual absl::Status Refresh() = 0;
-  // The right to answer for VIPs, in both dataplanes.
-  virtual absl::Status RenewClaims(std::optional<Duration> lifetime) = 0;
+  // The right to answer for VIPs, in both dataplanes; as Agent::RenewClaims.
+  virtual absl::Status RenewClaims(std::optional<Duration> lifetime,
+                                   std::optional<bool> by_one) = 0;
   // Tells the neighbours again that those of these VIPs which are answered here are at this node.
   virtual absl::Status AnnounceAgain(const std::set<IpAddress>& vips) = 0;
   // VIPs in the kernel for which that right has run out: nobody was there to renew it.

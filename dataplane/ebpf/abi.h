@@ -104,6 +104,10 @@ enum klvs_setting_flags {
 	/* Templates of a quiesced real server do not hold: the kernel's expire_quiescent_template. */
 	KLVS_SETTING_EXPIRE_QUIESCENT = 4,
 	KLVS_SETTING_NETWORKS = 8, /* klvs_networks or klvs_networks6 has some */
+	KLVS_SETTING_TUNNELS = 16, /* some address carries KLVS_ADDRESS_TUNNEL: look at ICMP, too */
+	/* A VIP that is not claimed here by KLVS_ADDRESS_ANSWER_ARP is claimed by another director, who
+	 * balances what comes to it. */
+	KLVS_SETTING_CLAIMS = 32,
 };
 
 struct klvs_settings {
@@ -139,6 +143,7 @@ enum klvs_address_flags {
 	KLVS_ADDRESS_ANSWER_ARP = 2,
 	KLVS_ADDRESS_SNAT = 4,	     /* a `source` of NAT real servers: replies come to it */
 	KLVS_ADDRESS_NAT_REAL = 8, /* a NAT real server without source NAT: replies come from it */
+	KLVS_ADDRESS_TUNNEL = 16, /* a `source` of Tunnel real servers: errors about its packets come to it */
 };
 
 struct klvs_address {
@@ -154,7 +159,8 @@ KLVS_ASSERT_SIZE(struct klvs_address, 32);
 /*
  * klvs_filter, ARRAY of 1, mapped: a bit for each address of klvs_addresses and klvs_addresses6, by
  * which most packets that are not ours are known at once. A bit is set before its address is added,
- * and cleared after the last address that has it was removed.
+ * and cleared after the last address that has it was removed. What is KLVS_ADDRESS_TUNNEL and nothing
+ * else has none: what a node gets by itself goes on without a look-up, save ICMP.
  */
 #define KLVS_FILTER_BITS 65536
 
@@ -281,6 +287,13 @@ enum klvs_service_flags {
 	KLVS_SERVICE_PERSISTENT = 32,	/* clients stay with their real server: klvs_template */
 };
 
+/* Whether a service has a real server on this node, to which another director sends. */
+enum klvs_delivers {
+	KLVS_DELIVERS_NOTHING = 0,
+	KLVS_DELIVERS = 1,
+	KLVS_DELIVERED = 2, /* it has left the list; its connections, opened elsewhere, go on */
+};
+
 /*
  * rr and wrr keep (position, current weight) in klvs_service_state, tagged with `generation`. When
  * a replaced value has another generation, its `start_*` are taken instead: user space computes
@@ -302,9 +315,10 @@ struct klvs_service {
 	__u32 start_weight; /* wrr: current weight of this generation's first choice */
 	__u16 start_position;
 	__u8 template_prefix; /* PERSISTENT: of the clients that share a template; <= 32 or 128 */
-	__u8 reserved0;
+	__u8 delivers; /* KLVS_DELIVERS* */
 	__u32 template_seconds; /* PERSISTENT: how long a new template lives */
-	__u32 reserved[5];
+	__u32 local; /* with `delivers`: a real server on this node by DirectRouting or Tunnel */
+	__u32 reserved[4];
 };
 KLVS_ASSERT_SIZE(struct klvs_service, 64);
 
@@ -609,7 +623,9 @@ enum klvs_drop_reason {
 	KLVS_DROP_SHORT = 1,	  /* ends within a header, or before its total length */
 	KLVS_DROP_BAD_HEADER = 2, /* version, header or total length make no sense */
 	KLVS_DROP_FRAGMENT = 3, /* of ICMP, or a later one whose first was not seen */
-	KLVS_DROP_ICMP = 4, /* neither an echo request nor an error about a known connection */
+	/* Neither an echo request nor an error about a known connection; or one error too many about
+	 * tunnels. */
+	KLVS_DROP_ICMP = 4,
 	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP (of its family) */
 	KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */
 	KLVS_DROP_NO_CONNECTION = 7, /* TCP without SYN, and no connection known */

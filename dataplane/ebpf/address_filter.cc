@@ -38,7 +38,7 @@ absl::Status FillFilter(MapStore& maps) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, ReadAddresses(maps));
   Words wanted{};
   for (const auto& [vips, record] : addresses) {
-    if (!vips.IsHost()) continue;
+    if (!vips.IsHost() || !HasFilterBit(record)) continue;
     const uint32_t bit = BitOf(vips.address);
     wanted[bit / 64] |= InWord(bit);
   }

@@ -37,19 +37,35 @@ TEST_F(AddressFilterTest, EveryKindOfAddressHasItsBit) {
   EXPECT_EQ(Bits(), 1);
   ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("2001:db8::1"))).ok());
   EXPECT_EQ(Bits(), 2);
-  ASSERT_TRUE(addresses.AddNat(Ip("10.0.0.9"), KLVS_ADDRESS_SNAT).ok());
+  ASSERT_TRUE(addresses.AddEnd(Ip("10.0.0.9"), KLVS_ADDRESS_SNAT).ok());
   EXPECT_EQ(Bits(), 3);
-  ASSERT_TRUE(addresses.AddNat(Ip("192.0.2.1"), KLVS_ADDRESS_SNAT).ok());
+  ASSERT_TRUE(addresses.AddEnd(Ip("192.0.2.1"), KLVS_ADDRESS_SNAT).ok());
   EXPECT_EQ(Bits(), 3);
   const uint32_t bit = klvs_filter_bit(htonl(0xc0000201));
   EXPECT_EQ(Filter().words[bit / 64] >> (bit % 64) & 1, 1U);
+}
+
+// What a node gets by itself is not looked up.
+TEST_F(AddressFilterTest, TheSourceOfTunnelsAloneHasNoBit) {
+  Addresses addresses(maps_, Settings());
+  ASSERT_TRUE(addresses.AddEnd(Ip("10.0.0.9"), KLVS_ADDRESS_TUNNEL).ok());
+  EXPECT_EQ(Bits(), 0);
+  EXPECT_EQ(Settings().flags, KLVS_SETTING_TUNNELS);
+  ASSERT_TRUE(addresses.AddEnd(Ip("10.0.0.9"), KLVS_ADDRESS_SNAT).ok());
+  EXPECT_EQ(Bits(), 1);
+  ASSERT_TRUE(addresses.KeepEnds({{Ip("10.0.0.9"), KLVS_ADDRESS_TUNNEL}}, {}).ok());
+  ASSERT_TRUE(addresses.TidyFilter().ok());
+  EXPECT_EQ(Bits(), 0);
+  EXPECT_EQ(Settings().flags, KLVS_SETTING_TUNNELS);
+  ASSERT_TRUE(addresses.KeepEnds({}, {}).ok());
+  EXPECT_EQ(Settings().flags, 0U);
 }
 
 TEST_F(AddressFilterTest, ABitGoesWithItsLastAddressWhenItIsTidied) {
   Addresses addresses(maps_, Settings());
   ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("192.0.2.1"))).ok());
   ASSERT_TRUE(addresses.AddVip(Cidr::Host(Ip("192.0.2.2"))).ok());
-  ASSERT_TRUE(addresses.AddNat(Ip("192.0.2.2"), KLVS_ADDRESS_SNAT).ok());
+  ASSERT_TRUE(addresses.AddEnd(Ip("192.0.2.2"), KLVS_ADDRESS_SNAT).ok());
   ASSERT_TRUE(addresses.RemoveVip(Cidr::Host(Ip("192.0.2.1"))).ok());
   ASSERT_TRUE(addresses.RemoveVip(Cidr::Host(Ip("192.0.2.2"))).ok());
   ASSERT_TRUE(addresses.TidyFilter().ok());

@@ -12,7 +12,8 @@
 namespace kube_lvs::ebpf {
 namespace {
 
-constexpr uint32_t kNatFlags = KLVS_ADDRESS_SNAT | KLVS_ADDRESS_NAT_REAL;
+constexpr uint32_t kEndFlags =
+    KLVS_ADDRESS_SNAT | KLVS_ADDRESS_NAT_REAL | KLVS_ADDRESS_TUNNEL;
 
 klvs_network_key Key(const Cidr& vips) {
   return {static_cast<uint32_t>(vips.length), ToWire(vips.address)};
@@ -139,10 +140,10 @@ absl::Status Addresses::Write(const Cidr& vips, const klvs_address& before, klvs
     // Before the network is there: from then on its packets are ours.
     std::atomic_ref<uint32_t>(settings_.flags).fetch_or(KLVS_SETTING_NETWORKS);
   }
-  if (vips.IsHost() && after.flags != 0) {
+  if (vips.IsHost() && HasFilterBit(after)) {
     KUBE_LVS_RETURN_IF_ERROR(AdmitAddress(maps_, vips.address));
   }
-  if (vips.IsHost() && after.flags == 0) stale_filter_ = true;
+  if (vips.IsHost() && HasFilterBit(before) && !HasFilterBit(after)) stale_filter_ = true;
   KUBE_LVS_RETURN_IF_ERROR(Annotate(InItsMap(vips,
                                              [&](std::string_view map, const auto& key) {
                                                return after.flags == 0
@@ -209,42 +210,49 @@ absl::Status Addresses::RenewClaims(uint64_t claim_until) {
   return absl::OkStatus();
 }
 
-absl::Status Addresses::AddNat(const IpAddress& ip, uint32_t flag) {
+void Addresses::SetSetting(uint32_t flag, bool on) {
+  if (((settings_.flags & flag) != 0) == on) return;
+  std::atomic_ref<uint32_t> flags(settings_.flags);
+  if (on) {
+    flags.fetch_or(flag);
+  } else {
+    flags.fetch_and(~flag);
+  }
+}
+
+absl::Status Addresses::AddEnd(const IpAddress& ip, uint32_t flag) {
   if (IsUnspecified(ip)) return absl::OkStatus();
   KUBE_LVS_ASSIGN_OR_RETURN(const auto found, Find(Cidr::Host(ip)));
   const klvs_address before = found.value_or(klvs_address{});
   klvs_address after = before;
   after.flags |= flag;
-  if (flag == KLVS_ADDRESS_NAT_REAL) {
-    // Before the address is there: from then on its packets may be replies.
-    std::atomic_ref<uint32_t>(settings_.flags).fetch_or(KLVS_SETTING_PLAIN_NAT);
-  }
+  // Before the address is there: from then on its packets may be replies.
+  if (flag == KLVS_ADDRESS_NAT_REAL) SetSetting(KLVS_SETTING_PLAIN_NAT, true);
+  if (flag == KLVS_ADDRESS_TUNNEL) SetSetting(KLVS_SETTING_TUNNELS, true);
   return Write(Cidr::Host(ip), before, after);
 }
 
-absl::StatusOr<bool> Addresses::KeepNat(const std::map<IpAddress, uint32_t>& wanted,
-                                        const std::map<IpAddress, uint32_t>& allowed) {
+absl::StatusOr<bool> Addresses::KeepEnds(const std::map<IpAddress, uint32_t>& wanted,
+                                         const std::map<IpAddress, uint32_t>& allowed) {
   const auto flags_of = [](const std::map<IpAddress, uint32_t>& map, const IpAddress& ip) {
     const auto found = map.find(ip);
     return found == map.end() ? 0 : found->second;
   };
   KUBE_LVS_ASSIGN_OR_RETURN(const auto all, All());
-  bool plain = false;
+  uint32_t kept = 0;
   bool only_allowed = false;
   for (const auto& [vips, before] : all) {
     if (!vips.IsHost()) continue;
     const IpAddress& ip = vips.address;
     const uint32_t needed = flags_of(wanted, ip);
     klvs_address after = before;
-    after.flags &= ~kNatFlags | needed | flags_of(allowed, ip);
-    plain = plain || (after.flags & KLVS_ADDRESS_NAT_REAL) != 0;
-    only_allowed = only_allowed || (after.flags & kNatFlags & ~needed) != 0;
+    after.flags &= ~kEndFlags | needed | flags_of(allowed, ip);
+    kept |= after.flags;
+    only_allowed = only_allowed || (after.flags & kEndFlags & ~needed) != 0;
     KUBE_LVS_RETURN_IF_ERROR(Write(vips, before, after));
   }
-  if (!plain && (settings_.flags & KLVS_SETTING_PLAIN_NAT) != 0) {
-    std::atomic_ref<uint32_t>(settings_.flags)
-        .fetch_and(~static_cast<uint32_t>(KLVS_SETTING_PLAIN_NAT));
-  }
+  if ((kept & KLVS_ADDRESS_NAT_REAL) == 0) SetSetting(KLVS_SETTING_PLAIN_NAT, false);
+  if ((kept & KLVS_ADDRESS_TUNNEL) == 0) SetSetting(KLVS_SETTING_TUNNELS, false);
   return only_allowed;
 }
 

@@ -1,6 +1,6 @@
 // The addresses that the programs know: VIPs (with or without an ARP answer), single ones and
-// networks of them, and the two ends that replies of NAT come by. One record can be several of
-// these at once; a record that is none of them is deleted.
+// networks of them, the two ends that replies of NAT come by, and the sources of tunnels. One record
+// can be several of these at once; a record that is none of them is deleted.
 #pragma once
 
 #include <cstdint>
@@ -59,13 +59,17 @@ class Addresses {
   absl::Status StopAnswering(const Cidr& vips);
   absl::Status RenewClaims(uint64_t claim_until);
 
-  // `flag` is KLVS_ADDRESS_SNAT or KLVS_ADDRESS_NAT_REAL. 0.0.0.0 and :: are ignored.
-  absl::Status AddNat(const IpAddress& ip, uint32_t flag);
-  // Takes these two flags from all addresses that neither need them (`wanted`) nor may keep them
+  // KLVS_SETTING_*, of those that say how the programs look at addresses.
+  void SetSetting(uint32_t flag, bool on);
+
+  // `flag` is KLVS_ADDRESS_SNAT, KLVS_ADDRESS_NAT_REAL or KLVS_ADDRESS_TUNNEL. 0.0.0.0 and :: are
+  // ignored.
+  absl::Status AddEnd(const IpAddress& ip, uint32_t flag);
+  // Takes these flags from all addresses that neither need them (`wanted`) nor may keep them
   // (`allowed`: connections that began with them). Adds none. Returns whether one was kept only
   // because it may be: ask again later.
-  absl::StatusOr<bool> KeepNat(const std::map<IpAddress, uint32_t>& wanted,
-                               const std::map<IpAddress, uint32_t>& allowed);
+  absl::StatusOr<bool> KeepEnds(const std::map<IpAddress, uint32_t>& wanted,
+                                const std::map<IpAddress, uint32_t>& allowed);
 
  private:
   absl::Status Write(const Cidr& vips, const klvs_address& before, klvs_address after);

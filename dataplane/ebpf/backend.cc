@@ -544,6 +544,10 @@ absl::Status EbpfBackend::RefreshHearing() {
   return absl::OkStatus();
 }
 
+void EbpfBackend::SetClaims(bool by_one) {
+  addresses_->SetSetting(KLVS_SETTING_CLAIMS, by_one);
+}
+
 absl::Status EbpfBackend::RenewClaims(uint64_t until_boottime_ns) {
   claim_until_ = until_boottime_ns;
   return addresses_->RenewClaims(until_boottime_ns);

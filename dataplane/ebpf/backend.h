@@ -63,6 +63,9 @@ class EbpfBackend final : public Backend {
   // Every answered VIP is answered until then (CLOCK_BOOTTIME, nanoseconds); those answered later
   // start with it, too. Without a call the right to answer does not end.
   absl::Status RenewClaims(uint64_t until_boottime_ns);
+  // Whether each VIP is claimed by one director: then others leave what comes for it to the real
+  // servers on them.
+  void SetClaims(bool by_one);
 
   // Tells the neighbours again that those of these VIPs which are answered here are at this node; a
   // network goes by its first address.

@@ -523,6 +523,27 @@ TEST_F(EbpfBackendTest, NatRegistersWhereItsRepliesComeFromOrTo) {
   EXPECT_EQ(settings[0].flags, 0U);
 }
 
+TEST_F(EbpfBackendTest, TunnelRegistersWhereErrorsAboutItsPacketsComeTo) {
+  RealServer real = Real("10.0.0.1:80");
+  real.method = ForwardingMethod::kTunnel;
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, real}}).ok());
+  EXPECT_EQ(Address("10.0.0.250").flags, KLVS_ADDRESS_TUNNEL);
+  const auto settings = GetArray<klvs_settings>(maps_, kSettingsMap).value();
+  EXPECT_EQ(settings[0].flags, KLVS_SETTING_TUNNELS);
+
+  network_.AddRoute(Ip("10.0.0.1"), 3, Ip("10.0.1.250"), 0);
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("10.0.1.250").flags, KLVS_ADDRESS_TUNNEL);
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("10.0.0.250").flags, 0U);
+
+  ASSERT_TRUE(Do({RemoveService{web_}}).ok());
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(backend_->Refresh().ok());
+  EXPECT_EQ(Address("10.0.1.250").flags, 0U);
+  EXPECT_EQ(settings[0].flags, 0U);
+}
+
 TEST_F(EbpfBackendTest, WaysFollowTheNetwork) {
   ASSERT_TRUE(Do({AddService{web_, Config("rr", true)}, AddReal{web_, Real("10.0.0.1:80")},
                   AddReal{web_, Real("10.0.1.1:80")}})
@@ -609,6 +630,47 @@ TEST_F(EbpfBackendTest, TimeoutsAreReadFromTheProgramsThatUseThem) {
   ASSERT_TRUE(Do({RemoveItem{longer}}).ok());
   EXPECT_TRUE(backend_->Read()->items.empty());
   EXPECT_EQ(settings.timeouts[KLVS_UDP], 300U * 250);
+}
+
+TEST_F(EbpfBackendTest, AServiceSaysWhichOfItsRealServersIsOnThisNode) {
+  RealServer real = Real("10.0.0.1:80"), other = Real("10.0.0.2:80");
+  real.method = other.method = ForwardingMethod::kDirectRouting;
+  ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, other}, AddReal{web_, real}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS_NOTHING);
+
+  // The route says so now.
+  network_.routes[Ip("10.0.0.1")] = NextHop();
+  network_.routes[Ip("10.0.0.1")].local = true;
+  ASSERT_TRUE(backend_->Refresh().ok());
+  const uint32_t local = IdOf(web_, "10.0.0.1");
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS);
+  EXPECT_EQ(Service(web_).local, local);
+  ASSERT_TRUE(Do({SetReal{web_, [&] {
+                                 other.weight = 5;
+                                 return other;
+                               }()}})
+                  .ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS);
+  EXPECT_EQ(Service(web_).local, local);
+
+  ASSERT_TRUE(Do({RemoveReal{web_, real.at}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERED);
+  EXPECT_EQ(Service(web_).local, local);
+  ASSERT_TRUE(Do({AddReal{web_, real}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERS);
+
+  // Replies of NAT must come by the director.
+  real.method = other.method = ForwardingMethod::kNat;
+  ASSERT_TRUE(Do({SetReal{web_, real}, SetReal{web_, other}}).ok());
+  EXPECT_EQ(Service(web_).delivers, KLVS_DELIVERED);
+}
+
+TEST_F(EbpfBackendTest, TheProgramsKnowWhetherAVipIsClaimedByOneDirector) {
+  const auto settings = GetArray<klvs_settings>(maps_, kSettingsMap).value();
+  backend_->SetClaims(true);
+  EXPECT_EQ(settings[0].flags, KLVS_SETTING_CLAIMS);
+  backend_->SetClaims(false);
+  EXPECT_EQ(settings[0].flags, 0U);
 }
 
 TEST_F(EbpfBackendTest, AVipIsAnsweredUntilItsClaimEnds) {

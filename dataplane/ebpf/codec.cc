@@ -484,6 +484,8 @@ std::string ToString(const klvs_service& service) {
         " table " + std::to_string(service.table_base) + "+" + std::to_string(service.table_size);
   }
   if ((service.flags & KLVS_SERVICE_SOURCE_NAT) != 0) out += " source-nat";
+  if (service.delivers == KLVS_DELIVERS) out += " local " + std::to_string(service.local);
+  if (service.delivers == KLVS_DELIVERED) out += " was-local " + std::to_string(service.local);
   if ((service.flags & KLVS_SERVICE_PERSISTENT) != 0) {
     out += " persistent " + std::to_string(service.template_seconds) + "s/" +
            std::to_string(service.template_prefix);
@@ -519,6 +521,7 @@ std::string ToString(const klvs_address& address) {
   }
   if ((address.flags & KLVS_ADDRESS_SNAT) != 0) add("source-nat");
   if ((address.flags & KLVS_ADDRESS_NAT_REAL) != 0) add("nat-real");
+  if ((address.flags & KLVS_ADDRESS_TUNNEL) != 0) add("tunnel-source");
   return out;
 }
 

@@ -86,7 +86,7 @@ absl::Status ServiceTables::AdoptServices(TimePoint now) {
       KUBE_LVS_RETURN_IF_ERROR(addresses_.RemoveVip(ip));
     }
   }
-  nat_changed_ = true;
+  ends_changed_ = true;
   return absl::OkStatus();
 }
 

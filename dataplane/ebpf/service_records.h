@@ -18,6 +18,11 @@ inline Endpoint At(const RealRecord& record) {
 }
 inline bool IsRemoved(const klvs_real& record) { return (record.flags & KLVS_REAL_REMOVED) != 0; }
 inline bool IsValid(const klvs_real& record) { return (record.flags & KLVS_REAL_VALID) != 0; }
+// On this node, so that what another director sends to it comes to us.
+inline bool IsDelivered(const klvs_real& record) {
+  return IsValid(record) && !IsRemoved(record) && (record.flags & KLVS_REAL_LOCAL) != 0 &&
+         record.method != KLVS_METHOD_NAT;
+}
 
 // For thresholds that may be new.
 void FitOverload(const klvs_real& record, klvs_real_conns& conns);

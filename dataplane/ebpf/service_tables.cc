@@ -150,10 +150,13 @@ absl::StatusOr<std::vector<RealRecord>> ServiceTables::PrepareReals(const Virtua
       const bool source_nat = wanted.config.source_nat && real.method == ForwardingMethod::kNat;
       SetWay(way_to_(real.at.ip, source_nat), whole);
     }
+    if (real.method == ForwardingMethod::kTunnel) {
+      KUBE_LVS_RETURN_IF_ERROR(addresses_.AddEnd(whole.Source(), KLVS_ADDRESS_TUNNEL));
+    }
     if (real.method == ForwardingMethod::kNat) {
       KUBE_LVS_RETURN_IF_ERROR(wanted.config.source_nat
-                                   ? addresses_.AddNat(whole.Source(), KLVS_ADDRESS_SNAT)
-                                   : addresses_.AddNat(real.at.ip, KLVS_ADDRESS_NAT_REAL));
+                                   ? addresses_.AddEnd(whole.Source(), KLVS_ADDRESS_SNAT)
+                                   : addresses_.AddEnd(real.at.ip, KLVS_ADDRESS_NAT_REAL));
     }
     out.push_back(whole);
   }
@@ -169,6 +172,12 @@ void ServiceTables::GiveBack(const ServiceKey& key, const Claim& claim, TimePoin
     service_ids_->Retire(key);
     service_rests_since_[key] = now;
   }
+}
+
+void ServiceTables::SetDelivery(const klvs_service& before, uint32_t local, klvs_service& next) {
+  const bool began = before.delivers != KLVS_DELIVERS_NOTHING;
+  next.local = local != 0 ? local : before.local;
+  next.delivers = local != 0 ? KLVS_DELIVERS : began ? KLVS_DELIVERED : KLVS_DELIVERS_NOTHING;
 }
 
 absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& wanted,
@@ -188,7 +197,7 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   bool made_vip = false;
   const auto fail = [&](const absl::Status& status) {
     GiveBack(key, claim, now);
-    nat_changed_ = true;
+    ends_changed_ = true;
     const bool shared =
         before && before->value.table_size != 0 && before->value.table_base == claim.table.base;
     if (!shared) table_extents_->Free(claim.table, now);
@@ -228,6 +237,11 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
                           [](const RealRecord& r) { return r.real.upper_threshold != 0; })) {
     next.flags |= KLVS_SERVICE_THRESHOLDS;
   }
+  uint32_t local = 0;
+  for (size_t i = 0; i < records->size() && local == 0; ++i) {
+    if (IsDelivered((*records)[i].real)) local = claim.reals[i];
+  }
+  SetDelivery(old, local, next);
   SetWrr(list, next);
   ContinueRoundRobin(old, cursor, *old_list, list, next);
 
@@ -264,9 +278,9 @@ absl::Status ServiceTables::Write(const ServiceKey& key, const VirtualService& w
   }
   for (size_t i = 0; i < replaced.size(); ++i) {
     const klvs_real& was = replaced[i].real;
-    if (IsValid(was) && was.method != (*records)[i].real.method) nat_changed_ = true;
+    if (IsValid(was) && was.method != (*records)[i].real.method) ends_changed_ = true;
   }
-  if (before && ((old.flags ^ next.flags) & KLVS_SERVICE_SOURCE_NAT) != 0) nat_changed_ = true;
+  if (before && ((old.flags ^ next.flags) & KLVS_SERVICE_SOURCE_NAT) != 0) ends_changed_ = true;
   // Of ports that it could not take, reading says so: it is not all reached.
   return wide == nullptr ? absl::OkStatus()
                          : Annotate(LeadPorts(maps_, *wide, /*take=*/true), ToString(key));
@@ -287,7 +301,7 @@ absl::Status ServiceTables::Remove(const ServiceKey& key, TimePoint now) {
   table_extents_->Free({found->value.table_base, found->value.table_size}, now);
   service_ids_->Retire(key);
   service_rests_since_[key] = now;
-  nat_changed_ = true;
+  ends_changed_ = true;
   const Cidr vip = *VipsOf(key);
   if (const auto count = services_of_vip_.find(vip);
       count != services_of_vip_.end() && --count->second == 0) {

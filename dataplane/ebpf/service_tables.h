@@ -127,6 +127,8 @@ class ServiceTables {
   void SetState(uint32_t id, const ServiceKey& key, uint64_t cursor);
   void ClearState(uint32_t id);
   void Retire(const RealKey& key, TimePoint now);
+  // `local`: the service's real server on this node, to which other directors may send; 0 none.
+  static void SetDelivery(const klvs_service& before, uint32_t local, klvs_service& next);
   // Whether programs still need the record of a real server that was removed so long ago. Templates
   // that only wait for its return are given up after a while.
   bool IsNeeded(uint32_t id, Duration rested);
@@ -164,7 +166,7 @@ class ServiceTables {
   std::map<RealKey, TimePoint> real_rests_since_;
   std::map<ServiceKey, TimePoint> service_rests_since_;
   std::set<Cidr> stale_vips_;
-  bool nat_changed_ = false;  // KeepNat may have something to take away
+  bool ends_changed_ = false;  // KeepEnds may have something to take away
   bool stale_ports_ = false;  // a change of them was cut short
 };
 

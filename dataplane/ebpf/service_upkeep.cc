@@ -1,4 +1,4 @@
-// What goes on without a change of rules: ids that rest, addresses that NAT needs, ways to real
+// What goes on without a change of rules: ids that rest, addresses that replies come by, ways to real
 // servers.
 #include <atomic>
 
@@ -69,7 +69,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
       std::atomic_ref<uint8_t>(reals_[id].flags).store(0);
       reals_[id] = klvs_real{};
       ends6_[id] = klvs_real6{};
-      nat_changed_ = true;
+      ends_changed_ = true;
     }
     real_ids_->Release(key);  // no effect on one that is live again
     rest = real_rests_since_.erase(rest);
@@ -85,7 +85,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
     service_ids_->Release(key);
     rest = service_rests_since_.erase(rest);
   }
-  if (!nat_changed_) return absl::OkStatus();
+  if (!ends_changed_) return absl::OkStatus();
 
   KUBE_LVS_ASSIGN_OR_RETURN(const auto entries, GetServices(maps_));
   std::map<uint32_t, bool> source_nat;
@@ -104,6 +104,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
       allowed[source] |= KLVS_ADDRESS_SNAT;
       allowed[address] |= KLVS_ADDRESS_NAT_REAL;
     }
+    if (record.method == KLVS_METHOD_TUNNEL) wanted[source] |= KLVS_ADDRESS_TUNNEL;
     const auto service = source_nat.find(record.service);
     if (IsRemoved(record) || record.method != KLVS_METHOD_NAT || service == source_nat.end()) {
       continue;
@@ -114,7 +115,7 @@ absl::Status ServiceTables::Sweep(TimePoint now) {
       wanted[address] |= KLVS_ADDRESS_NAT_REAL;
     }
   }
-  KUBE_LVS_ASSIGN_OR_RETURN(nat_changed_, addresses_.KeepNat(wanted, allowed));
+  KUBE_LVS_ASSIGN_OR_RETURN(ends_changed_, addresses_.KeepEnds(wanted, allowed));
   return absl::OkStatus();
 }
 
@@ -124,6 +125,8 @@ absl::Status ServiceTables::RefreshWays() {
   for (const auto& [key, service] : entries) {
     if ((service.flags & KLVS_SERVICE_SOURCE_NAT) != 0) source_nat.insert(service.id);
   }
+  std::set<IpAddress> tunnel_sources;
+  std::map<uint32_t, uint32_t> local;  // by service
   for (uint32_t id = 1; id < reals_.size(); ++id) {
     if (!IsValid(reals_[id])) continue;
     const RealRecord before = Record(id);
@@ -136,10 +139,25 @@ absl::Status ServiceTables::RefreshWays() {
                             (began || source_nat.contains(record.real.service));
     SetWay(way_to_(record.Address(), translated), record);
     if (translated && record.Source() != before.Source()) {
-      KUBE_LVS_RETURN_IF_ERROR(addresses_.AddNat(record.Source(), KLVS_ADDRESS_SNAT));
-      nat_changed_ = true;
+      KUBE_LVS_RETURN_IF_ERROR(addresses_.AddEnd(record.Source(), KLVS_ADDRESS_SNAT));
+      ends_changed_ = true;
+    }
+    if (record.real.method == KLVS_METHOD_TUNNEL) {
+      tunnel_sources.insert(record.Source());
+      ends_changed_ = ends_changed_ || record.Source() != before.Source();
     }
     Store(id, record);
+    if (IsDelivered(record.real)) local.emplace(record.real.service, id);
+  }
+  for (const auto& [key, service] : entries) {
+    klvs_service next = service;
+    const auto found = local.find(service.id);
+    SetDelivery(service, found == local.end() ? 0 : found->second, next);
+    if (next.delivers == service.delivers && next.local == service.local) continue;
+    KUBE_LVS_RETURN_IF_ERROR(PutService(maps_, key, next));
+  }
+  for (const IpAddress& source : tunnel_sources) {
+    KUBE_LVS_RETURN_IF_ERROR(addresses_.AddEnd(source, KLVS_ADDRESS_TUNNEL));
   }
   return absl::OkStatus();
 }

@@ -261,6 +261,12 @@ absl::StatusOr<Trace> Explain(MapStore& before, MapStore& after, const TracePack
     KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t packets, SumOf(after, kRealCountersMap, n));
     if (packets != 0) id = n;
   }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(before, kSettingsMap));
+  if (id == 0 && out.verdict == TraceVerdict::kPassed && service &&
+      (settings[0].flags & KLVS_SETTING_CLAIMS) != 0 && service->delivers == KLVS_DELIVERS) {
+    out.delivered = true;
+    id = service->local;
+  }
   if (id == 0 || id >= reals.size() || id >= reals6.size()) return out;
   KUBE_LVS_ASSIGN_OR_RETURN(out.real, DecodeReal({reals[id], reals6[id]}, reals[id].weight));
   if (out.real->at.port == 0) out.real->at.port = packet.vip.port;

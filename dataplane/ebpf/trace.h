@@ -35,6 +35,7 @@ struct Trace {
   std::string state;               // of the connection that was there before, else empty
   std::string scheduler;           // of the service, if there is one
   bool persistent = false;         // persistence had the client stay with its real server
+  bool delivered = false;          // another director has claimed the VIP, and chose `real`
   size_t reals = 0;                // of the service
   size_t available = 0;            // of them, those with a weight and below their threshold
   bool operator==(const Trace&) const = default;

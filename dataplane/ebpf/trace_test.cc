@@ -92,6 +92,22 @@ TEST_F(TraceTest, AConnectionThatIsThere) {
   EXPECT_EQ(trace.real, real_);
 }
 
+TEST_F(TraceTest, WhatAnotherDirectorSendsToARealServerHere) {
+  EXPECT_FALSE(Explained(TC_ACT_UNSPEC).delivered);
+  const auto services = GetAll<klvs_service_key, klvs_service>(maps_, kServicesMap).value();
+  const auto& [at, service] = services.front();
+  klvs_service delivers = service;
+  delivers.delivers = KLVS_DELIVERS;
+  delivers.local = 3;
+  ASSERT_TRUE(Put(maps_, kServicesMap, at, delivers).ok());
+  EXPECT_FALSE(Explained(TC_ACT_UNSPEC).delivered);
+  GetArray<klvs_settings>(maps_, kSettingsMap).value()[0].flags = KLVS_SETTING_CLAIMS;
+  const Trace trace = Explained(TC_ACT_UNSPEC);
+  EXPECT_TRUE(trace.delivered);
+  EXPECT_EQ(trace.real, real_);
+  EXPECT_FALSE(Explained(TC_ACT_REDIRECT).delivered);
+}
+
 TEST_F(TraceTest, OnePacketByTheCounterOfItsRealServer) {
   const klvs_counters one = {
       .packets = 1, .bytes = 28, .connections = 1, .reply_packets = 0, .reply_bytes = 0};

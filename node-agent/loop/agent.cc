@@ -124,7 +124,7 @@ absl::Status Agent::Run(std::stop_token stop) {
 
 void Agent::KeepClaims() {
   if (!renew_claims_) return;
-  if (const absl::Status status = renew_claims_(claim_lifetime_); !status.ok()) {
+  if (const absl::Status status = renew_claims_(claim_lifetime_, claimed_by_one_); !status.ok()) {
     log_.Log(Level::kWarn, "cannot renew the claims of VIPs", {{"error", Message(status)}});
   }
   const std::set<IpAddress> doubtful = peers_.TakeDoubtful();
@@ -224,6 +224,7 @@ PassReport Agent::Pass() {
       left_ = begin + detection_;
     }
     detection_ = role.peers.members.size() > 1 ? role.peers.Detection() : Duration::zero();
+    claimed_by_one_ = role.group != nullptr && role.group->spec.layer2;
   }
   if (role.group != nullptr) {
     report.group = role.group->meta.name;

@@ -63,7 +63,10 @@ struct AgentOptions {
 class Agent {
  public:
   // Keeps the right to answer for VIPs: until `lifetime` from now, for ever if there is none.
-  using RenewClaims = std::function<absl::Status(std::optional<Duration> lifetime)>;
+  // `by_one`: one director of the group has that right, and what comes to others went through it;
+  // nullopt: as it was.
+  using RenewClaims =
+      std::function<absl::Status(std::optional<Duration> lifetime, std::optional<bool> by_one)>;
   using ReadDrops = std::function<absl::StatusOr<std::map<std::string, uint64_t>>()>;
   using OnPass = std::function<void(const PassReport&)>;
 
@@ -161,6 +164,7 @@ class Agent {
   std::optional<TimePoint> left_;  // that group: its rules stay until then
   Duration claim_interval_ = std::chrono::seconds(1);
   std::optional<Duration> claim_lifetime_;
+  std::optional<bool> claimed_by_one_;
   Backoff backoff_;
   DrainClock drain_clock_;
   LingerClock linger_clock_;

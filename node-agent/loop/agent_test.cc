@@ -223,7 +223,7 @@ TEST_F(AgentTest, AVipThatAFellowMayHaveAnsweredForIsAnnouncedAgainAfterThePass)
   peers_->doubtful = {Ip("192.0.2.200")};
   std::stop_source stop;
   std::set<IpAddress> announced;
-  agent_->SetRenewClaims([](std::optional<Duration>) { return absl::OkStatus(); });
+  agent_->SetRenewClaims([](std::optional<Duration>, std::optional<bool>) { return absl::OkStatus(); });
   agent_->SetAnnounceAgain([&](const std::set<IpAddress>& vips) {
     EXPECT_EQ(peers_->all, vips);  // it is known whom it is for
     announced = vips;
@@ -232,6 +232,29 @@ TEST_F(AgentTest, AVipThatAFellowMayHaveAnsweredForIsAnnouncedAgainAfterThePass)
   });
   ASSERT_TRUE(agent_->Run(stop.get_token()).ok());
   EXPECT_EQ(announced, std::set<IpAddress>{Ip("192.0.2.200")});
+}
+
+// Where nobody answers for VIPs, routers may send to every director.
+TEST_F(AgentTest, VipsAreClaimedByOneDirectorWhereTheGroupAnswersForThem) {
+  for (const std::optional<bool> layer2 : {std::optional<bool>(), {true}, {false}}) {
+    source_.complete = layer2.has_value();
+    if (layer2) {
+      api::LvsDirectorGroup group;
+      group.meta.name = "default";
+      group.spec.layer2 = *layer2;
+      group.spec.static_allowed_ranges = {"0.0.0.0/0"};
+      source_.Put(group);
+    }
+    std::stop_source stop;
+    std::optional<bool> claimed_by_one = true;
+    agent_->SetRenewClaims([&](std::optional<Duration>, std::optional<bool> by_one) {
+      claimed_by_one = by_one;
+      stop.request_stop();
+      return absl::OkStatus();
+    });
+    ASSERT_TRUE(agent_->Run(stop.get_token()).ok());
+    EXPECT_EQ(claimed_by_one, layer2) << "without a group that can be read, it stays as it was";
+  }
 }
 
 TEST_F(AgentTest, DriftIsRepairedAndCounted) {

@@ -15,6 +15,7 @@
 #include "dataplane/ebpf/bpf/address.h"
 #include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/count.h"
+#include "dataplane/ebpf/bpf/deliver.h"
 #include "dataplane/ebpf/bpf/drop.h"
 #include "dataplane/ebpf/bpf/filter.h"
 #include "dataplane/ebpf/bpf/fragment.h"
@@ -43,6 +44,7 @@
 #include "dataplane/ebpf/bpf/send_xdp.h"
 #else
 #include "dataplane/ebpf/bpf/send_tc.h"
+#include "dataplane/ebpf/bpf/tunnel_error.h"
 #endif
 
 static __always_inline int is_first_fragment(const struct packet *p)
@@ -77,8 +79,12 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		/* Two directors that are each other's real servers. */
 		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
 		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
-		    mac_same(real->dst_mac, p->src_mac))
+		    mac_same(real->dst_mac, p->src_mac)) {
+			/* It was opened when the claim was here. */
+			if (settings->flags & KLVS_SETTING_CLAIMS && deliver_here(p, settings))
+				return KLVS_UNTOUCHED;
 			return drop(ctx, KLVS_DROP_LOOP);
+		}
 		if (real->mtu && wire_length(ctx, p) + overhead > real->mtu)
 			return too_big(ctx, p, real->mtu - overhead);
 		/* The outer length has 16 bits, too. */
@@ -139,7 +145,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	return send_to_real(ctx, p, real, ends);
 }
 
-/* Translates a real server's packet back, if it belongs to a connection; else leaves it alone. */
+/* Translates a real server's packet back, or an error about a tunnel, if it belongs to a connection;
+ * else leaves it alone. */
 static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
 {
 	struct klvs_conn_key new;
@@ -148,8 +155,15 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	__u32 handle, generation;
 	__u64 ctl;
 
-	if (reason == KLVS_DROP_ICMP)
+	if (reason == KLVS_DROP_ICMP) {
+#ifndef KLVS_XDP
+		int verdict = tunnel_error(ctx, p);
+
+		if (verdict != KLVS_UNTOUCHED)
+			return verdict;
+#endif
 		reason = icmp_read(ctx, p);
+	}
 	if (reason == KLVS_DROP_FRAGMENT) {
 		handle = fragment_find(ctx, p);
 		c = conn_get(handle);
@@ -240,6 +254,15 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			if (verdict != KLVS_DROP)
 				return verdict;
 		}
+#ifndef KLVS_XDP
+		/* A VIP of this host may be its tunnels' source, too. */
+		if (settings->flags & KLVS_SETTING_SHARED_VIPS) {
+			int verdict = tunnel_error(ctx, p);
+
+			if (verdict != KLVS_UNTOUCHED)
+				return verdict;
+		}
+#endif
 		reason = icmp_read(ctx, p);
 	}
 	if (reason == KLVS_DROP_FRAGMENT) {
@@ -279,6 +302,17 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 				p->found = handle;
 				c = NULL;
 			}
+		}
+	}
+	if (!c && settings->flags & KLVS_SETTING_CLAIMS) {
+		__u32 local = deliver_here(p, settings);
+
+		if (local) {
+			if (p->reused)
+				conn_remove(p->reused, p->reused_ctl);
+			if (is_first_fragment(p))
+				fragment_learn(ctx, p, 0, local);
+			return KLVS_UNTOUCHED;
 		}
 	}
 	if (!c) {
@@ -370,6 +404,16 @@ static __always_inline int is_for_ipv6(klvs_ctx *ctx)
 }
 #endif
 
+/* Whether a packet to the address may be for reply(). */
+static __always_inline int takes_replies(const struct klvs_address *address, const klvs_ip *ip)
+{
+#ifndef KLVS_XDP
+	if (address->flags & KLVS_ADDRESS_TUNNEL && IP_NEXT(ip) == IP_ICMP)
+		return 1;
+#endif
+	return address->flags & KLVS_ADDRESS_SNAT;
+}
+
 static __always_inline int director(klvs_ctx *ctx)
 {
 	struct klvs_settings *settings;
@@ -449,7 +493,7 @@ static __always_inline int director(klvs_ctx *ctx)
 	key = IP_DST(ip);
 	address = address_find(&key, settings);
 	to_vip = address && address->flags & KLVS_ADDRESS_VIP;
-	if (!to_vip && !(address && address->flags & KLVS_ADDRESS_SNAT)) {
+	if (!to_vip && !(address && takes_replies(address, ip))) {
 		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))
 			return KLVS_UNTOUCHED;
 		key = IP_SRC(ip);

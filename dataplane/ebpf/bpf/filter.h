@@ -21,13 +21,17 @@ static __always_inline int filter_passes_to(__be32 dst)
 }
 
 /*
- * Whether another packet may be ours, for networks have no bits: from `src`, folded, a reply of plain
- * NAT. An ICMP error may come from a router in between.
+ * Whether another packet may be ours, for networks and sources of tunnels have no bits: from `src`,
+ * folded, a reply of plain NAT. An ICMP error may come from a router in between.
  */
 static __always_inline int filter_passes_other(__be32 src, int icmp,
 					       const struct klvs_settings *settings)
 {
 	if (settings->flags & KLVS_SETTING_NETWORKS)
 		return 1;
+#ifndef KLVS_XDP
+	if (icmp && settings->flags & KLVS_SETTING_TUNNELS)
+		return 1;
+#endif
 	return settings->flags & KLVS_SETTING_PLAIN_NAT && (icmp || filter_passes_to(src));
 }

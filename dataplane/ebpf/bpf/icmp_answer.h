@@ -52,11 +52,13 @@ static __always_inline struct icmp_answer *icmp_answer_draft(void)
 #define ICMP_ANSWER(name) struct icmp_answer name##_draft = {}, *name = &name##_draft
 #endif
 
+#define ICMP_KIND(type, code) ((type) << 8 | (code))
+
 /*
- * Turns `p` into an error about it, of `type` and `code`, `rest` behind its checksum. Its verdict:
- * KLVS_DROP if there is no answer.
+ * Turns `p` into an error about the packet at `at`, an offset in the frame, whose ends and length `p`
+ * names; of `kind`, `rest` behind its checksum. Its verdict: KLVS_DROP if there is no answer.
  */
-__noinline int icmp_answer(klvs_ctx *ctx, struct packet *p, __u32 type, __u32 code, __u32 rest)
+__noinline int icmp_answer(klvs_ctx *ctx, struct packet *p, __u32 kind, __u32 rest, __u32 at)
 {
 	ICMP_ANSWER(answer);
 	__u32 quoted;
@@ -68,10 +70,10 @@ __noinline int icmp_answer(klvs_ctx *ctx, struct packet *p, __u32 type, __u32 co
 		quoted = ICMP_ANSWER_QUOTED;
 	if (answer_begin(ctx, p, &answer->eth) ||
 	    !LENGTH_HOLDS(quoted, IP_HEADER, ICMP_ANSWER_QUOTED) ||
-	    packet_load(ctx, ETH_HEADER, answer->quoted, quoted))
+	    packet_load(ctx, at, answer->quoted, quoted))
 		return KLVS_DROP;
-	answer->type = type;
-	answer->code = code;
+	answer->type = kind >> 8;
+	answer->code = kind;
 	answer->rest = bpf_htonl(rest);
 	answer_ip(&answer->ip, &p->key.dst, &p->key.src, IP_ICMP, ICMP_ANSWER_TOS,
 		  ICMP_HEADER + quoted);

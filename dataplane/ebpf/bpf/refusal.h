@@ -66,7 +66,8 @@ __noinline int refusal(klvs_ctx *ctx, struct packet *p, __u32 reason)
 	    p->src_mac[0] & 1)
 		return KLVS_DROP;
 	if (reason == KLVS_DROP_NO_REAL_SERVER)
-		return icmp_answer(ctx, p, ICMP_UNREACHABLE, ICMP_PORT_UNREACHABLE, 0);
+		return icmp_answer(ctx, p, ICMP_KIND(ICMP_UNREACHABLE, ICMP_PORT_UNREACHABLE), 0,
+				   ETH_HEADER);
 	if (reason == KLVS_DROP_NO_CONNECTION && p->key.protocol == IPPROTO_TCP)
 		return reset(ctx, p);
 	return KLVS_DROP;

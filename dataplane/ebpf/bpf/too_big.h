@@ -17,5 +17,6 @@ __noinline int too_big(klvs_ctx *ctx, struct packet *p, __u32 mtu)
 	if (!p || p->kind != PACKET_WHOLE || !(p->fragment & IP_DONT_FRAGMENT) ||
 	    mtu < TOO_BIG_LEAST || mtu > 0xffff)
 		return verdict;
-	return icmp_answer(ctx, p, ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED, mtu);
+	return icmp_answer(ctx, p, ICMP_KIND(ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED), mtu,
+			   ETH_HEADER);
 }

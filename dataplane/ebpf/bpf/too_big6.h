@@ -15,5 +15,5 @@ __noinline int too_big(klvs_ctx *ctx, struct packet *p, __u32 mtu)
 
 	if (!p || p->kind != PACKET_WHOLE || mtu < TOO_BIG_LEAST || mtu > 0xffff)
 		return verdict;
-	return icmp_answer(ctx, p, ICMP_TOO_BIG, 0, mtu);
+	return icmp_answer(ctx, p, ICMP_KIND(ICMP_TOO_BIG, 0), mtu, ETH_HEADER);
 }

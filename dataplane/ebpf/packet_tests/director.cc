@@ -115,6 +115,9 @@ std::span<T> Director::Map(const char* name) {
   return {static_cast<T*>(memory), bpf_map__max_entries(map)};
 }
 
+klvs_interface& Director::interface() {
+  return Map<klvs_interface>("klvs_interfaces")[ifindex_ % KLVS_INTERFACE_SLOTS];
+}
 klvs_settings& Director::settings() { return Map<klvs_settings>("klvs_settings")[0]; }
 klvs_real& Director::real(uint32_t id) { return Map<klvs_real>("klvs_reals")[id]; }
 klvs_real6& Director::real6(uint32_t id) {
@@ -146,7 +149,8 @@ void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t cla
   value.flags = flags;
   value.claim_until = claim_until;
   value.ifindex = ifindex != 0 ? ifindex : ifindex_;
-  const auto admit = [this](__be32 folded) {
+  const auto admit = [this, flags](__be32 folded) {
+    if ((flags & ~uint32_t{KLVS_ADDRESS_TUNNEL}) == 0) return;
     const uint32_t bit = klvs_filter_bit(folded);
     Map<klvs_filter>("klvs_filter")[0].words[bit / 64] |= uint64_t{1} << (bit % 64);
   };
@@ -210,6 +214,8 @@ void Director::Replace(const Service& service, const Start& start) {
   value.wrr_gcd = 0;
   value.start_weight = start.start_weight;
   value.start_position = start.start_position;
+  value.delivers = service.delivers;
+  value.local = service.local;
   if (service.template_seconds != 0) {
     value.flags |= KLVS_SERVICE_PERSISTENT;
     value.template_seconds = service.template_seconds;

@@ -62,6 +62,8 @@ struct Service {
   std::vector<Real> reals;  // in the order of the list
   uint32_t first_real = 1;  // id of reals[0]
   uint32_t table = 0;       // mh, sh, dh: where it begins; its cells are the test's to fill
+  uint8_t delivers = KLVS_DELIVERS_NOTHING;
+  uint32_t local = 0;
 };
 
 // Where rr and wrr start a new generation of a list.
@@ -106,6 +108,7 @@ class Director {
   Outcome RunMssClamp(const Bytes& frame);
 
   klvs_settings& settings();
+  klvs_interface& interface();
   klvs_real& real(uint32_t id);
   klvs_real6& real6(uint32_t id);
   klvs_service_state& state(uint32_t id);

@@ -2,7 +2,11 @@
 #include <poll.h>
 
 #include <array>
+#include <map>
+#include <string>
+#include <vector>
 
+#include "dataplane/ebpf/testing/namespaces.h"
 #include "dataplane/ebpf/testing/sockets.h"
 #include "dataplane/ebpf/traffic/traffic_test.h"
 
@@ -39,6 +43,62 @@ TEST_P(TrafficTest, AClientLearnsWhatFitsTheTunnel) {
   EXPECT_EQ(answer.substr(answer.find('\n') + 1), request);
   const auto drops = Drops();
   EXPECT_TRUE(drops.size() == 1 && drops.contains("too_big")) << testing::PrintToString(drops);
+}
+
+// A router whose next link takes less, between director and real server: what it says about the
+// tunnel's packets reaches the client.
+TEST_P(TrafficTest, AClientLearnsWhatFitsThroughARouterBehindTheDirector) {
+  if (!Tunnel()) return;
+  Do(site_.client(), "ethtool -K eth0 tso off gso off >/dev/null",
+     std::string("ethtool -K eth0 gso on ") + (Xdp() ? "" : "tso on ") + ">/dev/null");
+  const std::string length = "/" + std::to_string(At().length), nodad = IsV4() ? "" : " nodad";
+  const std::string near = IsV4() ? "10.31.0." : "2001:db8:31::";
+  const std::string behind = IsV4() ? "10.32.0." : "2001:db8:32::";
+  // The links go with the router, sooner or later.
+  const Namespace router;
+  const std::string gone = "ip link del eth1 2>/dev/null || :";
+  Wire(site_.director(), "eth1", router, "eth0");
+  Do(site_.director(), ":", gone);
+  Wire(router, "eth1", site_.real(1), "eth1");
+  Do(site_.real(1), ":", gone);
+  const std::string no_filter = "sysctl -qw net.ipv4.conf.all.rp_filter=0";
+  // The director's own link is no limit.
+  site_.director().Sh(no_filter + " net.ipv4.conf.eth1.rp_filter=0; ip link set eth1 mtu 9000; " +
+                      "ip addr add " + near + "1" + length + " dev eth1" + nodad +
+                      "; ip route add " + behind + "0" + length + " via " + near + "2");
+  router.Sh(no_filter +
+            " net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.eth0.rp_filter=0; "
+            "ip link set eth0 mtu 9000; ip link set eth1 mtu 1400; ip addr add " +
+            near + "2" + length + " dev eth0" + nodad + "; ip addr add " + behind + "1" + length +
+            " dev eth1" + nodad);
+  site_.real(1).Sh(no_filter + " net.ipv4.conf.eth1.rp_filter=0; ip addr add " + behind + "2" +
+                   length + " dev eth1" + nodad);
+  const std::vector<NodeItem> of_real = {Attachment{"eth1"},
+                                         TunnelPeer{*IpAddress::Parse(near + "1"), vip_}};
+  for (const NodeItem& item : of_real) {
+    Apply(site_.real(1), site_.of_reals()[0], {AddItem{item}});
+  }
+  ServiceConfig config;
+  config.scheduler = "rr";
+  RealServer server = RealOf(1, RealPort());
+  server.at.ip = *IpAddress::Parse(behind + "2");
+  Direct({AddItem{Attachment{"eth0"}}, AddItem{Attachment{"eth1"}},
+          AddItem{AnsweredVip{Dataplane::kEbpf, vip_, "eth0"}}, AddService{KeyOf(), config},
+          AddReal{KeyOf(), server}});
+
+  const std::string request = std::string(60000, 'x') + "\n";
+  for (int i = 0; i < 2; ++i) {
+    const std::string answer = Ask(request);
+    EXPECT_EQ(answer.substr(answer.find('\n') + 1), request) << "connection " << i;
+  }
+  // As it was told, the next one begins with what fits.
+  const uint32_t fits = 1400 - (IsV4() ? 20 : 40);
+  site_.client().Sh(std::string("ip ") + (IsV4() ? "" : "-6 ") + "route get " + vip_.ToString() +
+                    " | grep -q 'mtu " + std::to_string(fits) + "'");
+  EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
+  for (const NodeItem& item : of_real) {
+    Apply(site_.real(1), site_.of_reals()[0], {RemoveItem{item}});
+  }
 }
 
 // Datagrams in pieces, both ways.
