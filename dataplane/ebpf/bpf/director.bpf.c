@@ -308,8 +308,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		__u32 local = deliver_here(p, settings);
 
 		if (local) {
-			if (p->reused)
-				conn_remove(p->reused, p->reused_ctl);
+			if (p->found)
+				conn_remove(p->found, p->found_ctl);
 			if (is_first_fragment(p))
 				fragment_learn(ctx, p, 0, local);
 			return KLVS_UNTOUCHED;

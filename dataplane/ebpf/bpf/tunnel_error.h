@@ -150,7 +150,6 @@ __noinline int tunnel_error(klvs_ctx *ctx, struct packet *p)
 	struct klvs_settings *settings = settings_get();
 	struct tunnel_error e = {};
 	struct klvs_real *real;
-	struct conn_place place;
 	const klvs_ends *ends;
 	struct klvs_conn *c;
 	__u32 handle, id;
@@ -158,8 +157,7 @@ __noinline int tunnel_error(klvs_ctx *ctx, struct packet *p)
 
 	if (!p || !settings || tunnel_error_read(ctx, p, &e))
 		return KLVS_UNTOUCHED;
-	conn_locate(&place, conn_hash(&e.key, settings), settings);
-	c = conn_find(&e.key, &place, &ctl, &handle);
+	c = conn_find(&e.key, conn_hash(&e.key, settings), &ctl, &handle);
 	if (!c || ctl & CTL_REPLY || p->now > c->expires)
 		return KLVS_UNTOUCHED;
 	id = c->real;
