@@ -61,8 +61,8 @@ TEST(Trace, SaysWhichAndWhy) {
                 .delivered = true};
   EXPECT_EQ(TraceText(packet, trace),
             who + "to 10.0.0.1:80 DirectRouting weight 1, which is this host\n"
-                  "  this director does not answer for the VIP: what comes to it was balanced by the "
-                  "one that does\n");
+                  "  this director does not answer for the VIP: what comes to it was balanced by "
+                  "the one that does\n");
   trace = Trace{};
   trace.verdict = TraceVerdict::kDropped;
   trace.is_vip = true;

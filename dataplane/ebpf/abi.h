@@ -105,8 +105,8 @@ enum klvs_setting_flags {
 	KLVS_SETTING_EXPIRE_QUIESCENT = 4,
 	KLVS_SETTING_NETWORKS = 8, /* klvs_networks or klvs_networks6 has some */
 	KLVS_SETTING_TUNNELS = 16, /* some address carries KLVS_ADDRESS_TUNNEL: look at ICMP, too */
-	/* A VIP that is not claimed here by KLVS_ADDRESS_ANSWER_ARP is claimed by another director, who
-	 * balances what comes to it. */
+	/* A VIP that is not claimed here by KLVS_ADDRESS_ANSWER_ARP is claimed by another director,
+	 * who balances what comes to it. */
 	KLVS_SETTING_CLAIMS = 32,
 };
 
@@ -143,7 +143,8 @@ enum klvs_address_flags {
 	KLVS_ADDRESS_ANSWER_ARP = 2,
 	KLVS_ADDRESS_SNAT = 4,	     /* a `source` of NAT real servers: replies come to it */
 	KLVS_ADDRESS_NAT_REAL = 8, /* a NAT real server without source NAT: replies come from it */
-	KLVS_ADDRESS_TUNNEL = 16, /* a `source` of Tunnel real servers: errors about its packets come to it */
+	/* a `source` of Tunnel real servers: errors about its packets come to it */
+	KLVS_ADDRESS_TUNNEL = 16,
 };
 
 struct klvs_address {
@@ -159,8 +160,8 @@ KLVS_ASSERT_SIZE(struct klvs_address, 32);
 /*
  * klvs_filter, ARRAY of 1, mapped: a bit for each address of klvs_addresses and klvs_addresses6, by
  * which most packets that are not ours are known at once. A bit is set before its address is added,
- * and cleared after the last address that has it was removed. What is KLVS_ADDRESS_TUNNEL and nothing
- * else has none: what a node gets by itself goes on without a look-up, save ICMP.
+ * and cleared after the last address that has it was removed. What is KLVS_ADDRESS_TUNNEL and
+ * nothing else has none: what a node gets by itself goes on without a look-up, save ICMP.
  */
 #define KLVS_FILTER_BITS 65536
 
@@ -623,8 +624,8 @@ enum klvs_drop_reason {
 	KLVS_DROP_SHORT = 1,	  /* ends within a header, or before its total length */
 	KLVS_DROP_BAD_HEADER = 2, /* version, header or total length make no sense */
 	KLVS_DROP_FRAGMENT = 3, /* of ICMP, or a later one whose first was not seen */
-	/* Neither an echo request nor an error about a known connection; or one error too many about
-	 * tunnels. */
+	/* Neither an echo request nor an error about a known connection; or one error too many
+	 * about tunnels. */
 	KLVS_DROP_ICMP = 4,
 	KLVS_DROP_PROTOCOL = 5,	     /* neither TCP nor UDP nor ICMP (of its family) */
 	KLVS_DROP_NO_SERVICE = 6,    /* no service at this port of the VIP */

@@ -1,6 +1,6 @@
 // The addresses that the programs know: VIPs (with or without an ARP answer), single ones and
-// networks of them, the two ends that replies of NAT come by, and the sources of tunnels. One record
-// can be several of these at once; a record that is none of them is deleted.
+// networks of them, the two ends that replies of NAT come by, and the sources of tunnels. One
+// record can be several of these at once; a record that is none of them is deleted.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What goes on without a change of rules: ids that rest, addresses that replies come by, ways to real
-// servers.
+// What goes on without a change of rules: ids that rest, addresses that replies come by, ways to
+// real servers.
 #include <atomic>
 
 #include "base/status.h"

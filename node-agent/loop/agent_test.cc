@@ -223,7 +223,8 @@ TEST_F(AgentTest, AVipThatAFellowMayHaveAnsweredForIsAnnouncedAgainAfterThePass)
   peers_->doubtful = {Ip("192.0.2.200")};
   std::stop_source stop;
   std::set<IpAddress> announced;
-  agent_->SetRenewClaims([](std::optional<Duration>, std::optional<bool>) { return absl::OkStatus(); });
+  agent_->SetRenewClaims(
+      [](std::optional<Duration>, std::optional<bool>) { return absl::OkStatus(); });
   agent_->SetAnnounceAgain([&](const std::set<IpAddress>& vips) {
     EXPECT_EQ(peers_->all, vips);  // it is known whom it is for
     announced = vips;

@@ -12,9 +12,9 @@
 #include "dataplane/ebpf/bpf/service.h"
 
 /*
- * The real server on this node that `p` is for, which has no connection here; 0 if there is none, or
- * `p` is ours to balance. In mid-stream also one that has left the list: its connections go on where
- * they were opened. KLVS_SETTING_CLAIMS is set.
+ * The real server on this node that `p` is for, which has no connection here; 0 if there is none,
+ * or `p` is ours to balance. In mid-stream also one that has left the list: its connections go on
+ * where they were opened. KLVS_SETTING_CLAIMS is set.
  */
 __noinline int deliver_here(struct packet *p, struct klvs_settings *settings)
 {

@@ -145,8 +145,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	return send_to_real(ctx, p, real, ends);
 }
 
-/* Translates a real server's packet back, or an error about a tunnel, if it belongs to a connection;
- * else leaves it alone. */
+/* Translates a real server's packet back, or an error about a tunnel, if it belongs to a
+ * connection; else leaves it alone. */
 static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_settings *settings)
 {
 	struct klvs_conn_key new;

@@ -55,8 +55,8 @@ static __always_inline struct icmp_answer *icmp_answer_draft(void)
 #define ICMP_KIND(type, code) ((type) << 8 | (code))
 
 /*
- * Turns `p` into an error about the packet at `at`, an offset in the frame, whose ends and length `p`
- * names; of `kind`, `rest` behind its checksum. Its verdict: KLVS_DROP if there is no answer.
+ * Turns `p` into an error about the packet at `at`, an offset in the frame, whose ends and length
+ * `p` names; of `kind`, `rest` behind its checksum. Its verdict: KLVS_DROP if there is no answer.
  */
 __noinline int icmp_answer(klvs_ctx *ctx, struct packet *p, __u32 kind, __u32 rest, __u32 at)
 {

@@ -82,7 +82,8 @@ static __always_inline int is_passed_on(const struct icmp_error *error)
 }
 #endif
 
-/* `p` is an ICMP packet, no fragment. 0 if it is such an error: then `e`, all zero, is filled in. */
+/* `p` is an ICMP packet, no fragment. 0 if it is such an error: then `e`, all zero until now, is
+ * filled in. */
 __noinline int tunnel_error_read(klvs_ctx *ctx, struct packet *p, struct tunnel_error *e)
 {
 	struct icmp_error error;

@@ -152,8 +152,9 @@ TEST_P(TunnelErrorTest, WhatFitsReachesTheClientLessTheTunnelsHeaders) {
 }
 
 TEST_P(TunnelErrorTest, OtherErrorsReachTheClientAsTheyAre) {
-  const std::vector<Type> types = ipv6_ ? std::vector<Type>{{1, 0}, {1, 1}, {1, 4}, {3, 0}}
-                                        : std::vector<Type>{{3, 0}, {3, 1}, {3, 3}, {3, 13}, {11, 0}};
+  const std::vector<Type> types =
+      ipv6_ ? std::vector<Type>{{1, 0}, {1, 1}, {1, 4}, {3, 0}}
+            : std::vector<Type>{{3, 0}, {3, 1}, {3, 3}, {3, 13}, {11, 0}};
   for (const Type type : types) {
     SCOPED_TRACE(std::to_string(type.type) + "/" + std::to_string(type.code));
     ExpectSent(Error({.word = 0}, type), Answer(Request(2000, 80, 6), type, 0, 500));
@@ -195,6 +196,7 @@ TEST_P(TunnelErrorTest, AFrameThatEndsTooEarlyGoesToTheStack) {
 
 TEST_P(TunnelErrorTest, WhatIsNoConnectionsGoesToTheStack) {
   const std::string other = ipv6_ ? "2001:db8:1::3" : "10.1.0.3";
+  const uint32_t least = ipv6_ ? 1280 : 68;
   std::map<std::string, Lie> lies = {
       {"another real server", {.to = other}},
       {"another source", {.from = other}},
@@ -202,7 +204,7 @@ TEST_P(TunnelErrorTest, WhatIsNoConnectionsGoesToTheStack) {
       {"another port", {.port = 81}},
       {"another protocol", {.protocol = 17}},
       {"nothing fits", {.word = 0}},
-      {"hardly anything fits", {.word = static_cast<uint32_t>((ipv6_ ? 1280 : 68) + Overhead() - 1)}},
+      {"hardly anything fits", {.word = least + static_cast<uint32_t>(Overhead()) - 1}},
       {"more fits than there is", {.word = 0x10000}},
   };
   if (gue_) lies["another port of GUE"] = {.gue_port = kGuePort + 1};
