@@ -122,6 +122,7 @@ class KernelBackends final : public NodeBackends {
                            std::optional<bool> by_one) override {
     const std::lock_guard<std::mutex> lock(mu_);
     const absl::Status of_host = host_.RenewClaims(lifetime, clock_.Now());
+    if (by_one) claimed_by_one_ = *by_one;
     if (!dataplane_.has_value()) return of_host;
     uint64_t until = UINT64_MAX;
     if (lifetime.has_value()) {
@@ -132,7 +133,7 @@ class KernelBackends final : public NodeBackends {
       until = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 +
               static_cast<uint64_t>(now.tv_nsec) + static_cast<uint64_t>(lifetime->count());
     }
-    if (by_one) dataplane_->backend->SetClaims(*by_one);
+    if (claimed_by_one_) dataplane_->backend->SetClaims(*claimed_by_one_);
     KUBE_LVS_RETURN_IF_ERROR(dataplane_->backend->RenewClaims(until));
     return of_host;
   }
@@ -237,6 +238,7 @@ class KernelBackends final : public NodeBackends {
     KUBE_LVS_ASSIGN_OR_RETURN(ebpf::EbpfDataplane dataplane,
                               ebpf::OpenEbpfDataplane(options, clock_));
     dataplane_.emplace(std::move(dataplane));
+    if (claimed_by_one_) dataplane_->backend->SetClaims(*claimed_by_one_);
     refresh_fd_ = dataplane_->backend->fd();
     return std::make_unique<Borrowed>(*dataplane_->backend);
   }
@@ -244,6 +246,7 @@ class KernelBackends final : public NodeBackends {
   const NodeBackendsOptions options_;
   const Clock& clock_;
   std::mutex mu_;
+  std::optional<bool> claimed_by_one_;  // nullopt: as the dataplane has it
   ipvs::NetlinkChannel channel_;
   ipvs::Journal journal_;
   const std::unique_ptr<ipvs::MarkTable> marks_;

@@ -224,7 +224,14 @@ PassReport Agent::Pass() {
       left_ = begin + detection_;
     }
     detection_ = role.peers.members.size() > 1 ? role.peers.Detection() : Duration::zero();
-    claimed_by_one_ = role.group != nullptr && role.group->spec.layer2;
+    const bool was_by_one = claimed_by_one_.value_or(false);
+    if (role.group != nullptr) {
+      claimed_by_one_ = role.group->spec.layer2;
+    } else if (!left_.has_value() || begin >= *left_) {
+      claimed_by_one_ = false;  // what fellows still send here is for real servers until then
+    }
+    // Before there are services: what fellows send to a real server here is not ours to balance.
+    if (claimed_by_one_ == true && !was_by_one) KeepClaims();
   }
   if (role.group != nullptr) {
     report.group = role.group->meta.name;

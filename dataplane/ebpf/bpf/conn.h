@@ -3,7 +3,7 @@
  * The connection table: 8-way sets of 64-byte entries (IPv6: 128), two candidate sets for each key.
  * Nobody takes a lock. A reader finds the tag, reads `ctl`, compares the key, reads `ctl` again. A free
  * way is claimed by compare-and-swap of the tags; whoever takes LIVE from an entry by compare-and-swap
- * corrects its real server's counts and frees its way, exactly once.
+ * corrects its real server's counts and frees its way, exactly once. What is CLAIMED is not there yet.
  *
  * Here is how a connection is found, goes on and ends; conn_insert.h is how one comes in.
  */
@@ -126,7 +126,8 @@ static __always_inline __s32 conn_find_way(struct klvs_conn_set *set,
 			struct klvs_conn *c = &set->ways[way];
 			__u64 before = READ_ONCE(c->ctl);
 
-			if (before & CTL_LIVE && conn_key_equal(&c->key, key) &&
+			if ((before & (CTL_LIVE | CTL_CLAIMED)) == CTL_LIVE &&
+			    conn_key_equal(&c->key, key) &&
 			    (READ_ONCE(c->ctl) ^ before) >> 32 == 0) {
 				*ctl = before;
 				return way;
@@ -226,7 +227,7 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 	conn_fetch(set->tags);
 	c = &set->ways[conn_own_way(place.tag)];
 	/* What is left of an earlier one may be here, and the key elsewhere by now. */
-	if (conn_is(c, key, ctl) && *ctl & CTL_LIVE)
+	if (conn_is(c, key, ctl) && (*ctl & (CTL_LIVE | CTL_CLAIMED)) == CTL_LIVE)
 		return c;
 	way = conn_first_way(set, place.tag);
 	if (way < 0) {
@@ -261,7 +262,7 @@ __noinline int conn_release(__u32 handle, __u32 generation)
 	if (!c)
 		return 0;
 	ctl = READ_ONCE(c->ctl);
-	if (ctl >> 32 == generation && ctl & CTL_LIVE && ctl & CTL_REPLY &&
+	if (ctl >> 32 == generation && ctl & CTL_LIVE && ctl & CTL_REPLY && !(ctl & CTL_CLAIMED) &&
 	    __sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) == ctl)
 		conn_free(handle);
 	return 0;

@@ -47,7 +47,8 @@ __noinline int conn_look(__u32 handle, struct conn_survey *survey)
 	if (!c || !survey)
 		return 0;
 	ctl = READ_ONCE(c->ctl);
-	if (!(ctl & CTL_LIVE))
+	/* What another CPU is bringing in is not touched. */
+	if (!(ctl & CTL_LIVE) || ctl & CTL_CLAIMED)
 		return 0;
 	if (ctl & CTL_REPLY) {
 		__u32 peer = c->peer, generation = c->peer_generation;
@@ -116,8 +117,9 @@ static __always_inline __u32 conn_room_way(const struct conn_room *room, __u16 t
 
 #define CLAIM_TRIES 4
 
-/* Claims a free way of the two sets for `tag`; where it is, and its handle, or 0 if there is none. */
-static __always_inline __u32 conn_claim(const struct conn_place *place, struct klvs_conn_set *one,
+/* Claims a free way of the two sets; where it is, and its handle. CONN_FULL: there is none.
+ * CONN_EXISTS: another CPU was always faster. */
+static __always_inline int conn_claim(const struct conn_place *place, struct klvs_conn_set *one,
 					struct klvs_conn_set *two, struct klvs_conn_set **where)
 {
 	__u32 i;
@@ -135,7 +137,7 @@ static __always_inline __u32 conn_claim(const struct conn_place *place, struct k
 			__u32 more = conn_room_ways(&other);
 
 			if (!free && !more)
-				return 0;
+				return CONN_FULL;
 			if (free < more) {
 				room = other;
 				set = two;
@@ -152,7 +154,7 @@ static __always_inline __u32 conn_claim(const struct conn_place *place, struct k
 		*where = set;
 		return conn_handle(index, way);
 	}
-	return 0;
+	return CONN_EXISTS;
 }
 
 /* Fills in a claimed way; new->ctl is then what it is when nobody has its key. */
@@ -200,7 +202,8 @@ static __always_inline int conn_has_rival(struct klvs_conn_set *set, __u32 numbe
 			if (!(ctl & CTL_CLAIMED) || other < handle)
 				return 1;
 			was = __sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE);
-			if (was != ctl && was & CTL_LIVE)
+			/* Of another generation it came in later, and sees us. */
+			if (was != ctl && was & CTL_LIVE && was >> 32 == ctl >> 32)
 				return 1;
 		}
 	}
@@ -230,8 +233,9 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 	struct klvs_conn_set *one, *two, *set;
 	struct conn_place place;
 	struct klvs_conn *c;
-	__u32 handle, way;
 	__u64 claimed;
+	__u32 way;
+	int handle;
 
 	if (!new || !settings)
 		return CONN_FULL;
@@ -244,8 +248,8 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 		return CONN_STALE;
 	set = one;
 	handle = conn_claim(&place, one, two, &set);
-	if (!handle)
-		return CONN_FULL;
+	if (handle <= 0)
+		return handle;
 	way = (handle - 1) & (KLVS_CONN_WAYS - 1);
 	c = &set->ways[way];
 	conn_write(c, new);

@@ -80,8 +80,9 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
 		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
 		    mac_same(real->dst_mac, p->src_mac)) {
-			/* It was opened when the claim was here. */
-			if (settings->flags & KLVS_SETTING_CLAIMS && deliver_here(p, settings))
+			/* It was opened when the claim was here, and not by a client here. */
+			if (settings->flags & KLVS_SETTING_CLAIMS &&
+			    !is_local_link(c->client_ifindex) && deliver_here(p, settings))
 				return KLVS_UNTOUCHED;
 			return drop(ctx, KLVS_DROP_LOOP);
 		}
@@ -332,13 +333,16 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		c = conn_get(handle);
 		if (!c)
 			return drop(ctx, KLVS_DROP_TABLE_FULL);
-		ctl = READ_ONCE(c->ctl);
+		ctl = p->found_ctl;
 		if (ctl & CTL_PENDING) {
 			reason = conn_translate(p, opened, settings);
 			if (reason)
 				return drop(ctx, reason);
-			ctl = READ_ONCE(c->ctl);
+			ctl &= ~CTL_PENDING;
 		}
+		/* It has given way to another one already. */
+		if ((READ_ONCE(c->ctl) ^ ctl) >> 32)
+			return drop(ctx, KLVS_DROP_RACE);
 		count_connection(c->service, c->real);
 	}
 known:

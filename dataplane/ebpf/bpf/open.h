@@ -140,7 +140,7 @@ __noinline int conn_translate(struct packet *p, __u32 handle, struct klvs_settin
 
 	if (!p || !settings || !c || !reply)
 		return KLVS_DROP_NO_SOURCE_PORT;
-	ctl = READ_ONCE(c->ctl);
+	ctl = p->found_ctl;
 	id = c->real;
 	snat = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT;
 	real = bpf_map_lookup_elem(&klvs_reals, &id);
@@ -188,7 +188,7 @@ static __always_inline __u64 choose_persistent(struct packet *p, struct klvs_ser
 }
 
 /*
- * Opens a connection for `p`. Returns its handle, or a negated KLVS_DROP_*. With NAT the
+ * Opens a connection for `p`. Returns its handle, and p->found_ctl, or a negated KLVS_DROP_*. With NAT the
  * connection is PENDING until conn_translate. Where each packet is scheduled for itself, or the service
  * goes stateless, there is no connection: p->once is set.
  */
@@ -283,5 +283,6 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	if (handle <= 0)
 		return -KLVS_DROP_TABLE_FULL;
 	real_conns_open(new->real, real, state);
+	p->found_ctl = new->ctl;
 	return handle;
 }

@@ -15,7 +15,7 @@ struct packet {
 	struct klvs_conn_key key; /* as in the packet, or see `kind` */
 	__u64 now;		  /* jiffies */
 	__u64 hash;
-	__u64 found_ctl;
+	__u64 found_ctl; /* of `found`, then of the one that opened */
 	__u32 ifindex;
 	__u32 vip_id;
 	__u8 src_mac[6]; /* where words may be, as of all that the stack holds */

@@ -50,6 +50,11 @@ static __always_inline int says_what_fits(const struct icmp_error *error)
 	return error->type == ICMP_TOO_BIG;
 }
 
+static __always_inline __u32 what_fits(const struct icmp_error *error)
+{
+	return bpf_ntohl(error->rest);
+}
+
 static __always_inline int is_passed_on(const struct icmp_error *error)
 {
 	return error->type >= ICMP_UNREACHABLE && error->type <= ICMP_TIME_EXCEEDED;
@@ -74,6 +79,12 @@ static __always_inline __u32 quoted_length(const struct iphdr *ip)
 static __always_inline int says_what_fits(const struct icmp_error *error)
 {
 	return error->type == ICMP_UNREACHABLE && error->code == ICMP_FRAGMENTATION_NEEDED;
+}
+
+/* RFC 1191; above it may be a length (RFC 4884). */
+static __always_inline __u32 what_fits(const struct icmp_error *error)
+{
+	return bpf_ntohl(error->rest) & 0xffff;
 }
 
 static __always_inline int is_passed_on(const struct icmp_error *error)
@@ -133,10 +144,11 @@ __noinline int tunnel_error_read(klvs_ctx *ctx, struct packet *p, struct tunnel_
 		e->length = end - at;
 	e->type = error.type;
 	e->code = error.code;
-	e->rest = bpf_ntohl(error.rest);
+	/* Of others it may be a length of what is quoted (RFC 4884), which is shorter now. */
 	if (says_what_fits(&error)) {
 		__u32 overhead = tunnel_overhead(e->gue_port);
 
+		e->rest = what_fits(&error);
 		if (MAY_BE_CUT(&ip) || e->rest < TOO_BIG_LEAST + overhead || e->rest > 0xffff)
 			return -1;
 		e->rest -= overhead;

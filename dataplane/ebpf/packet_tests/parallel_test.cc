@@ -253,6 +253,10 @@ class ParallelTest : public testing::TestWithParam<bool> {
     const uint32_t flags = KLVS_CTL_FLAGS(c.ctl);
     if (!(flags & KLVS_CONN_LIVE) || !(flags & KLVS_CONN_NAT) || c.real >= reals_.size()) return {};
     if (ntohl(c.key.src) - Ip("10.1.0.1") >= kClients) return {};  // those are to stay
+    return ReplyOf(c, kFlags[random() % std::size(kFlags)]);
+  }
+
+  Bytes ReplyOf(const klvs_conn& c, uint8_t flags) const {
     Frame frame;
     frame.dst_mac = kDirectorMac;
     frame.src_mac = kNeighbourMac;
@@ -260,7 +264,7 @@ class ParallelTest : public testing::TestWithParam<bool> {
     frame.dst = ntohl(c.nat_addr);
     frame.sport = ntohs(reals_[c.real].port);
     frame.dport = ntohs(c.nat_port);
-    frame.flags = kFlags[random() % std::size(kFlags)];
+    frame.flags = flags;
     return frame.Build();
   }
 
@@ -559,6 +563,58 @@ TEST_P(RoomyTest, AConnectionThatTwoCpusOpenAtOnceIsThereOnce) {
   std::cout << dropped << " packets met the other CPU's claim\n";
   EXPECT_EQ(tallies[0].sent + tallies[1].sent + dropped, uint64_t{kCpus} * kOpens);
   EXPECT_LE(dropped, kOpens);
+}
+
+// A new connection tries the port that another one has, again and again: the replies of that one pass.
+TEST_P(RoomyTest, RepliesPassWhileTheirPortIsTried) {
+  constexpr uint32_t kReplies = 30000;
+  const Sort& sort = Sorts()[0];
+  klvs_settings& settings = Array<klvs_settings>(kSettingsMap)[0];
+  int client = 0;
+  // Which entry is looked at first goes by the hash of the key.
+  for (uint16_t port = 1025; port < 1031; ++port) {
+    settings.snat_port_base = port;
+    settings.snat_port_count = 1;
+    Tally opened;
+    while (opened.dropped + opened.answered == 0) {
+      node_.In([&] { return Send(ClientPacket(sort, client++, 0, kSyn), opened), 0; });
+    }
+    std::vector<klvs_conn> with_port;
+    for (const klvs_conn_set& set : conns_) {
+      for (const klvs_conn& c : set.ways) {
+        const uint32_t flags = KLVS_CTL_FLAGS(c.ctl);
+        if ((flags & KLVS_CONN_LIVE) && (flags & KLVS_CONN_NAT) && ntohs(c.nat_port) == port) {
+          with_port.push_back(c);
+        }
+      }
+    }
+    ASSERT_EQ(with_port.size(), opened.sent);
+    ASSERT_FALSE(with_port.empty());
+
+    Tally tries, replies;
+    std::atomic<bool> stop = false;
+    std::jthread trying([&] {
+      node_.In([&] {
+        StayOn(1);
+        for (int other = 5000; !stop; ++other) Send(ClientPacket(sort, other, 0, kSyn), tries);
+        return 0;
+      });
+    });
+    std::jthread replying([&] {
+      node_.In([&] {
+        StayOn(0);
+        for (uint32_t i = 0; i < kReplies; ++i) {
+          Send(ReplyOf(with_port[i % with_port.size()], kAck), replies);
+        }
+        return 0;
+      });
+      stop = true;
+    });
+    replying.join();
+    trying.join();
+    EXPECT_EQ(replies.sent, kReplies) << "port " << port;
+    EXPECT_EQ(tries.sent, 0U) << "port " << port;
+  }
 }
 
 }  // namespace

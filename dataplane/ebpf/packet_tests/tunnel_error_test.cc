@@ -157,8 +157,15 @@ TEST_P(TunnelErrorTest, OtherErrorsReachTheClientAsTheyAre) {
             : std::vector<Type>{{3, 0}, {3, 1}, {3, 3}, {3, 13}, {11, 0}};
   for (const Type type : types) {
     SCOPED_TRACE(std::to_string(type.type) + "/" + std::to_string(type.code));
-    ExpectSent(Error({.word = 0}, type), Answer(Request(2000, 80, 6), type, 0, 500));
+    // RFC 4884: a length of what is quoted, which is another one in the answer.
+    ExpectSent(Error({.word = 0x00100000}, type), Answer(Request(2000, 80, 6), type, 0, 500));
   }
+}
+
+TEST_P(TunnelErrorTest, WhatFitsIsSixteenBitsOfIpv4) {
+  if (ipv6_) GTEST_SKIP() << "a whole word";
+  ExpectSent(Error({.word = 0x00100000 | kMtu}, TooBig()),
+             Answer(Request(2000, 80, 6), TooBig(), kMtu - Overhead(), 500));
 }
 
 TEST_P(TunnelErrorTest, ItQuotesWhatIsThere) {
