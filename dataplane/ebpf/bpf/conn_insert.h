@@ -120,7 +120,7 @@ static __always_inline __u32 conn_room_way(const struct conn_room *room, __u16 t
 /* Claims a free way of the two sets; where it is, and its handle. CONN_FULL: there is none.
  * CONN_EXISTS: another CPU was always faster. */
 static __always_inline int conn_claim(const struct conn_place *place, struct klvs_conn_set *one,
-					struct klvs_conn_set *two, struct klvs_conn_set **where)
+				      struct klvs_conn_set *two, struct klvs_conn_set **where)
 {
 	__u32 i;
 
@@ -175,9 +175,8 @@ static __always_inline void conn_write(struct klvs_conn *c, struct klvs_conn *ne
 }
 
 /* Whether an entry of `set` has the key, too, and stays. */
-static __always_inline int conn_has_rival(struct klvs_conn_set *set, __u32 number,
-					  __u16 tag, __u32 handle,
-					  const struct klvs_conn_key *key)
+static __always_inline int conn_has_rival(struct klvs_conn_set *set, __u32 number, __u16 tag,
+					  __u32 handle, const struct klvs_conn_key *key)
 {
 	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
 	__u32 half, n;
@@ -281,6 +280,7 @@ __noinline int conn_make_room(__u32 first, __u32 second, __u64 now)
 	return gone ? 1 : conn_remove(survey.handle, survey.ctl);
 }
 
+/* After CONN_STALE or CONN_FULL: with room made for it. */
 __noinline int conn_come_in_anyway(struct klvs_conn *new, __u64 hash, __u64 now,
 				   struct klvs_settings *settings)
 {
