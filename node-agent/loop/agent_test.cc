@@ -841,6 +841,47 @@ TEST_F(AgentTest, OneThatIsNoMemberAnyMoreLetsItsFellowsTakeOverBeforeItsRulesGo
   EXPECT_EQ(Node(), State{});
 }
 
+// What its fellows send to a real server here is not balanced again, from before the first service
+// until the last one is gone.
+TEST_F(AgentTest, VipsAreClaimedByOneWhileADirectorJoinsAndLeaves) {
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  api::LvsDirectorGroup group;
+  group.meta.name = "default";
+  group.spec.layer2 = true;
+  group.status.members = {{"d1", "192.0.2.1"}, {"d2", "192.0.2.2"}};
+  group.spec.static_allowed_ranges = {"10.0.0.0/8"};
+  source_.Put(group);
+  std::optional<bool> by_one;
+  std::optional<State> when_told;
+  std::stop_source stop;
+  agent_->SetRenewClaims([&](std::optional<Duration>, std::optional<bool> told) {
+    if (told == true && !when_told) when_told = Node();
+    by_one = told;
+    stop.request_stop();
+    return absl::OkStatus();
+  });
+  agent_->Pass();
+  EXPECT_EQ(by_one, true);
+  EXPECT_EQ(when_told, State{});
+  const State served = Node();
+  ASSERT_FALSE(served.services.empty());
+
+  group.status.members = {{"d2", "192.0.2.2"}};
+  source_.Put(group);
+  const auto pass_and_claim = [&] {
+    by_one.reset();
+    stop = std::stop_source();
+    EXPECT_TRUE(agent_->Run(stop.get_token()).ok());
+  };
+  pass_and_claim();
+  EXPECT_EQ(Node(), served);
+  EXPECT_EQ(by_one, true);
+  clock_.Advance(std::chrono::milliseconds(300));
+  pass_and_claim();
+  EXPECT_EQ(Node(), State{});
+  EXPECT_EQ(by_one, false);
+}
+
 TEST_F(AgentTest, ARealServerWhoseRepliesGoAnotherWayIsAProblemOfTheNode) {
   source_.Put(Service("web", "192.0.2.200", {"10.0.0.1", "10.0.0.2"}));
   api::LvsService direct = Service("direct", "192.0.2.201", {"192.0.2.11"});

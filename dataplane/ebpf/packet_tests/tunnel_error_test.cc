@@ -162,10 +162,14 @@ TEST_P(TunnelErrorTest, OtherErrorsReachTheClientAsTheyAre) {
   }
 }
 
+// IPv6 has the whole word for it, and no packet is so long.
 TEST_P(TunnelErrorTest, WhatFitsIsSixteenBitsOfIpv4) {
-  if (ipv6_) GTEST_SKIP() << "a whole word";
-  ExpectSent(Error({.word = 0x00100000 | kMtu}, TooBig()),
-             Answer(Request(2000, 80, 6), TooBig(), kMtu - Overhead(), 500));
+  const Bytes error = Error({.word = 0x00100000 | kMtu}, TooBig());
+  if (ipv6_) {
+    ExpectUntouched(error);
+  } else {
+    ExpectSent(error, Answer(Request(2000, 80, 6), TooBig(), kMtu - Overhead(), 500));
+  }
 }
 
 TEST_P(TunnelErrorTest, ItQuotesWhatIsThere) {
