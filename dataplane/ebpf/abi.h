@@ -51,7 +51,7 @@
 #define KLVS_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
 
-#define KLVS_LAYOUT 2
+#define KLVS_LAYOUT 3
 
 /* An IPv6 address. Names that end in 6 are IPv6's own of what IPv4 has without it; everything
  * without addresses is of both. */
@@ -110,6 +110,25 @@ enum klvs_setting_flags {
 	KLVS_SETTING_CLAIMS = 32,
 };
 
+/*
+ * A bit for each address of klvs_addresses and klvs_addresses6, by
+ * which most packets that are not ours are known at once. A bit is set before its address is added,
+ * and cleared after the last address that has it was removed. What is KLVS_ADDRESS_TUNNEL and
+ * nothing else has none: what a node gets by itself goes on without a look-up, save ICMP.
+ */
+#define KLVS_FILTER_BITS 65536
+
+struct klvs_filter {
+	__u64 words[KLVS_FILTER_BITS / 64];
+};
+KLVS_ASSERT_SIZE(struct klvs_filter, 8192);
+
+/* The bit of an address, of an IPv6 address of the exclusive or of its words. */
+static inline __u32 klvs_filter_bit(__be32 folded)
+{
+	return (folded * 0x9E3779B1U) >> 16;
+}
+
 struct klvs_settings {
 	__u32 layout;	  /* KLVS_LAYOUT */
 	__u32 flags;	  /* KLVS_SETTING_* */
@@ -123,8 +142,9 @@ struct klvs_settings {
 	__u64 programs;	   /* lvsadm's dataplane: names the objects that were attached last */
 	__u32 stateful_per_second; /* new connections of each CPU that hash schedulers remember; 0: all */
 	__u32 reserved[19];
+	struct klvs_filter filter;
 };
-KLVS_ASSERT_SIZE(struct klvs_settings, 192);
+KLVS_ASSERT_SIZE(struct klvs_settings, 8384);
 
 /* ctx of klvs_clock: both clocks read at once, to show `expires` as seconds left. */
 struct klvs_clock {
@@ -156,25 +176,6 @@ struct klvs_address {
 	__u32 reserved[2];
 };
 KLVS_ASSERT_SIZE(struct klvs_address, 32);
-
-/*
- * klvs_filter, ARRAY of 1, mapped: a bit for each address of klvs_addresses and klvs_addresses6, by
- * which most packets that are not ours are known at once. A bit is set before its address is added,
- * and cleared after the last address that has it was removed. What is KLVS_ADDRESS_TUNNEL and
- * nothing else has none: what a node gets by itself goes on without a look-up, save ICMP.
- */
-#define KLVS_FILTER_BITS 65536
-
-struct klvs_filter {
-	__u64 words[KLVS_FILTER_BITS / 64];
-};
-KLVS_ASSERT_SIZE(struct klvs_filter, 8192);
-
-/* The bit of an address, of an IPv6 address of the exclusive or of its words. */
-static inline __u32 klvs_filter_bit(__be32 folded)
-{
-	return (folded * 0x9E3779B1U) >> 16;
-}
 
 /*
  * klvs_networks, LPM_TRIE struct klvs_network_key -> struct klvs_address, and klvs_networks6: VIPs by
@@ -508,11 +509,19 @@ KLVS_ASSERT_SIZE(struct klvs_conn, 64);
 #define KLVS_SWEEP_SETS 16384 /* the most that one run of klvs_sweep visits */
 
 struct klvs_conn_set {
-	__u16 tags[KLVS_CONN_WAYS]; /* 16 bits of each entry's hash; 0 is a free way */
-	__u32 reserved[12];
 	struct klvs_conn ways[KLVS_CONN_WAYS];
 };
-KLVS_ASSERT_SIZE(struct klvs_conn_set, 576);
+KLVS_ASSERT_SIZE(struct klvs_conn_set, 512);
+
+/*
+ * klvs_conn_tags, ARRAY of struct klvs_set_tags, mapped: of the set of the same number. They lie
+ * close together, so that they stay in a CPU's caches where the entries do not. IPv6's are in
+ * klvs_conn_tags6.
+ */
+struct klvs_set_tags {
+	__u16 way[KLVS_CONN_WAYS]; /* 16 bits of each entry's hash; 0 is a free way */
+};
+KLVS_ASSERT_SIZE(struct klvs_set_tags, 16);
 
 /* klvs_conns6, ARRAY of struct klvs_conn_set6, mapped: the connections of IPv6. */
 struct klvs_conn_key6 {
@@ -551,11 +560,9 @@ struct klvs_conn6 {
 KLVS_ASSERT_SIZE(struct klvs_conn6, 128);
 
 struct klvs_conn_set6 {
-	__u16 tags[KLVS_CONN_WAYS];
-	__u32 reserved[12];
 	struct klvs_conn6 ways[KLVS_CONN_WAYS];
 };
-KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1088);
+KLVS_ASSERT_SIZE(struct klvs_conn_set6, 1024);
 
 /* ---- persistence: klvs_templates, HASH struct klvs_template_key -> struct klvs_template; of IPv6
  *      klvs_templates6 ---------------------------------------------------------------------------

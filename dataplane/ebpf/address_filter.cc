@@ -26,15 +26,15 @@ uint64_t InWord(uint32_t bit) { return uint64_t{1} << (bit % 64); }
 }  // namespace
 
 absl::Status AdmitAddress(MapStore& maps, const IpAddress& ip) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto filter, GetArray<klvs_filter>(maps, kFilterMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
   const uint32_t bit = BitOf(ip);
-  const std::atomic_ref<__u64> word(filter[0].words[bit / 64]);
+  const std::atomic_ref<__u64> word(settings[0].filter.words[bit / 64]);
   if ((word.load() & InWord(bit)) == 0) word.fetch_or(InWord(bit));
   return absl::OkStatus();
 }
 
 absl::Status FillFilter(MapStore& maps) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto filter, GetArray<klvs_filter>(maps, kFilterMap));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto addresses, ReadAddresses(maps));
   Words wanted{};
   for (const auto& [vips, record] : addresses) {
@@ -43,7 +43,7 @@ absl::Status FillFilter(MapStore& maps) {
     wanted[bit / 64] |= InWord(bit);
   }
   for (size_t i = 0; i < wanted.size(); ++i) {
-    std::atomic_ref<__u64>(filter[0].words[i]).store(wanted[i]);
+    std::atomic_ref<__u64>(settings[0].filter.words[i]).store(wanted[i]);
   }
   return absl::OkStatus();
 }

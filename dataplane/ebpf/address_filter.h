@@ -1,4 +1,4 @@
-// klvs_filter: a bit for each address that the programs know, so that they look up few packets that
+// klvs_settings.filter: a bit for each address that the programs know, so that they look up few packets that
 // are not ours. An address whose bit is not set gets nothing.
 #pragma once
 

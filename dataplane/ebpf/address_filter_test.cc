@@ -20,7 +20,7 @@ class AddressFilterTest : public testing::Test {
  protected:
   AddressFilterTest() { MakeMaps(maps_, {}); }
 
-  klvs_filter& Filter() { return GetArray<klvs_filter>(maps_, kFilterMap).value()[0]; }
+  klvs_filter& Filter() { return Settings().filter; }
   int Bits() {
     int out = 0;
     for (const uint64_t word : Filter().words) out += std::popcount(word);

@@ -41,7 +41,7 @@ class Addresses {
   // Has the programs look for networks if, and only if, there are any. For a start: a change that
   // was cut short may have left them looking.
   absl::Status FitToNetworks();
-  // What removals left in klvs_filter.
+  // What removals left in the filter.
   absl::Status TidyFilter();
 
   // Ids that are no longer handed out: call with each id that is found in use.

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/counters.h"
+#include "dataplane/ebpf/layout.h"
 
 namespace kube_lvs::ebpf {
 namespace {
@@ -137,13 +138,13 @@ absl::StatusOr<std::unique_ptr<EbpfBackend>> EbpfBackend::Adopt(MapStore& maps, 
                                                                 Network& network,
                                                                 const Clock& clock) {
   std::unique_ptr<EbpfBackend> out(new EbpfBackend(maps, programs, network, clock));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
-  if (settings.empty() || settings[0].layout != KLVS_LAYOUT) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t layout, GetLayout(maps));
+  if (layout != KLVS_LAYOUT) {
     return absl::FailedPreconditionError(
-        "the maps have layout " + std::to_string(settings.empty() ? 0 : settings[0].layout) +
-        ", this version writes layout " + std::to_string(KLVS_LAYOUT) +
+        "the maps have layout " + std::to_string(layout) + ", this version writes layout " + std::to_string(KLVS_LAYOUT) +
         "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
   }
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
   out->settings_ = &settings[0];
   out->addresses_ = std::make_unique<Addresses>(maps, settings[0]);
   KUBE_LVS_ASSIGN_OR_RETURN(out->interfaces_, GetArray<klvs_interface>(maps, kInterfacesMap));

@@ -36,6 +36,7 @@
 #include "dataplane/ebpf/bpf_load.h"
 #include "dataplane/ebpf/bpf_maps.h"
 #include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/layout.h"
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/model/source_ports.h"
 
@@ -50,14 +51,15 @@ constexpr uint32_t kMostBlocksOfARange = 30;  // 1 to 65534
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 35> kMaps = {
+constexpr std::array<std::string_view, 36> kMaps = {
     kSettingsMap,     kAddressesMap,    kInterfacesMap,    kServicesMap,        kServiceStateMap,
     kListsMap,        kTablesMap,       kRealsMap,         kRealConnsMap,       kConnsMap,
     kDropsMap,        kTunnelPeersMap,  kMssClampsMap,     kServiceCountersMap, kRealCountersMap,
     kLocalityMap,     kAddresses6Map,   kServiceVips6Map,  kReals6Map,          kConns6Map,
     kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,    kMssNetsMap,         kTunnelNets6Map,
     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,    kRealTemplatesMap,   kWideServicesMap,
-    kPortsMap,        kWideStateMap,    kNetworksMap,      kNetworks6Map,       kFilterMap,
+    kPortsMap,        kWideStateMap,    kNetworksMap,      kNetworks6Map,       kConnTagsMap,
+    kConnTags6Map,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.
@@ -129,12 +131,14 @@ std::map<std::string, uint32_t, std::less<>> Capacities(const MapSizes& sizes) {
   set(kListsMap, sizes.list_entries);
   set(kTablesMap, sizes.table_slots);
   set(kConnsMap, sets);
+  set(kConnTagsMap, sets);
   set(kAddresses6Map, sizes.addresses);
   set(kNetworksMap, sizes.addresses);  // as klvs_ports, empty ones take no memory
   set(kNetworks6Map, sizes.addresses);
   set(kServiceVips6Map, sizes.services + 1);
   set(kReals6Map, sizes.reals + 1);
   set(kConns6Map, sets6);
+  set(kConnTags6Map, sets6);
   set(kTemplatesMap, sets * KLVS_CONN_WAYS / kConnectionsPerTemplate);
   set(kTemplates6Map, sets6 * KLVS_CONN_WAYS / kConnectionsPerTemplate);
   set(kRealTemplatesMap, sizes.reals + 1);
@@ -242,8 +246,7 @@ absl::Status CheckLayout(const std::string& dir) {
       maps.AddPinned(std::string(kSettingsMap), dir + "/" + std::string(kSettingsMap));
   if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
   KUBE_LVS_RETURN_IF_ERROR(found);
-  const auto settings = GetArray<klvs_settings>(maps, kSettingsMap);
-  const uint32_t layout = settings.ok() && !settings->empty() ? (*settings)[0].layout : UINT32_MAX;
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t layout, GetLayout(maps));
   if (layout == 0 || layout == KLVS_LAYOUT) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "the maps in " + dir + " have layout " + std::to_string(layout) + ", this version needs " +

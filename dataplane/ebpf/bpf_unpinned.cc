@@ -18,6 +18,7 @@
 #include "dataplane/ebpf/bpf_load.h"
 #include "dataplane/ebpf/bpf_maps.h"
 #include "dataplane/ebpf/bpf_objects.h"
+#include "dataplane/ebpf/layout.h"
 #include "dataplane/ebpf/map_names.h"
 
 namespace kube_lvs::ebpf {
@@ -128,12 +129,13 @@ absl::Status CheckNoAgents(Network& network) {
   return CheckNoneOf(Owner::kAgent, links);
 }
 
-absl::Status CheckLayout(const klvs_settings& settings) {
-  if (settings.layout == KLVS_LAYOUT) return absl::OkStatus();
+absl::Status CheckLayout(MapStore& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t layout, GetLayout(maps));
+  if (layout == KLVS_LAYOUT) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "the eBPF dataplane of this network namespace was made by a lvsadm of another version "
       "(layout " +
-      std::to_string(settings.layout) + ", this one has " + std::to_string(KLVS_LAYOUT) +
+      std::to_string(layout) + ", this one has " + std::to_string(KLVS_LAYOUT) +
       "); use that one, or take the dataplane off: lvsadm --dataplane ebpf -C");
 }
 
@@ -159,8 +161,8 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
   if (set.tc_director6.id != 0) KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director6, *maps));
   bool other_version = false;
   if (set.tc_director.id != 0) {
+    KUBE_LVS_RETURN_IF_ERROR(CheckLayout(*maps));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
-    KUBE_LVS_RETURN_IF_ERROR(CheckLayout(settings[0]));
     other_version = access == Access::kWrite && settings[0].programs != directors.Fingerprint();
   }
   const bool load_v4 = set.tc_director.id == 0 || other_version;

@@ -10,6 +10,7 @@
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/abi_names.h"
 #include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/conn_tables.h"
 #include "dataplane/ebpf/map_names.h"
 
 namespace kube_lvs::ebpf {
@@ -72,12 +73,12 @@ absl::Status AddTemplates(MapStore& maps, std::string_view map, const Reals& rea
 
 // The entries of one family.
 template <typename Set>
-void Add(std::span<Set> sets, const Reals& reals, uint64_t jiffies, uint32_t hz,
+void Add(std::span<Set> sets, std::span<klvs_set_tags> tags, const Reals& reals, uint64_t jiffies, uint32_t hz,
          std::vector<Connection>& out) {
-  for (Set& set : sets) {
+  for (size_t i = 0; i < sets.size(); ++i) {
     for (int way = 0; way < KLVS_CONN_WAYS; ++way) {
-      if (set.tags[way] == 0) continue;
-      const auto entry = Copy(set.ways[way]);
+      if (std::atomic_ref<__u16>(tags[i].way[way]).load(std::memory_order_relaxed) == 0) continue;
+      const auto entry = Copy(sets[i].ways[way]);
       if (!entry || jiffies > entry->expires || entry->real >= reals.v4.size()) continue;
       const auto& key = entry->key;
       out.push_back({.protocol = static_cast<Protocol>(key.protocol),
@@ -94,16 +95,15 @@ void Add(std::span<Set> sets, const Reals& reals, uint64_t jiffies, uint32_t hz,
 
 absl::StatusOr<std::vector<Connection>> ReadConnections(MapStore& maps, uint64_t jiffies) {
   KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set>(maps, kConnsMap));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets6, GetArray<klvs_conn_set6>(maps, kConns6Map));
+  KUBE_LVS_ASSIGN_OR_RETURN(const ConnTables tables, GetConnTables(maps));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto v4, GetArray<klvs_real>(maps, kRealsMap));
   KUBE_LVS_ASSIGN_OR_RETURN(const auto v6, GetArray<klvs_real6>(maps, kReals6Map));
   if (v6.size() < v4.size()) return absl::DataLossError("klvs_reals6 is smaller than klvs_reals");
   const Reals reals = {v4, v6};
   const uint32_t hz = std::max(settings[0].hz, 1U);
   std::vector<Connection> out;
-  Add(sets, reals, jiffies, hz, out);
-  Add(sets6, reals, jiffies, hz, out);
+  Add(tables.sets, tables.tags, reals, jiffies, hz, out);
+  Add(tables.sets6, tables.tags6, reals, jiffies, hz, out);
 
   KUBE_LVS_ASSIGN_OR_RETURN(const auto states,
                             GetArray<klvs_service_state>(maps, kServiceStateMap));

@@ -37,10 +37,10 @@ TEST(Connections, OfTheTableWhatIsThere) {
   klvs_real& real = GetArray<klvs_real>(maps, kRealsMap).value()[3];
   real.address = ToWire(*IpAddress::Parse("10.0.0.1"));
   real.port = ToWirePort(8080);
-  const auto sets = GetArray<klvs_conn_set>(maps, kConnsMap).value();
+  const ConnTables tables = GetConnTables(maps).value();
   const auto put = [&](size_t set, int way, const klvs_conn& entry) {
-    sets[set].tags[way] = 7;
-    sets[set].ways[way] = entry;
+    tables.tags[set].way[way] = 7;
+    tables.sets[set].ways[way] = entry;
   };
   put(0, 2, Entry(6, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED), kNow + 899 * 100 + 50));
   put(0, 3, Entry(6, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED), kNow - 1));  // expired
@@ -52,7 +52,6 @@ TEST(Connections, OfTheTableWhatIsThere) {
   real6.flags = KLVS_REAL_IPV6;
   real6.port = ToWirePort(8080);
   GetArray<klvs_real6>(maps, kReals6Map).value()[4].address = ToWire6(*IpAddress::Parse("fd00::1"));
-  klvs_conn_set6& set6 = GetArray<klvs_conn_set6>(maps, kConns6Map).value()[1];
   klvs_conn6 six{};
   six.key = {.src = ToWire6(*IpAddress::Parse("fd00:c::2")),
              .dst = ToWire6(*IpAddress::Parse("2001:db8::1")),
@@ -63,8 +62,8 @@ TEST(Connections, OfTheTableWhatIsThere) {
   six.ctl = Ctl(KLVS_CONN_LIVE, KLVS_FIN_WAIT);
   six.expires = kNow + 1000;
   six.real = 4;
-  set6.tags[7] = 7;
-  set6.ways[7] = six;
+  tables.tags6[1].way[7] = 7;
+  tables.sets6[1].ways[7] = six;
 
   // Service 2, of persistence: clients that stay, one after its time, and one that is over.
   klvs_service_state& service = GetArray<klvs_service_state>(maps, kServiceStateMap).value()[2];

@@ -10,7 +10,6 @@ namespace kube_lvs::ebpf {
 
 inline constexpr std::string_view kSettingsMap = "klvs_settings";
 inline constexpr std::string_view kAddressesMap = "klvs_addresses";
-inline constexpr std::string_view kFilterMap = "klvs_filter";
 inline constexpr std::string_view kNetworksMap = "klvs_networks";
 inline constexpr std::string_view kInterfacesMap = "klvs_interfaces";
 inline constexpr std::string_view kServicesMap = "klvs_services";
@@ -41,6 +40,9 @@ inline constexpr std::string_view kNetworks6Map = "klvs_networks6";
 inline constexpr std::string_view kServiceVips6Map = "klvs_service_vips6";
 inline constexpr std::string_view kReals6Map = "klvs_reals6";
 inline constexpr std::string_view kConns6Map = "klvs_conns6";
+// Of the set of the same number.
+inline constexpr std::string_view kConnTagsMap = "klvs_conn_tags";
+inline constexpr std::string_view kConnTags6Map = "klvs_conn_tags6";
 // The kernel tells the first 15 letters only, by which lvsadm finds a director's maps.
 inline constexpr std::string_view kTemplates6Map = "klvs_templates6";
 inline constexpr std::string_view kTunnelPeers6Map = "klvs_tunnel_peers6";

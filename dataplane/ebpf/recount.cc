@@ -27,10 +27,11 @@ uint64_t Mix(uint64_t x) {
 }
 
 template <typename Set>
-void Count(std::span<Set> sets, uint64_t table, std::vector<Recount>& out) {
+void Count(std::span<Set> sets, std::span<klvs_set_tags> tags, uint64_t table,
+           std::vector<Recount>& out) {
   for (size_t i = 0; i < sets.size(); ++i) {
     for (uint32_t way = 0; way < KLVS_CONN_WAYS; ++way) {
-      if (std::atomic_ref<__u16>(sets[i].tags[way]).load(std::memory_order_relaxed) == 0) continue;
+      if (std::atomic_ref<__u16>(tags[i].way[way]).load(std::memory_order_relaxed) == 0) continue;
       auto& entry = sets[i].ways[way];
       const uint64_t ctl = std::atomic_ref<__u64>(entry.ctl).load(std::memory_order_acquire);
       const uint32_t flags = KLVS_CTL_FLAGS(ctl);
@@ -52,11 +53,10 @@ uint64_t CountsOf(const klvs_real_conns& conns) {
   return uint64_t{conns.inactive} << 32 | conns.active;
 }
 
-std::vector<Recount> CountConnections(std::span<klvs_conn_set> sets,
-                                      std::span<klvs_conn_set6> sets6, size_t reals) {
+std::vector<Recount> CountConnections(const ConnTables& tables, size_t reals) {
   std::vector<Recount> out(reals);
-  Count(sets, 4, out);
-  Count(sets6, 6, out);
+  Count(tables.sets, tables.tags, 4, out);
+  Count(tables.sets6, tables.tags6, 6, out);
   return out;
 }
 

@@ -5,10 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/conn_tables.h"
 
 namespace kube_lvs::ebpf {
 
@@ -24,8 +24,7 @@ struct Recount {
 
 // By real server id, below `reals`: expired ones that nobody took out yet are counted, too, as the
 // programs do. What changes during the walk may be seen before or after.
-std::vector<Recount> CountConnections(std::span<klvs_conn_set> sets,
-                                      std::span<klvs_conn_set6> sets6, size_t reals);
+std::vector<Recount> CountConnections(const ConnTables& tables, size_t reals);
 
 // What is known of one real server: its count, what has passed (packets and connections, of
 // klvs_real_counters), and the table.

@@ -21,44 +21,59 @@ uint64_t Ctl(uint32_t flags, uint32_t state, uint64_t generation = 1) {
   return generation << 32 | uint64_t{flags} << 8 | state;
 }
 
-template <typename Set>
-void Put(Set& set, int way, uint32_t real, uint64_t ctl) {
-  set.tags[way] = 7;
-  set.ways[way].real = real;
-  set.ways[way].ctl = ctl;
+struct Table {
+  std::vector<klvs_conn_set> sets = std::vector<klvs_conn_set>(4);
+  std::vector<klvs_set_tags> tags = std::vector<klvs_set_tags>(4);
+  std::vector<klvs_conn_set6> sets6 = std::vector<klvs_conn_set6>(2);
+  std::vector<klvs_set_tags> tags6 = std::vector<klvs_set_tags>(2);
+
+  ConnTables All() { return {sets, tags, sets6, tags6}; }
+};
+
+void Put(const ConnTables& table, size_t set, int way, uint32_t real, uint64_t ctl) {
+  table.tags[set].way[way] = 7;
+  table.sets[set].ways[way].real = real;
+  table.sets[set].ways[way].ctl = ctl;
+}
+
+void Put6(const ConnTables& table, size_t set, int way, uint32_t real, uint64_t ctl) {
+  table.tags6[set].way[way] = 7;
+  table.sets6[set].ways[way].real = real;
+  table.sets6[set].ways[way].ctl = ctl;
 }
 
 TEST(Recount, CountsLiveConnectionsOfBothFamiliesByWhetherTheyAreActive) {
-  std::vector<klvs_conn_set> sets(4);
-  std::vector<klvs_conn_set6> sets6(2);
-  Put(sets[0], 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));
-  Put(sets[0], 1, 1, Ctl(KLVS_CONN_LIVE | KLVS_CONN_PENDING, KLVS_SYN_RECV));
-  Put(sets[0], 2, 1, Ctl(KLVS_CONN_LIVE | KLVS_CONN_REPLY, KLVS_ESTABLISHED));  // only a key
-  Put(sets[0], 3, 1, Ctl(0, KLVS_ESTABLISHED));                                 // being taken out
-  Put(sets[3], 7, 1, Ctl(KLVS_CONN_LIVE, KLVS_TIME_WAIT));
-  Put(sets[1], 5, 2, Ctl(KLVS_CONN_LIVE, KLVS_UDP));
-  Put(sets[1], 6, 2, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));
-  sets[1].tags[6] = 0;                                        // a free way
-  Put(sets[2], 0, 9, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));  // of no real server
-  Put(sets6[1], 7, 2, Ctl(KLVS_CONN_LIVE, KLVS_SCTP_ESTABLISHED));
-  Put(sets6[0], 0, 3, Ctl(KLVS_CONN_LIVE, KLVS_SCTP_INIT1));
+  Table table;
+  const ConnTables all = table.All();
+  Put(all, 0, 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));
+  Put(all, 0, 1, 1, Ctl(KLVS_CONN_LIVE | KLVS_CONN_PENDING, KLVS_SYN_RECV));
+  Put(all, 0, 2, 1, Ctl(KLVS_CONN_LIVE | KLVS_CONN_REPLY, KLVS_ESTABLISHED));  // only a key
+  Put(all, 0, 3, 1, Ctl(0, KLVS_ESTABLISHED));                                 // being taken out
+  Put(all, 3, 7, 1, Ctl(KLVS_CONN_LIVE, KLVS_TIME_WAIT));
+  Put(all, 1, 5, 2, Ctl(KLVS_CONN_LIVE, KLVS_UDP));
+  Put(all, 1, 6, 2, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));
+  table.tags[1].way[6] = 0;                                      // a free way
+  Put(all, 2, 0, 9, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));  // of no real server
+  Put6(all, 1, 7, 2, Ctl(KLVS_CONN_LIVE, KLVS_SCTP_ESTABLISHED));
+  Put6(all, 0, 0, 3, Ctl(KLVS_CONN_LIVE, KLVS_SCTP_INIT1));
   std::vector<uint64_t> counts;
-  for (const Recount& real : CountConnections(sets, sets6, 5)) counts.push_back(real.counts);
+  for (const Recount& real : CountConnections(all, 5)) counts.push_back(real.counts);
   EXPECT_EQ(counts, (std::vector<uint64_t>{0, 2 + kInactive, 1 + kInactive, kInactive, 0}));
 }
 
 TEST(Recount, AnotherConnectionOrStateIsAnotherFingerprint) {
-  std::vector<klvs_conn_set> sets(2);
-  Put(sets[0], 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED, 5));
-  const uint64_t one = CountConnections(sets, {}, 2)[1].fingerprint;
-  EXPECT_EQ(CountConnections(sets, {}, 2)[1].fingerprint, one);
-  Put(sets[0], 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED, 6));  // its place used again
-  EXPECT_NE(CountConnections(sets, {}, 2)[1].fingerprint, one);
-  Put(sets[0], 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_SYN_RECV, 5));
-  EXPECT_NE(CountConnections(sets, {}, 2)[1].fingerprint, one);
-  sets[0] = {};
-  Put(sets[1], 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED, 5));
-  EXPECT_NE(CountConnections(sets, {}, 2)[1].fingerprint, one);
+  Table table;
+  const ConnTables all = table.All();
+  Put(all, 0, 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED, 5));
+  const uint64_t one = CountConnections(all, 2)[1].fingerprint;
+  EXPECT_EQ(CountConnections(all, 2)[1].fingerprint, one);
+  Put(all, 0, 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED, 6));  // its place used again
+  EXPECT_NE(CountConnections(all, 2)[1].fingerprint, one);
+  Put(all, 0, 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_SYN_RECV, 5));
+  EXPECT_NE(CountConnections(all, 2)[1].fingerprint, one);
+  table.tags[0] = {};
+  Put(all, 1, 0, 1, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED, 5));
+  EXPECT_NE(CountConnections(all, 2)[1].fingerprint, one);
 }
 
 TEST(Recount, NothingIsCorrectedThatMoved) {
@@ -97,8 +112,8 @@ class RepairTest : public testing::Test {
       EXPECT_TRUE(status.ok()) << status;
     }
     conns_ = &GetArray<klvs_real_conns>(maps_, kRealConnsMap).value()[kId];
-    const auto sets = GetArray<klvs_conn_set>(maps_, kConnsMap).value();
-    Put(sets[5], 1, kId, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));
+    const ConnTables all = GetConnTables(maps_).value();
+    Put(all, 5, 1, kId, Ctl(KLVS_CONN_LIVE, KLVS_ESTABLISHED));
     *conns_ = {.active = 1, .inactive = 0, .overloaded = 0, .joined = 6};
   }
 
@@ -171,7 +186,7 @@ TEST_F(RepairTest, NothingIsTouchedWhilePacketsComeOrConnectionsEnd) {
 
 TEST_F(RepairTest, ARemovedRealServerWhoseCountLeakedIsForgottenAfterTheRepair) {
   conns_->inactive = 1;
-  GetArray<klvs_conn_set>(maps_, kConnsMap).value()[5] = {};
+  GetArray<klvs_set_tags>(maps_, kConnTagsMap).value()[5] = {};
   conns_->active = 0;
   ASSERT_TRUE(backend_->Apply(std::vector<Step>{RemoveReal{key_, at_}})[0].ok());
   clock_.Advance(std::chrono::minutes(1));

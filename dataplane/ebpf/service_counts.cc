@@ -29,9 +29,8 @@ absl::StatusOr<CountReading> ServiceTables::ReadCount(uint32_t id) {
 
 absl::StatusOr<uint32_t> ServiceTables::RepairCounts(
     const std::function<absl::Status()>& await_programs) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets, GetArray<klvs_conn_set>(maps_, kConnsMap));
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto sets6, GetArray<klvs_conn_set6>(maps_, kConns6Map));
-  const auto count = [&] { return CountConnections(sets, sets6, reals_.size()); };
+  KUBE_LVS_ASSIGN_OR_RETURN(const ConnTables tables, GetConnTables(maps_));
+  const auto count = [&] { return CountConnections(tables, reals_.size()); };
   // Of one walk alone a difference may be what moved, but where there is none nothing is to do.
   std::vector<Recount> table = count();
   std::vector<uint32_t> suspects;

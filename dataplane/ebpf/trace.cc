@@ -197,7 +197,8 @@ absl::Status CopyMaps(Family family, MapStore& from, MapStore& to) {
                                           kServiceStateMap,  kLocalityMap,
                                           kListsMap,         kTablesMap,
                                           kRealsMap,         kRealConnsMap,
-                                          kRealTemplatesMap, v4 ? kConnsMap : kConns6Map};
+                                          kRealTemplatesMap, v4 ? kConnsMap : kConns6Map,
+                                          v4 ? kConnTagsMap : kConnTags6Map};
   if (!v4) arrays.push_back(kReals6Map);
   for (const std::string_view map : arrays) {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto source, from.Mapped(map));
@@ -207,9 +208,6 @@ absl::Status CopyMaps(Family family, MapStore& from, MapStore& to) {
     }
     std::ranges::copy(source, target.begin());
   }
-  // It only saves look-ups, and an older dataplane has none.
-  KUBE_LVS_ASSIGN_OR_RETURN(const auto filter, to.Mapped(kFilterMap));
-  std::ranges::fill(filter, uint8_t{0xff});
   for (const std::string_view map :
        {v4 ? kAddressesMap : kAddresses6Map, v4 ? kNetworksMap : kNetworks6Map, kServicesMap,
         kWideServicesMap, kPortsMap, v4 ? kTemplatesMap : kTemplates6Map}) {

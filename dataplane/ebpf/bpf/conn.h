@@ -65,6 +65,11 @@ static __always_inline void conn_locate(struct conn_place *place, __u64 hash,
 	place->set[1] = conn_second_set(place->set[0], place->tag, settings);
 }
 
+static __always_inline struct klvs_set_tags *conn_tags_get(__u32 set)
+{
+	return bpf_map_lookup_elem(&klvs_conn_tags, &set);
+}
+
 static __always_inline __u32 conn_handle(__u32 set, __u32 way)
 {
 	return 1 + set * KLVS_CONN_WAYS + way;
@@ -111,10 +116,10 @@ static __always_inline __u32 conn_lane(__u64 lanes)
 	return ((lanes & -lanes) >> 15) * 0x0000000100020003ULL >> 48;
 }
 
-static __always_inline __s32 conn_find_way(struct klvs_conn_set *set,
+static __always_inline __s32 conn_find_way(struct klvs_conn_set *set, const struct klvs_set_tags *t,
 					   const struct klvs_conn_key *key, __u16 tag, __u64 *ctl)
 {
-	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	const volatile __u64 *tags = (const volatile __u64 *)t;
 	__u32 half, n;
 
 #pragma unroll
@@ -146,6 +151,7 @@ static __noinline struct klvs_conn *conn_find(const struct klvs_conn_key *key, _
 					      __u64 *ctl, __u32 *handle)
 {
 	struct klvs_settings *settings = settings_get();
+	struct klvs_set_tags *tags;
 	struct klvs_conn_set *set;
 	__u16 tag = conn_tag(hash);
 	__u32 index;
@@ -155,15 +161,17 @@ static __noinline struct klvs_conn *conn_find(const struct klvs_conn_key *key, _
 		return NULL;
 	index = conn_first_set(hash, settings);
 	set = bpf_map_lookup_elem(&klvs_conns, &index);
-	if (!set)
+	tags = conn_tags_get(index);
+	if (!set || !tags)
 		return NULL;
-	way = conn_find_way(set, key, tag, ctl);
+	way = conn_find_way(set, tags, key, tag, ctl);
 	if (way < 0) {
 		index = conn_second_set(index, tag, settings);
 		set = bpf_map_lookup_elem(&klvs_conns, &index);
-		if (!set)
+		tags = conn_tags_get(index);
+		if (!set || !tags)
 			return NULL;
-		way = conn_find_way(set, key, tag, ctl);
+		way = conn_find_way(set, tags, key, tag, ctl);
 		if (way < 0)
 			return NULL;
 	}
@@ -179,9 +187,9 @@ static __always_inline __u32 conn_own_way(__u32 tag)
 }
 
 /* The way of a set that `tag` points to first, or -1. */
-static __always_inline __s32 conn_first_way(const struct klvs_conn_set *set, __u16 tag)
+static __always_inline __s32 conn_first_way(const struct klvs_set_tags *t, __u16 tag)
 {
-	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	const volatile __u64 *tags = (const volatile __u64 *)t;
 	__u64 lanes = conn_match_lanes(tags[0], tag);
 
 	if (lanes)
@@ -213,6 +221,7 @@ static __always_inline void conn_fetch(const void *line)
 static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key *key, __u64 *ctl,
 						     const struct klvs_settings *settings)
 {
+	struct klvs_set_tags *tags;
 	struct klvs_conn_set *set;
 	struct conn_place place;
 	struct klvs_conn *c;
@@ -221,24 +230,32 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 
 	conn_locate(&place, conn_hash(key, settings), settings);
 	index = place.set[0];
-	set = bpf_map_lookup_elem(&klvs_conns, &index);
-	if (!set)
+	tags = conn_tags_get(index);
+	if (!tags)
 		return NULL;
-	conn_fetch(set->tags);
-	c = &set->ways[conn_own_way(place.tag)];
-	/* What is left of an earlier one may be here, and the key elsewhere by now. */
-	if (conn_is(c, key, ctl) && (*ctl & (CTL_LIVE | CTL_CLAIMED)) == CTL_LIVE)
-		return c;
-	way = conn_first_way(set, place.tag);
-	if (way < 0) {
-		index = place.set[1];
+	way = conn_own_way(place.tag);
+	/* A branch, which is foretold, so that the entry is on its way while the tag is. */
+	if (READ_ONCE(tags->way[way]) == place.tag) {
 		set = bpf_map_lookup_elem(&klvs_conns, &index);
 		if (!set)
 			return NULL;
-		way = conn_first_way(set, place.tag);
+		c = &set->ways[way];
+		if (conn_is(c, key, ctl))
+			return c;
+	}
+	way = conn_first_way(tags, place.tag);
+	if (way < 0) {
+		index = place.set[1];
+		tags = conn_tags_get(index);
+		if (!tags)
+			return NULL;
+		way = conn_first_way(tags, place.tag);
 		if (way < 0)
 			return NULL;
 	}
+	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	if (!set)
+		return NULL;
 	c = &set->ways[klvs_mask(way, KLVS_CONN_WAYS - 1)];
 	return conn_is(c, key, ctl) ? c : NULL;
 }
@@ -247,10 +264,10 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 static __always_inline void conn_free(__u32 handle)
 {
 	__u32 index = (handle - 1) / KLVS_CONN_WAYS, way = (handle - 1) & (KLVS_CONN_WAYS - 1);
-	struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
+	struct klvs_set_tags *tags = conn_tags_get(index);
 
-	if (set)
-		WRITE_ONCE(set->tags[way], 0);
+	if (tags)
+		WRITE_ONCE(tags->way[way], 0);
 }
 
 /* Takes out a reply key that is of `generation`. */

@@ -92,9 +92,9 @@ struct conn_room {
 	__u64 half[2]; /* as conn_zero_lanes */
 };
 
-static __always_inline struct conn_room conn_room_of(const struct klvs_conn_set *set)
+static __always_inline struct conn_room conn_room_of(const struct klvs_set_tags *of)
 {
-	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	const volatile __u64 *tags = (const volatile __u64 *)of;
 	struct conn_room room = {{conn_zero_lanes(tags[0]), conn_zero_lanes(tags[1])}};
 
 	return room;
@@ -119,8 +119,8 @@ static __always_inline __u32 conn_room_way(const struct conn_room *room, __u16 t
 
 /* Claims a free way of the two sets; where it is, and its handle. CONN_FULL: there is none.
  * CONN_EXISTS: another CPU was always faster. */
-static __always_inline int conn_claim(const struct conn_place *place, struct klvs_conn_set *one,
-				      struct klvs_conn_set *two, struct klvs_conn_set **where)
+static __always_inline int conn_claim(const struct conn_place *place, struct klvs_set_tags *one,
+				      struct klvs_set_tags *two, struct klvs_set_tags **where)
 {
 	__u32 i;
 
@@ -128,7 +128,7 @@ static __always_inline int conn_claim(const struct conn_place *place, struct klv
 	for (i = 0; i < CLAIM_TRIES; i++) {
 		struct conn_room room = conn_room_of(one);
 		__u32 free = conn_room_ways(&room), index = place->set[0], way, shift;
-		struct klvs_conn_set *set = one;
+		struct klvs_set_tags *set = one;
 		__u64 *half, tags;
 
 		/* The first set is found faster; when it fills up, the emptier one. */
@@ -145,7 +145,7 @@ static __always_inline int conn_claim(const struct conn_place *place, struct klv
 			}
 		}
 		way = klvs_mask(conn_room_way(&room, place->tag), KLVS_CONN_WAYS - 1);
-		half = (__u64 *)set->tags + way / 4;
+		half = (__u64 *)set + way / 4;
 		tags = READ_ONCE(*half);
 		shift = 16 * (way & 3);
 		if (tags >> shift & 0xffff ||
@@ -175,10 +175,11 @@ static __always_inline void conn_write(struct klvs_conn *c, struct klvs_conn *ne
 }
 
 /* Whether an entry of `set` has the key, too, and stays. */
-static __always_inline int conn_has_rival(struct klvs_conn_set *set, __u32 number, __u16 tag,
+static __always_inline int conn_has_rival(const struct klvs_set_tags *t, __u32 number, __u16 tag,
 					  __u32 handle, const struct klvs_conn_key *key)
 {
-	const volatile __u64 *tags = (const volatile __u64 *)set->tags;
+	const volatile __u64 *tags = (const volatile __u64 *)t;
+	struct klvs_conn_set *set = NULL;
 	__u32 half, n;
 
 #pragma unroll
@@ -193,6 +194,9 @@ static __always_inline int conn_has_rival(struct klvs_conn_set *set, __u32 numbe
 
 			if (other == handle)
 				continue;
+			set = bpf_map_lookup_elem(&klvs_conns, &number);
+			if (!set)
+				return 0;
 			c = &set->ways[way];
 			ctl = READ_ONCE(c->ctl);
 			if (!(ctl & CTL_LIVE) || !conn_key_equal(&c->key, key) ||
@@ -210,12 +214,16 @@ static __always_inline int conn_has_rival(struct klvs_conn_set *set, __u32 numbe
 }
 
 /* Whether what has the key's own way expired before `now`. */
-static __always_inline int conn_is_stale(const struct klvs_conn_set *set, __u16 tag, __u64 now)
+static __always_inline int conn_is_stale(const struct klvs_set_tags *tags, __u32 set, __u16 tag,
+					 __u64 now)
 {
-	const struct klvs_conn *c = &set->ways[conn_own_way(tag)];
+	const struct klvs_conn *c;
 	__u64 ctl;
 
-	if (!set->tags[conn_own_way(tag)])
+	if (!tags->way[conn_own_way(tag)])
+		return 0;
+	c = conn_get(conn_handle(set, conn_own_way(tag)));
+	if (!c)
 		return 0;
 	ctl = READ_ONCE(c->ctl);
 	return (ctl & (CTL_LIVE | CTL_REPLY)) == CTL_LIVE && now > c->expires;
@@ -229,7 +237,7 @@ static __always_inline int conn_is_stale(const struct klvs_conn_set *set, __u16 
 __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 			    struct klvs_settings *settings)
 {
-	struct klvs_conn_set *one, *two, *set;
+	struct klvs_set_tags *one, *two, *tags;
 	struct conn_place place;
 	struct klvs_conn *c;
 	__u64 claimed;
@@ -239,18 +247,20 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 	if (!new || !settings)
 		return CONN_FULL;
 	conn_locate(&place, hash, settings);
-	one = bpf_map_lookup_elem(&klvs_conns, &place.set[0]);
-	two = bpf_map_lookup_elem(&klvs_conns, &place.set[1]);
+	one = conn_tags_get(place.set[0]);
+	two = conn_tags_get(place.set[1]);
 	if (!one || !two)
 		return CONN_FULL;
-	if (conn_is_stale(one, place.tag, now))
+	if (conn_is_stale(one, place.set[0], place.tag, now))
 		return CONN_STALE;
-	set = one;
-	handle = conn_claim(&place, one, two, &set);
+	tags = one;
+	handle = conn_claim(&place, one, two, &tags);
 	if (handle <= 0)
 		return handle;
 	way = (handle - 1) & (KLVS_CONN_WAYS - 1);
-	c = &set->ways[way];
+	c = conn_get(handle);
+	if (!c)
+		return CONN_FULL;
 	conn_write(c, new);
 	claimed = new->ctl | CTL_CLAIMED | CTL_PENDING;
 	if (!conn_has_rival(one, place.set[0], place.tag, handle, &new->key) &&
@@ -259,7 +269,7 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 		return handle;
 	/* A rival may have done the first half. */
 	__sync_val_compare_and_swap(&c->ctl, claimed, claimed & ~CTL_LIVE);
-	WRITE_ONCE(set->tags[way], 0);
+	WRITE_ONCE(tags->way[way], 0);
 	return CONN_EXISTS;
 }
 
@@ -323,20 +333,26 @@ __noinline int conn_expire_key(struct klvs_conn_key *key, __u64 hash, __u64 now)
 }
 
 /* Takes out what has expired in a set; of what is not there not even a cache line is read. */
-static __always_inline void conn_expire(const struct klvs_conn_set *set, __u32 index,
+static __always_inline void conn_expire(const struct klvs_set_tags *tags, __u32 index,
 					struct conn_survey *survey)
 {
 	__u32 half, i;
 
 #pragma unroll
 	for (half = 0; half < KLVS_CONN_WAYS; half += 4) {
-		if (!((const __u64 *)set->tags)[half / 4])
+		if (!((const __u64 *)tags)[half / 4])
 			continue;
 #pragma unroll
-		for (i = half; i < half + 4; i++)
+		for (i = half; i < half + 4; i++) {
+			const struct klvs_conn *c;
+
+			if (!tags->way[i])
+				continue;
+			c = conn_get(conn_handle(index, i));
 			/* Of a reply key, 0. */
-			if (set->tags[i] && survey->now > set->ways[i].expires)
+			if (c && survey->now > c->expires)
 				conn_look(conn_handle(index, i), survey);
+		}
 	}
 }
 
@@ -360,10 +376,10 @@ __noinline int conn_sweep(__u64 now)
 #pragma unroll
 	for (i = 0; i < CONN_SWEPT_SETS; i++) {
 		__u32 index = first + i;
-		struct klvs_conn_set *set = bpf_map_lookup_elem(&klvs_conns, &index);
+		struct klvs_set_tags *tags = conn_tags_get(index);
 
-		if (set)
-			conn_expire(set, index, &survey);
+		if (tags)
+			conn_expire(tags, index, &survey);
 	}
 	return 0;
 }

@@ -395,16 +395,17 @@ static __always_inline int is_for_ipv6(klvs_ctx *ctx)
 	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
 		return 0;
 	dst = (const __be32 *)&ip->daddr;
-	if (filter_passes_to(dst[0] ^ dst[1] ^ dst[2] ^ dst[3]))
+	settings = settings_get();
+	if (!settings)
+		return 0;
+	if (filter_passes_to(dst[0] ^ dst[1] ^ dst[2] ^ dst[3], settings))
 		return 1;
 	icmp = ip->nexthdr == IPPROTO_ICMPV6;
 	/* Somebody asks for a neighbour. */
 	if (icmp && *(const __u8 *)dst == 0xff)
 		return 1;
 	src = (const __be32 *)&ip->saddr;
-	settings = settings_get();
-	return settings &&
-	       filter_passes_other(src[0] ^ src[1] ^ src[2] ^ src[3], icmp, settings);
+	return filter_passes_other(src[0] ^ src[1] ^ src[2] ^ src[3], icmp, settings);
 }
 #endif
 
@@ -461,7 +462,7 @@ static __always_inline int director(klvs_ctx *ctx)
 	if (!settings)
 		return KLVS_UNTOUCHED;
 #ifndef KLVS_IPV6
-	if (!filter_passes_to(ip->daddr) &&
+	if (!filter_passes_to(ip->daddr, settings) &&
 	    !filter_passes_other(ip->saddr, ip->protocol == IPPROTO_ICMP, settings))
 		return KLVS_UNTOUCHED;
 #endif

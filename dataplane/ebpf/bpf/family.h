@@ -16,6 +16,7 @@
 #define klvs_conn klvs_conn6
 #define klvs_conn_key klvs_conn_key6
 #define klvs_conn_set klvs_conn_set6
+#define klvs_conn_tags klvs_conn_tags6
 #define klvs_conns klvs_conns6
 #define klvs_fragment_key klvs_fragment_key6
 #define klvs_fragments klvs_fragments6

@@ -1,23 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* What is surely not ours costs least: one bit of klvs_filter. */
+/* What is surely not ours costs least: one bit of klvs_settings.filter. */
 #pragma once
 
 #include "dataplane/ebpf/bpf/defs.h"
 
-static __always_inline int filter_has(const struct klvs_filter *filter, __be32 folded)
-{
-	__u32 bit = klvs_filter_bit(folded);
-
-	return filter->words[bit >> 6] >> (bit & 63) & 1;
-}
-
 /* Whether a packet to `dst`, folded, may be ours. */
-static __always_inline int filter_passes_to(__be32 dst)
+static __always_inline int filter_passes_to(__be32 dst, const struct klvs_settings *settings)
 {
-	__u32 zero = 0;
-	const struct klvs_filter *filter = bpf_map_lookup_elem(&klvs_filter, &zero);
+	__u32 bit = klvs_filter_bit(dst);
 
-	return !filter || filter_has(filter, dst);
+	return settings->filter.words[bit >> 6] >> (bit & 63) & 1;
 }
 
 /*
@@ -33,5 +25,5 @@ static __always_inline int filter_passes_other(__be32 src, int icmp,
 	if (icmp && settings->flags & KLVS_SETTING_TUNNELS)
 		return 1;
 #endif
-	return settings->flags & KLVS_SETTING_PLAIN_NAT && (icmp || filter_passes_to(src));
+	return settings->flags & KLVS_SETTING_PLAIN_NAT && (icmp || filter_passes_to(src, settings));
 }

@@ -35,7 +35,7 @@ static __always_inline int source_is_ours(const struct packet *p,
 	klvs_addr source = p->key.src;
 	struct klvs_address *address;
 
-	if (!filter_passes_to(addr_fold(&source)) && !(settings->flags & KLVS_SETTING_NETWORKS))
+	if (!filter_passes_to(addr_fold(&source), settings) && !(settings->flags & KLVS_SETTING_NETWORKS))
 		return 0;
 	address = address_find(&source, settings);
 	if (!address || !(address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT)))

@@ -152,7 +152,7 @@ void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t cla
   const auto admit = [this, flags](__be32 folded) {
     if ((flags & ~uint32_t{KLVS_ADDRESS_TUNNEL}) == 0) return;
     const uint32_t bit = klvs_filter_bit(folded);
-    Map<klvs_filter>("klvs_filter")[0].words[bit / 64] |= uint64_t{1} << (bit % 64);
+    settings().filter.words[bit / 64] |= uint64_t{1} << (bit % 64);
   };
   if (IsIpv6(address)) {
     LoadIpv6();
@@ -381,6 +381,19 @@ klvs_conn& Director::Connection() {
 std::span<klvs_conn_set6> Director::conns6() {
   LoadIpv6();
   return Map<klvs_conn_set6>("klvs_conns6");
+}
+
+ConnTables Director::conn_tables() {
+  ConnTables out = {.sets = conns(), .tags = Map<klvs_set_tags>("klvs_conn_tags"), .sets6 = {},
+                    .tags6 = {}};
+  out.sets6 = conns6();
+  out.tags6 = Map<klvs_set_tags>("klvs_conn_tags6");
+  return out;
+}
+
+void Director::ForgetConnections() {
+  std::ranges::fill(conns(), klvs_conn_set{});
+  std::ranges::fill(Map<klvs_set_tags>("klvs_conn_tags"), klvs_set_tags{});
 }
 
 std::vector<klvs_conn6*> Director::Entries6(bool reply) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/conn_tables.h"
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/packet_tests/frame.h"
 #include "dataplane/ebpf/packet_tests/frame6.h"
@@ -121,6 +122,8 @@ class Director {
   std::span<TableCell> tables();
   std::span<klvs_conn_set> conns();
   std::span<klvs_conn_set6> conns6();
+  ConnTables conn_tables();
+  void ForgetConnections();
 
   // Live entries: connections, or with `reply` the reply keys.
   std::vector<klvs_conn*> Entries(bool reply = false);

@@ -128,6 +128,8 @@ class ParallelTest : public testing::TestWithParam<bool> {
     ifindex_ = node_.In([] { return if_nametoindex("eth0"); });
     conns_ = Array<klvs_conn_set>(kConnsMap);
     conns6_ = Array<klvs_conn_set6>(kConns6Map);
+    tags_ = Array<klvs_set_tags>(kConnTagsMap);
+    tags6_ = Array<klvs_set_tags>(kConnTags6Map);
     real_conns_ = Array<klvs_real_conns>(kRealConnsMap);
     reals_ = Array<klvs_real>(kRealsMap);
   }
@@ -305,7 +307,7 @@ class ParallelTest : public testing::TestWithParam<bool> {
     return over;
   }
 
-  std::string Fault() { return TableFault(conns_, conns6_, real_conns_); }
+  std::string Fault() { return TableFault({conns_, tags_, conns6_, tags6_}, real_conns_); }
 
   Namespace node_, peer_;
   SystemClock clock_;
@@ -315,6 +317,8 @@ class ParallelTest : public testing::TestWithParam<bool> {
   uint32_t ifindex_ = 0;
   std::span<klvs_conn_set> conns_;
   std::span<klvs_conn_set6> conns6_;
+  std::span<klvs_set_tags> tags_;
+  std::span<klvs_set_tags> tags6_;
   std::span<klvs_real_conns> real_conns_;
   std::span<klvs_real> reals_;
 };

@@ -147,6 +147,7 @@ LoadedPrograms::LoadedPrograms(Stage stage, uint32_t sets)
   tc_ = director_tc__open();
   Check(tc_ != nullptr, "open director_tc");
   bpf_map__set_max_entries(tc_->maps.klvs_conns, sets);
+  bpf_map__set_max_entries(tc_->maps.klvs_conn_tags, sets);
   Check(director_tc__load(tc_) == 0, "load director_tc");
   if (stage != Stage::kXdp) return;
   xdp_ = director_xdp__open();
@@ -168,6 +169,7 @@ void LoadedPrograms::LoadIpv6(uint32_t sets) {
   Check(tc6_ != nullptr, "open director6_tc");
   ShareMaps(tc_->obj, tc6_->obj);
   bpf_map__set_max_entries(tc6_->maps.klvs_conns6, sets);
+  bpf_map__set_max_entries(tc6_->maps.klvs_conn_tags6, sets);
   Check(director6_tc__load(tc6_) == 0, "load director6_tc");
   if (stage_ != Stage::kXdp) return;
   xdp6_ = director6_xdp__open();

@@ -98,7 +98,7 @@ class ScheduleTest : public testing::TestWithParam<Stage> {
   }
   // Whatever was opened; nothing is counted any more.
   void Forget() {
-    for (klvs_conn_set& set : director_.conns()) set = {};
+    director_.ForgetConnections();
     for (uint32_t n = 1; n <= size_; ++n) director_.ResetRealConns(n);
   }
 

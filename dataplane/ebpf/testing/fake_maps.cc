@@ -18,7 +18,6 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   };
   array(kSettingsMap, sizeof(klvs_settings), 1);
   hash(kAddressesMap, 4, sizeof(klvs_address), sizes.addresses);
-  array(kFilterMap, sizeof(klvs_filter), 1);
   const auto networks = [&](std::string_view name, uint32_t key_size) {
     store.Make(std::string(name), Kind::kLpmTrie, key_size, sizeof(klvs_address), sizes.addresses);
   };
@@ -39,6 +38,7 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   array(kRealTemplatesMap, sizeof(klvs_template_count), sizes.reals);
   hash(kTemplatesMap, sizeof(klvs_template_key), sizeof(klvs_template), 64);
   array(kConnsMap, sizeof(klvs_conn_set), 16);
+  array(kConnTagsMap, sizeof(klvs_set_tags), 16);
   store.Make(std::string(kServiceCountersMap), Kind::kPerCpuArray, 4, sizeof(klvs_counters),
              sizes.services);
   store.Make(std::string(kRealCountersMap), Kind::kPerCpuArray, 4, sizeof(klvs_counters),
@@ -50,6 +50,7 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   array(kServiceVips6Map, sizeof(klvs_in6), sizes.services);
   array(kReals6Map, sizeof(klvs_real6), sizes.reals);
   array(kConns6Map, sizeof(klvs_conn_set6), 16);
+  array(kConnTags6Map, sizeof(klvs_set_tags), 16);
   hash(kTemplates6Map, sizeof(klvs_template_key6), sizeof(klvs_template), 64);
   hash(kTunnelPeers6Map, sizeof(klvs_tunnel_peer6), 4, 64);
   hash(kMssClamps6Map, 16, 4, 64);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "dataplane/ebpf/conn_tables.h"
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/testing/sockets.h"
 #include "dataplane/ebpf/traffic/traffic_test.h"
@@ -93,10 +94,11 @@ TEST_P(TrafficTest, AConnectionThatTheDirectorDoesNotKnowIsReset) {
   ServeAlone();
   const UniqueFd held = Held(site_, vip_);
   MapStore& maps = *Director().objects.maps;
-  const auto conns = GetArray<klvs_conn_set>(maps, kConnsMap).value();
-  std::fill(conns.begin(), conns.end(), klvs_conn_set{});
-  const auto conns6 = GetArray<klvs_conn_set6>(maps, kConns6Map).value();
-  std::fill(conns6.begin(), conns6.end(), klvs_conn_set6{});
+  const ConnTables tables = GetConnTables(maps).value();
+  std::ranges::fill(tables.sets, klvs_conn_set{});
+  std::ranges::fill(tables.tags, klvs_set_tags{});
+  std::ranges::fill(tables.sets6, klvs_conn_set6{});
+  std::ranges::fill(tables.tags6, klvs_set_tags{});
   // The end of the handshake may have had the answer already.
   char byte = 0;
   EXPECT_TRUE(send(held.get(), "still\n", 6, MSG_NOSIGNAL) < 0 ||

@@ -87,7 +87,8 @@ bool IsActive(uint64_t ctl) {
 using Counts = std::map<uint32_t, std::pair<uint32_t, uint32_t>>;  // real -> active, inactive
 
 template <typename Set>
-std::string SetsFault(std::span<Set> sets, const char* name, Counts& counts) {
+std::string SetsFault(std::span<Set> sets, std::span<klvs_set_tags> tags, const char* name,
+                      Counts& counts) {
   const auto at = [&](uint32_t handle) {
     return std::string(name) + ": entry " + std::to_string(handle);
   };
@@ -96,7 +97,7 @@ std::string SetsFault(std::span<Set> sets, const char* name, Counts& counts) {
     for (uint32_t way = 0; way < KLVS_CONN_WAYS; ++way) {
       const uint32_t handle = static_cast<uint32_t>(1 + i * KLVS_CONN_WAYS + way);
       const auto& c = sets[i].ways[way];
-      if (IsLive(c.ctl) != (sets[i].tags[way] != 0)) return at(handle) + ": LIVE and tag disagree";
+      if (IsLive(c.ctl) != (tags[i].way[way] != 0)) return at(handle) + ": LIVE and tag disagree";
       if (!IsLive(c.ctl)) continue;
       if (!keys.insert(ToBytes(c.key)).second) return at(handle) + ": its key is there twice";
       if (FlagsOf(c.ctl) & KLVS_CONN_PENDING) return at(handle) + " is PENDING for ever";
@@ -164,11 +165,10 @@ void ExpireNear(Director& director, bool ipv6, size_t place) {
   }
 }
 
-std::string TableFault(std::span<klvs_conn_set> sets, std::span<klvs_conn_set6> sets6,
-                       std::span<const klvs_real_conns> counts) {
+std::string TableFault(const ConnTables& tables, std::span<const klvs_real_conns> counts) {
   Counts found;
-  std::string fault = SetsFault(sets, "IPv4", found);
-  if (fault.empty()) fault = SetsFault(sets6, "IPv6", found);
+  std::string fault = SetsFault(tables.sets, tables.tags, "IPv4", found);
+  if (fault.empty()) fault = SetsFault(tables.sets6, tables.tags6, "IPv6", found);
   for (uint32_t id = 0; id < counts.size() && fault.empty(); ++id) {
     const auto has = found.find(id);
     const auto [active, inactive] =

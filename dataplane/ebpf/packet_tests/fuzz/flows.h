@@ -43,7 +43,6 @@ void ExpireNear(Director& director, bool ipv6, size_t place);
 
 // What is wrong with tables and counts while no packet is on its way: "" is nothing. `counts` is
 // klvs_real_conns.
-std::string TableFault(std::span<klvs_conn_set> sets, std::span<klvs_conn_set6> sets6,
-                       std::span<const klvs_real_conns> counts);
+std::string TableFault(const ConnTables& tables, std::span<const klvs_real_conns> counts);
 
 }  // namespace kube_lvs::ebpf

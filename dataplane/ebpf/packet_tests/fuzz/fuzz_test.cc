@@ -37,7 +37,7 @@ Bytes LongEnough(Stage stage, Bytes frame) {
 }
 
 std::string Fault(Director& director, const Site& site) {
-  return TableFault(director.conns(), director.conns6(), director.real_conns().first(site.reals));
+  return TableFault(director.conn_tables(), director.real_conns().first(site.reals));
 }
 
 // Of a real server with more connections than it may have.
