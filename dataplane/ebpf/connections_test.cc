@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "dataplane/ebpf/codec.h"
+#include "dataplane/ebpf/conn_tables.h"
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/testing/fake_maps.h"
 #include "gtest/gtest.h"
