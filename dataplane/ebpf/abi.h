@@ -129,6 +129,23 @@ static inline __u32 klvs_filter_bit(__be32 folded)
 	return (folded * 0x9E3779B1U) >> 16;
 }
 
+/*
+ * IPv4 VIPs that are known without a look-up in klvs_addresses, which has them all: each in the slot
+ * of its address, unless another one was there first. It is put there after it was added there, and
+ * taken out before it is removed there.
+ */
+#define KLVS_VIP_SLOTS 4096
+
+static inline __u32 klvs_vip_slot(__be32 address)
+{
+	return klvs_filter_bit(address) / (KLVS_FILTER_BITS / KLVS_VIP_SLOTS);
+}
+
+static inline __u64 klvs_vip_word(__be32 address, __u32 vip_id)
+{
+	return (__u64)vip_id << 32 | address;
+}
+
 struct klvs_settings {
 	__u32 layout;	  /* KLVS_LAYOUT */
 	__u32 flags;	  /* KLVS_SETTING_* */
@@ -143,8 +160,9 @@ struct klvs_settings {
 	__u32 stateful_per_second; /* new connections of each CPU that hash schedulers remember; 0: all */
 	__u32 reserved[19];
 	struct klvs_filter filter;
+	__u64 vips[KLVS_VIP_SLOTS]; /* klvs_vip_word; 0: nobody's */
 };
-KLVS_ASSERT_SIZE(struct klvs_settings, 8384);
+KLVS_ASSERT_SIZE(struct klvs_settings, 41152);
 
 /* ctx of klvs_clock: both clocks read at once, to show `expires` as seconds left. */
 struct klvs_clock {

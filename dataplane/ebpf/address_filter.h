@@ -1,5 +1,5 @@
-// klvs_settings.filter: a bit for each address that the programs know, so that they look up few packets that
-// are not ours. An address whose bit is not set gets nothing.
+// What klvs_settings says of addresses, so that the programs look up few: `filter`, a bit for each
+// that they know (one whose bit is not set gets nothing), and `vips`.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,11 @@ inline bool HasFilterBit(const klvs_address& record) {
 // Lets packets of `ip` through: before it is added to the addresses.
 absl::Status AdmitAddress(MapStore& maps, const IpAddress& ip);
 
-// The bits of the addresses that there are, and no others.
+// `vip_id` of an IPv4 VIP that is a host, without a look-up, unless its slot is another VIP's.
+void ShowVip(klvs_settings& settings, const IpAddress& ip, uint32_t vip_id);
+void HideVip(klvs_settings& settings, const IpAddress& ip);
+
+// The bits and slots of the addresses that there are, and no others.
 absl::Status FillFilter(MapStore& maps);
 
 }  // namespace kube_lvs::ebpf

@@ -144,6 +144,7 @@ absl::Status Addresses::Write(const Cidr& vips, const klvs_address& before, klvs
     KUBE_LVS_RETURN_IF_ERROR(AdmitAddress(maps_, vips.address));
   }
   if (vips.IsHost() && HasFilterBit(before) && !HasFilterBit(after)) stale_filter_ = true;
+  if (vips.IsHost() && before.vip_id != after.vip_id) HideVip(settings_, vips.address);
   KUBE_LVS_RETURN_IF_ERROR(Annotate(InItsMap(vips,
                                              [&](std::string_view map, const auto& key) {
                                                return after.flags == 0
@@ -151,6 +152,7 @@ absl::Status Addresses::Write(const Cidr& vips, const klvs_address& before, klvs
                                                           : Put(maps_, map, key, after);
                                              }),
                                     "address " + vips.ShortText()));
+  if (vips.IsHost() && after.vip_id != 0) ShowVip(settings_, vips.address, after.vip_id);
   return vips.IsHost() || after.flags != 0 ? absl::OkStatus() : FitToNetworks();
 }
 

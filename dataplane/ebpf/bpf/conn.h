@@ -41,9 +41,8 @@ static __always_inline __u64 conn_hash(const struct klvs_conn_key *key,
 
 static __always_inline __u16 conn_tag(__u64 hash)
 {
-	__u16 tag = hash >> 48;
-
-	return tag ? tag : 1;
+	/* 0 is a free way. */
+	return hash >> 48 | 1;
 }
 
 static __always_inline __u32 conn_first_set(__u64 hash, const struct klvs_settings *settings)
@@ -110,21 +109,39 @@ static __always_inline __u64 conn_match_lanes(__u64 tags, __u64 tag)
 	return (x - 0x0001000100010001ULL) & ~x & 0x8000800080008000ULL;
 }
 
+static __always_inline __u64 conn_tags_half(const struct klvs_set_tags *tags, __u32 half)
+{
+	return ((const volatile __u64 *)tags)[half];
+}
+
+/* Whether some entry may have the tag. */
+static __always_inline int conn_may_have(const struct klvs_set_tags *tags, __u16 tag)
+{
+	return (conn_match_lanes(conn_tags_half(tags, 0), tag) |
+		conn_match_lanes(conn_tags_half(tags, 1), tag)) != 0;
+}
+
 /* The number of the lowest lane that conn_match_lanes marked. */
 static __always_inline __u32 conn_lane(__u64 lanes)
 {
 	return ((lanes & -lanes) >> 15) * 0x0000000100020003ULL >> 48;
 }
 
-static __always_inline __s32 conn_find_way(struct klvs_conn_set *set, const struct klvs_set_tags *t,
-					   const struct klvs_conn_key *key, __u16 tag, __u64 *ctl)
+static __always_inline __s32 conn_find_way(__u32 index, const struct klvs_conn_key *key, __u16 tag,
+					   __u64 *ctl)
 {
-	const volatile __u64 *tags = (const volatile __u64 *)t;
+	const struct klvs_set_tags *tags = conn_tags_get(index);
+	struct klvs_conn_set *set;
 	__u32 half, n;
 
+	if (!tags || !conn_may_have(tags, tag))
+		return -1;
+	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	if (!set)
+		return -1;
 #pragma unroll
 	for (half = 0; half < 2; half++) {
-		__u64 lanes = conn_match_lanes(tags[half], tag);
+		__u64 lanes = conn_match_lanes(conn_tags_half(tags, half), tag);
 
 		for (n = 0; n < 4 && lanes; n++) {
 			__u32 way = (half * 4 + conn_lane(lanes)) & (KLVS_CONN_WAYS - 1);
@@ -143,38 +160,41 @@ static __always_inline __s32 conn_find_way(struct klvs_conn_set *set, const stru
 	return -1;
 }
 
+/* Whether there may be an entry of that hash: if not, it is known by the tags alone. */
+static __always_inline int conn_may_be_there(__u64 hash, const struct klvs_settings *settings)
+{
+	__u32 first = conn_first_set(hash, settings);
+	__u16 tag = conn_tag(hash);
+	const struct klvs_set_tags *one = conn_tags_get(first);
+	const struct klvs_set_tags *two = conn_tags_get(conn_second_set(first, tag, settings));
+
+	return (one && conn_may_have(one, tag)) || (two && conn_may_have(two, tag));
+}
+
 /*
  * The entry of `key`, whose hash is given, expired or not; NULL if there is none. `*ctl` is its
  * control word and `*handle` its handle.
  */
 static __noinline struct klvs_conn *conn_find(const struct klvs_conn_key *key, __u64 hash,
-					      __u64 *ctl, __u32 *handle)
+					      __u64 *ctl, __u32 *handle,
+					      const struct klvs_settings *settings)
 {
-	struct klvs_settings *settings = settings_get();
-	struct klvs_set_tags *tags;
 	struct klvs_conn_set *set;
 	__u16 tag = conn_tag(hash);
 	__u32 index;
 	__s32 way;
 
-	if (!settings)
-		return NULL;
 	index = conn_first_set(hash, settings);
-	set = bpf_map_lookup_elem(&klvs_conns, &index);
-	tags = conn_tags_get(index);
-	if (!set || !tags)
-		return NULL;
-	way = conn_find_way(set, tags, key, tag, ctl);
+	way = conn_find_way(index, key, tag, ctl);
 	if (way < 0) {
 		index = conn_second_set(index, tag, settings);
-		set = bpf_map_lookup_elem(&klvs_conns, &index);
-		tags = conn_tags_get(index);
-		if (!set || !tags)
-			return NULL;
-		way = conn_find_way(set, tags, key, tag, ctl);
+		way = conn_find_way(index, key, tag, ctl);
 		if (way < 0)
 			return NULL;
 	}
+	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	if (!set)
+		return NULL;
 	way = klvs_mask(klvs_forget(way), KLVS_CONN_WAYS - 1);
 	*handle = conn_handle(index, way);
 	return &set->ways[way];
@@ -183,7 +203,7 @@ static __noinline struct klvs_conn *conn_find(const struct klvs_conn_key *key, _
 /* The way that a key takes if it is free: whoever looks there first reads one cache line. */
 static __always_inline __u32 conn_own_way(__u32 tag)
 {
-	return tag & (KLVS_CONN_WAYS - 1);
+	return tag / (0x10000 / KLVS_CONN_WAYS);
 }
 
 /* The way of a set that `tag` points to first, or -1. */

@@ -115,21 +115,29 @@ static __always_inline __u32 conn_room_way(const struct conn_room *room, __u16 t
 	return room->half[0] ? conn_lane(room->half[0]) : 4 + conn_lane(room->half[1]);
 }
 
+/* Whether the caller has made a free way of `tags` its own: 0 if another CPU was faster, with this
+ * way or with its neighbour. */
+static __always_inline int conn_claim_way(struct klvs_set_tags *tags, __u32 way, __u16 tag)
+{
+	__u64 *half = (__u64 *)tags + way / 4, was = READ_ONCE(*half);
+	__u32 shift = 16 * (way & 3);
+
+	return !(was >> shift & 0xffff) &&
+	       __sync_val_compare_and_swap(half, was, was | (__u64)tag << shift) == was;
+}
+
 #define CLAIM_TRIES 4
 
-/* Claims a free way of the two sets; where it is, and its handle. CONN_FULL: there is none.
+/* Claims a free way of the two sets, and returns which of the 16 it is. CONN_FULL: there is none.
  * CONN_EXISTS: another CPU was always faster. */
-static __always_inline int conn_claim(const struct conn_place *place, struct klvs_set_tags *one,
-				      struct klvs_set_tags *two, struct klvs_set_tags **where)
+static __always_inline int conn_claim(__u16 tag, struct klvs_set_tags *one,
+				      struct klvs_set_tags *two)
 {
 	__u32 i;
 
-	/* Another CPU may be faster, with this way or with its neighbour. */
 	for (i = 0; i < CLAIM_TRIES; i++) {
 		struct conn_room room = conn_room_of(one);
-		__u32 free = conn_room_ways(&room), index = place->set[0], way, shift;
-		struct klvs_set_tags *set = one;
-		__u64 *half, tags;
+		__u32 free = conn_room_ways(&room), second = 0, way;
 
 		/* The first set is found faster; when it fills up, the emptier one. */
 		if (free <= KLVS_CONN_WAYS / 2) {
@@ -140,19 +148,12 @@ static __always_inline int conn_claim(const struct conn_place *place, struct klv
 				return CONN_FULL;
 			if (free < more) {
 				room = other;
-				set = two;
-				index = place->set[1];
+				second = KLVS_CONN_WAYS;
 			}
 		}
-		way = klvs_mask(conn_room_way(&room, place->tag), KLVS_CONN_WAYS - 1);
-		half = (__u64 *)set + way / 4;
-		tags = READ_ONCE(*half);
-		shift = 16 * (way & 3);
-		if (tags >> shift & 0xffff ||
-		    __sync_val_compare_and_swap(half, tags, tags | (__u64)place->tag << shift) != tags)
-			continue;
-		*where = set;
-		return conn_handle(index, way);
+		way = klvs_mask(conn_room_way(&room, tag), KLVS_CONN_WAYS - 1);
+		if (conn_claim_way(second ? two : one, way, tag))
+			return second + way;
 	}
 	return CONN_EXISTS;
 }
@@ -172,6 +173,19 @@ static __always_inline void conn_write(struct klvs_conn *c, struct klvs_conn *ne
 	/* A full barrier: who sees LIVE sees the rest, and the writer then sees his rivals. */
 	__sync_lock_test_and_set(&c->ctl, ctl | CTL_CLAIMED | CTL_PENDING);
 	new->ctl = ctl;
+}
+
+/* Whether a way other than the caller's own may have the tag: nearly never. */
+static __always_inline int conn_may_have_rival(const struct klvs_set_tags *one,
+					       const struct klvs_set_tags *two, __u16 tag)
+{
+	/* A lane is marked by its top bit only. */
+	__u64 marks = conn_match_lanes(conn_tags_half(one, 0), tag) |
+		      conn_match_lanes(conn_tags_half(one, 1), tag) >> 1 |
+		      conn_match_lanes(conn_tags_half(two, 0), tag) >> 2 |
+		      conn_match_lanes(conn_tags_half(two, 1), tag) >> 3;
+
+	return (marks & (marks - 1)) != 0;
 }
 
 /* Whether an entry of `set` has the key, too, and stays. */
@@ -238,10 +252,11 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 			    struct klvs_settings *settings)
 {
 	struct klvs_set_tags *one, *two, *tags;
+	struct klvs_conn_set *set;
 	struct conn_place place;
 	struct klvs_conn *c;
+	__u32 index, way;
 	__u64 claimed;
-	__u32 way;
 	int handle;
 
 	if (!new || !settings)
@@ -251,20 +266,34 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 	two = conn_tags_get(place.set[1]);
 	if (!one || !two)
 		return CONN_FULL;
-	if (conn_is_stale(one, place.set[0], place.tag, now))
-		return CONN_STALE;
 	tags = one;
-	handle = conn_claim(&place, one, two, &tags);
-	if (handle <= 0)
-		return handle;
-	way = (handle - 1) & (KLVS_CONN_WAYS - 1);
-	c = conn_get(handle);
-	if (!c)
+	index = place.set[0];
+	way = conn_own_way(place.tag);
+	if (!conn_claim_way(one, way, place.tag)) {
+		int free;
+
+		if (conn_is_stale(one, place.set[0], place.tag, now))
+			return CONN_STALE;
+		free = conn_claim(place.tag, one, two);
+		if (free < 0)
+			return free;
+		way = free & (KLVS_CONN_WAYS - 1);
+		if (free >= KLVS_CONN_WAYS) {
+			tags = two;
+			index = place.set[1];
+		}
+	}
+	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	if (!set)
 		return CONN_FULL;
+	way = klvs_mask(way, KLVS_CONN_WAYS - 1);
+	c = &set->ways[way];
+	handle = conn_handle(index, way);
 	conn_write(c, new);
 	claimed = new->ctl | CTL_CLAIMED | CTL_PENDING;
-	if (!conn_has_rival(one, place.set[0], place.tag, handle, &new->key) &&
-	    !conn_has_rival(two, place.set[1], place.tag, handle, &new->key) &&
+	if ((!conn_may_have_rival(one, two, place.tag) ||
+	     (!conn_has_rival(one, place.set[0], place.tag, handle, &new->key) &&
+	      !conn_has_rival(two, place.set[1], place.tag, handle, &new->key))) &&
 	    __sync_val_compare_and_swap(&c->ctl, claimed, new->ctl) == claimed)
 		return handle;
 	/* A rival may have done the first half. */
@@ -324,10 +353,11 @@ static __always_inline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 
 __noinline int conn_expire_key(struct klvs_conn_key *key, __u64 hash, __u64 now)
 {
 	struct conn_survey survey = {.now = now};
+	struct klvs_settings *settings = settings_get();
 	__u32 handle;
 	__u64 ctl;
 
-	if (!key || !conn_find(key, hash, &ctl, &handle))
+	if (!key || !settings || !conn_find(key, hash, &ctl, &handle, settings))
 		return 0;
 	return conn_look(handle, &survey);
 }

@@ -175,7 +175,7 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 	} else {
 		if (reason)
 			return KLVS_UNTOUCHED;
-		c = conn_find(&p->key, conn_hash(&p->key, settings), &p->found_ctl, &p->found);
+		c = conn_find(&p->key, conn_hash(&p->key, settings), &p->found_ctl, &p->found, settings);
 		if (!c || !(p->found_ctl & CTL_REPLY))
 			return KLVS_UNTOUCHED;
 		generation = c->peer_generation;
@@ -281,7 +281,10 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	if (reason)
 		return refuse(ctx, reason, settings);
 	p->hash = conn_hash(&p->key, settings);
-	c = conn_find(&p->key, p->hash, &p->found_ctl, &p->found);
+	c = NULL;
+	/* A SYN is nearly always of a connection that is not there. */
+	if (p->event != EVENT_SYN || conn_may_be_there(p->hash, settings))
+		c = conn_find(&p->key, p->hash, &p->found_ctl, &p->found, settings);
 	handle = p->found;
 	ctl = p->found_ctl;
 	p->found = 0;
@@ -343,6 +346,12 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		/* It has given way to another one already. */
 		if ((READ_ONCE(c->ctl) ^ ctl) >> 32)
 			return drop(ctx, KLVS_DROP_RACE);
+#ifdef KLVS_XDP
+		int verdict = begin(ctx, p, c, settings);
+
+		if (verdict != LONG_WAY)
+			return verdict;
+#endif
 		count_connection(c->service, c->real);
 	}
 known:
@@ -422,8 +431,8 @@ static __always_inline int takes_replies(const struct klvs_address *address, con
 static __always_inline int director(klvs_ctx *ctx)
 {
 	struct klvs_settings *settings;
-	struct klvs_address *address;
-	int to_vip;
+	struct klvs_address *address = NULL;
+	__u32 vip_id = 0;
 	struct ethhdr *eth;
 	klvs_ip *ip;
 	void *data, *end;
@@ -495,10 +504,16 @@ static __always_inline int director(klvs_ctx *ctx)
 	}
 #endif
 
+#ifndef KLVS_IPV6
+	vip_id = vip_at_hand(ip->daddr, settings);
+#endif
 	key = IP_DST(ip);
-	address = address_find(&key, settings);
-	to_vip = address && address->flags & KLVS_ADDRESS_VIP;
-	if (!to_vip && !(address && takes_replies(address, ip))) {
+	if (!vip_id) {
+		address = address_find(&key, settings);
+		if (address && address->flags & KLVS_ADDRESS_VIP)
+			vip_id = address->vip_id;
+	}
+	if (!vip_id && !(address && takes_replies(address, ip))) {
 		if (!(settings->flags & KLVS_SETTING_PLAIN_NAT))
 			return KLVS_UNTOUCHED;
 		key = IP_SRC(ip);
@@ -516,12 +531,10 @@ static __always_inline int director(klvs_ctx *ctx)
 	if (!is_for_us(ctx, eth, p))
 		return KLVS_UNTOUCHED;
 	p->now = bpf_jiffies64();
-	if (!to_vip)
+	if (!vip_id)
 		return reply(ctx, p, settings);
-	if (!address)
-		return KLVS_UNTOUCHED;
 	mac_move(p->src_mac, eth->h_source);
-	p->vip_id = address->vip_id;
+	p->vip_id = vip_id;
 	return request(ctx, p, settings);
 }
 

@@ -30,8 +30,6 @@
 #define SHORT_WAY_REAL (KLVS_REAL_VALID | KLVS_REAL_L2)
 #endif
 
-#define TCP_FIN_SYN_RST_ACK 0x17
-#define TCP_ACK 0x10
 
 /* The length of the IP packet, if its header is plain and may lose a hop; else 0. */
 static __always_inline __u32 plain_length(const klvs_ip *ip)
@@ -48,28 +46,42 @@ static __always_inline __u32 plain_length(const klvs_ip *ip)
 #endif
 }
 
-/* The state of a connection that such a packet does not change; KLVS_NONE: it may change any. */
-static __always_inline __u32 plain_state(const klvs_ip *ip, __u32 payload)
+/* The length of the packet if both its headers are plain, and `header` bytes of the second are in it;
+ * else 0. */
+static __always_inline __u32 plain_whole(const klvs_ip *ip, const void *end, __u32 header)
+{
+	__u32 length = plain_length(ip);
+
+	return length >= IP_HEADER + header && length <= (long)end - (long)ip ? length : 0;
+}
+
+/* The state of a connection that such a packet does not change, and its length; KLVS_NONE: it may
+ * change any. */
+static __always_inline __u32 plain_state(const klvs_ip *ip, const void *end, __u32 *length)
 {
 	const void *l4 = ip + 1;
 
 	if (IP_NEXT(ip) == IPPROTO_TCP) {
-		const __u8 *tcp = l4;
-		__u32 header = tcp[12] >> 4 << 2;
+		__u32 header = TCP_HEADER_LENGTH(l4);
 
-		if ((tcp[13] & TCP_FIN_SYN_RST_ACK) == TCP_ACK && header >= TCP_HEADER &&
-		    header <= payload)
-			return KLVS_ESTABLISHED;
-	} else if (IP_NEXT(ip) == IPPROTO_UDP) {
+		if ((TCP_FLAGS(l4) & (TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK)) != TCP_ACK ||
+		    header < TCP_HEADER)
+			return KLVS_NONE;
+		*length = plain_whole(ip, end, header);
+		return *length ? KLVS_ESTABLISHED : KLVS_NONE;
+	}
+	if (IP_NEXT(ip) == IPPROTO_UDP) {
 		const struct udphdr *udp = l4;
-		__u32 length = bpf_ntohs(udp->len);
+		__u32 datagram = bpf_ntohs(udp->len);
 
 #ifdef KLVS_IPV6
 		if (!udp->check)
 			return KLVS_NONE;
 #endif
-		if (length >= UDP_HEADER && length <= payload)
-			return KLVS_UDP;
+		if (datagram < UDP_HEADER)
+			return KLVS_NONE;
+		*length = plain_whole(ip, end, datagram);
+		return *length ? KLVS_UDP : KLVS_NONE;
 	}
 	return KLVS_NONE;
 }
@@ -114,7 +126,7 @@ static __always_inline int translate(klvs_ip *ip, void *end, const struct klvs_c
 				     const klvs_addr *src, const klvs_addr *dst, __be16 sport,
 				     __be16 dport, __u32 state)
 {
-	__u8 protocol = state == KLVS_ESTABLISHED ? IPPROTO_TCP : IPPROTO_UDP;
+	__u8 protocol = state == KLVS_UDP ? IPPROTO_UDP : IPPROTO_TCP;
 #ifdef KLVS_IPV6
 	const __u32 addresses = 0, sum = reply ? 0xffff - c->sum_change : c->sum_change;
 
@@ -140,15 +152,72 @@ static __always_inline int may_translate(const struct klvs_conn *c)
 #endif
 }
 
+/* A connection's packet was seen; of the first one conn_open has done the rest. */
+static __always_inline void see(struct klvs_conn *c, const struct klvs_real *real, __u32 id,
+				__u32 length, __u32 state, __u64 now,
+				const struct klvs_settings *settings, int opens)
+{
+	if (opens) {
+		count_opening(real->service, id, length);
+		return;
+	}
+	stay(c, state, now, settings);
+	count_packet(real->service, id, length, 0);
+}
+
+/* A plain packet of a client, whose connection `c` is in `state` now: to its real server. */
+static __always_inline int go_on(klvs_ctx *ctx, struct ethhdr *eth, struct klvs_conn *c,
+				 __u32 id, const struct klvs_real *real,
+				 const struct klvs_conn_key *key, __u32 length, __u32 state, __u64 now,
+				 const struct klvs_settings *settings, int opens)
+{
+	void *data, *end = (void *)(long)ctx->data_end;
+	klvs_ip *ip = (klvs_ip *)(eth + 1);
+	const klvs_ends *ends;
+	klvs_outer outer;
+
+	if (real->method == KLVS_METHOD_TUNNEL) {
+		ends = real_ends(&id, real);
+		if (!ends || real->gue_port || length + IP_HEADER > real->mtu)
+			return LONG_WAY;
+		see(c, real, id, length, state, now, settings, opens);
+		outer_header(&outer, PLAIN_TOS(ip), length, PLAIN_FRAGMENT(ip), ends, 0);
+		if (encapsulate(ctx, NULL, &outer, 0))
+			return drop(ctx, KLVS_DROP_REWRITE);
+		data = (void *)(long)ctx->data;
+		if (data + ETH_HEADER > (void *)(long)ctx->data_end)
+			return drop(ctx, KLVS_DROP_REWRITE);
+		macs_move(data, real->dst_mac);
+		return XDP_TX;
+	}
+	if (length > real->mtu)
+		return LONG_WAY;
+	if (real->method == KLVS_METHOD_NAT) {
+		if (!mac_same(c->client_mac, eth->h_source) ||
+		    c->client_ifindex != real->ifindex || !may_translate(c))
+			return LONG_WAY;
+		ends = real_ends(&id, real);
+		if (!ends || translate(ip, end, c, 0, &c->nat_addr, &ends->address, c->nat_port,
+				       real_port(real, key->dport), state))
+			return drop(ctx, KLVS_DROP_REWRITE);
+	} else {
+		/* It came from there? What has just been opened did not. */
+		if (!opens && mac_same(eth->h_source, real->dst_mac))
+			return LONG_WAY;
+		age_ip(ip);
+	}
+	see(c, real, id, length, state, now, settings, opens);
+	macs_move(eth, real->dst_mac);
+	return XDP_TX;
+}
+
 static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ethhdr *eth = data;
 	klvs_ip *ip = data + ETH_HEADER;
-	klvs_outer outer;
 	__u32 length, state, id;
 	struct klvs_real *real;
-	const klvs_ends *ends;
 	struct klvs_conn *c;
 	union plain_key key;
 	__u64 ctl, now;
@@ -156,10 +225,7 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 	/* Shorter datagrams take the long way, too. */
 	if ((void *)(ip + 1) + TCP_HEADER > end)
 		return LONG_WAY;
-	length = plain_length(ip);
-	if (length < IP_HEADER || length > (long)end - (long)ip)
-		return LONG_WAY;
-	state = plain_state(ip, length - IP_HEADER);
+	state = plain_state(ip, end, &length);
 	if (state == KLVS_NONE)
 		return LONG_WAY;
 	plain_key(&key, ip);
@@ -197,39 +263,30 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 	if (!real || real->flags != SHORT_WAY_REAL || now > c->expires ||
 	    real->ifindex != ctx->ingress_ifindex || !mac_same(eth->h_dest, real->src_mac))
 		return LONG_WAY;
-	if (real->method == KLVS_METHOD_TUNNEL) {
-		ends = real_ends(&id, real);
-		if (!ends || real->gue_port || length + IP_HEADER > real->mtu)
-			return LONG_WAY;
-		stay(c, state, now, settings);
-		count_packet(real->service, id, length, 0);
-		outer_header(&outer, PLAIN_TOS(ip), length, PLAIN_FRAGMENT(ip), ends, 0);
-		if (encapsulate(ctx, NULL, &outer, 0))
-			return drop(ctx, KLVS_DROP_REWRITE);
-		data = (void *)(long)ctx->data;
-		if (data + ETH_HEADER > (void *)(long)ctx->data_end)
-			return drop(ctx, KLVS_DROP_REWRITE);
-		macs_move(data, real->dst_mac);
-		return XDP_TX;
-	}
-	if (length > real->mtu)
+	return go_on(ctx, eth, c, id, real, &key.key, length, state, now, settings, 0);
+}
+
+/*
+ * A connection's first packet, plain as those above, which conn_open has just brought in: counts it
+ * and sends it on. LONG_WAY: nothing was done. Only a SYN, which moves its connection no further.
+ */
+static __noinline int begin(klvs_ctx *ctx, struct packet *p, struct klvs_conn *c,
+			    struct klvs_settings *settings)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ethhdr *eth = data;
+	klvs_ip *ip = data + ETH_HEADER;
+	struct klvs_real *real;
+	__u32 id;
+
+	if (p->event != EVENT_SYN || p->key.protocol != IPPROTO_TCP || p->ttl <= 1 ||
+	    p->l4 != ETH_HEADER + IP_HEADER || p->fragment & IP_MORE_FRAGMENTS ||
+	    (void *)(ip + 1) + TCP_HEADER > end)
 		return LONG_WAY;
-	if (real->method == KLVS_METHOD_NAT) {
-		if (!mac_same(c->client_mac, eth->h_source) ||
-		    c->client_ifindex != real->ifindex || !may_translate(c))
-			return LONG_WAY;
-		ends = real_ends(&id, real);
-		if (!ends || translate(ip, end, c, 0, &c->nat_addr, &ends->address, c->nat_port,
-				       real_port(real, key.key.dport), state))
-			return drop(ctx, KLVS_DROP_REWRITE);
-	} else {
-		/* It came from there? */
-		if (mac_same(eth->h_source, real->dst_mac))
-			return LONG_WAY;
-		age_ip(ip);
-	}
-	stay(c, state, now, settings);
-	count_packet(real->service, id, length, 0);
-	macs_move(eth, real->dst_mac);
-	return XDP_TX;
+	id = c->real;
+	real = bpf_map_lookup_elem(&klvs_reals, &id);
+	if (!real || real->flags != SHORT_WAY_REAL || real->ifindex != p->ifindex)
+		return LONG_WAY;
+	return go_on(ctx, eth, c, id, real, &p->key, p->total_length, KLVS_SYN_RECV, p->now,
+		     settings, 1);
 }

@@ -32,11 +32,13 @@ static __noinline int is_local_link(__u32 ifindex)
 static __always_inline int source_is_ours(const struct packet *p,
 					  const struct klvs_settings *settings)
 {
-	klvs_addr source = p->key.src;
 	struct klvs_address *address;
+	klvs_addr source;
 
-	if (!filter_passes_to(addr_fold(&source), settings) && !(settings->flags & KLVS_SETTING_NETWORKS))
+	if (!filter_passes_to(addr_fold(&p->key.src), settings) &&
+	    !(settings->flags & KLVS_SETTING_NETWORKS))
 		return 0;
+	source = p->key.src;
 	address = address_find(&source, settings);
 	if (!address || !(address->flags & (KLVS_ADDRESS_VIP | KLVS_ADDRESS_SNAT)))
 		return 0;
@@ -48,13 +50,11 @@ static __always_inline int ends_connection(const struct packet *p)
 	return p->event == (p->key.protocol == IPPROTO_SCTP ? SCTP_ABORT : EVENT_RST);
 }
 
-/* The real server that a service's scheduler chooses; 0 if none is available. */
+/* As choose(), of schedulers without a table. */
 __noinline int schedule(struct packet *p, struct klvs_service *service)
 {
 	if (!p || !service)
 		return 0;
-	if (scheduler_has_table(service->scheduler))
-		return schedule_table(service, p);
 	if (service->scheduler == KLVS_SCHEDULER_TWOS)
 		return schedule_twos(service);
 	if (service->scheduler == KLVS_SCHEDULER_RR || service->scheduler == KLVS_SCHEDULER_WRR)
@@ -62,6 +62,14 @@ __noinline int schedule(struct packet *p, struct klvs_service *service)
 	if (service->scheduler >= KLVS_SCHEDULER_LBLC)
 		return schedule_locality(service);
 	return schedule_least(service, service->scheduler);
+}
+
+/* The real server that a service's scheduler chooses; 0 if none is available. */
+static __always_inline __u32 choose(struct packet *p, struct klvs_service *service)
+{
+	if (scheduler_has_table(service->scheduler))
+		return schedule_table(service, p);
+	return schedule(p, service);
 }
 
 /* Inserts a reply key; its handle, or 0. */
@@ -179,7 +187,7 @@ static __always_inline __u64 choose_persistent(struct packet *p, struct klvs_ser
 	__u64 choice = template_find(p, id, prefix);
 
 	if (!choice) {
-		__u32 real = schedule(p, service);
+		__u32 real = choose(p, service);
 
 		if (real)
 			choice = template_make(p, id, prefix, service->template_seconds, real);
@@ -198,7 +206,7 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	CONN_DRAFT(new, 0);
 	struct klvs_real *real;
 	const klvs_ends *ends;
-	__u64 choice = 0;
+	__u64 choice = 0, ctl;
 	__u32 state, nat;
 	int handle;
 
@@ -220,7 +228,7 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 		choice = choose_persistent(p, service);
 		new->real = KLVS_TEMPLATE_REAL(choice);
 	} else {
-		new->real = schedule(p, service);
+		new->real = choose(p, service);
 	}
 	/* The kernel's choice still counts it: its timer takes it out after the packet. */
 	if (p->found)
@@ -256,19 +264,24 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	new->key = p->key;
 	new->client_ifindex = p->ifindex;
 	mac_move(new->client_mac, p->src_mac);
-	state = KLVS_UDP;
-	if (p->key.protocol == IPPROTO_TCP)
+	ctl = CTL_LIVE;
+	if (p->key.protocol == IPPROTO_TCP) {
 		state = state_next(KLVS_NONE, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event);
-	/* An event that is met twice would move it twice: the packet itself moves it on. */
-	if (p->key.protocol == IPPROTO_SCTP)
+	} else if (p->key.protocol == IPPROTO_SCTP) {
+		/* An event that is met twice would move it twice: the packet itself moves it on. */
 		state = KLVS_SCTP_NONE;
-	new->ctl = CTL_LIVE | state;
-	if (nat)
-		new->ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
-	if (p->key.protocol == IPPROTO_UDP || !p->opening)
-		new->ctl |= CTL_EMBRYONIC;
-	if (nat && service->flags & KLVS_SERVICE_SOURCE_NAT)
-		new->ctl |= (__u64)KLVS_CONN_SNAT << 8;
+	} else {
+		state = KLVS_UDP;
+		ctl |= CTL_EMBRYONIC;
+	}
+	if (!p->opening)
+		ctl |= CTL_EMBRYONIC;
+	if (nat) {
+		ctl |= CTL_PENDING | (__u64)KLVS_CONN_NAT << 8;
+		if (service->flags & KLVS_SERVICE_SOURCE_NAT)
+			ctl |= (__u64)KLVS_CONN_SNAT << 8;
+	}
+	new->ctl = ctl | state;
 	new->expires = p->now + state_timeout(settings, state);
 	if (choice && template_hold(p, new->service, service->template_prefix, choice)) {
 		new->ctl |= CTL_CONTROLLED;

@@ -52,7 +52,7 @@ static __always_inline int source_is_martian(const struct packet *p)
 /* From no host: this network, loopback, multicast, reserved, broadcast. */
 static __always_inline int source_is_martian(const struct packet *p)
 {
-	__u32 first = bpf_ntohl(p->key.src) >> 24;
+	__u32 first = *(const __u8 *)&p->key.src;
 
 	return first == 0 || first == 127 || first >= 224;
 }

@@ -26,15 +26,23 @@ static __always_inline void parse_pull(klvs_ctx *ctx, __u32 length)
 #endif
 }
 
-static __always_inline __u32 tcp_event(const struct tcphdr *tcp)
+/* The byte of flags of a TCP header. */
+#define TCP_FLAGS(tcp) (((const __u8 *)(tcp))[13])
+#define TCP_HEADER_LENGTH(tcp) (((const __u8 *)(tcp))[TCP_HEADER_WORDS] >> 4 << 2)
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+static __always_inline __u32 tcp_event(__u8 flags)
 {
-	if (tcp->rst)
+	if (flags & TCP_RST)
 		return EVENT_RST;
-	if (tcp->syn)
+	if (flags & TCP_SYN)
 		return EVENT_SYN;
-	if (tcp->fin)
+	if (flags & TCP_FIN)
 		return EVENT_FIN;
-	if (tcp->ack)
+	if (flags & TCP_ACK)
 		return EVENT_ACK;
 	return EVENT_NONE;
 }
@@ -111,6 +119,7 @@ static __always_inline __u32 parse_transport(klvs_ctx *ctx, struct packet *p, __
 
 	if (p->key.protocol == IPPROTO_TCP) {
 		struct tcphdr *tcp;
+		__u32 header;
 
 		if (payload < TCP_HEADER)
 			return KLVS_DROP_SHORT;
@@ -120,12 +129,13 @@ static __always_inline __u32 parse_transport(klvs_ctx *ctx, struct packet *p, __
 		tcp = data + klvs_mask(p->l4, L4_MASK);
 		if ((void *)(tcp + 1) > end)
 			return KLVS_DROP_SHORT;
-		if (tcp->doff < 5 || tcp->doff * 4 > payload)
+		header = TCP_HEADER_LENGTH(tcp);
+		if (header < TCP_HEADER || header > payload)
 			return KLVS_DROP_BAD_HEADER;
 		p->key.sport = tcp->source;
 		p->key.dport = tcp->dest;
-		p->event = tcp_event(tcp);
-		p->opening = tcp->syn && !tcp->rst;
+		p->event = tcp_event(TCP_FLAGS(tcp));
+		p->opening = p->event == EVENT_SYN;
 		return 0;
 	}
 	if (p->key.protocol == IPPROTO_UDP) {

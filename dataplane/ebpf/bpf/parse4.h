@@ -31,13 +31,15 @@ static __always_inline __u32 parse_ip(klvs_ctx *ctx, struct packet *p)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + ETH_HEADER;
-	__u32 header, length, reason;
+	__u32 first, header, length, reason;
 
 	if ((void *)(ip + 1) > end)
 		return KLVS_DROP_SHORT;
-	header = ip->ihl * 4;
+	first = *(const __u8 *)ip;
+	header = (first & 15) * 4;
 	length = bpf_ntohs(ip->tot_len);
-	if (ip->version != 4 || header < IP_HEADER || length < header)
+	/* Version 4, and 5 words or more. */
+	if (first < 0x45 || first > 0x4f || length < header)
 		return KLVS_DROP_BAD_HEADER;
 #ifdef KLVS_XDP
 	if (length > (long)end - (long)(data + ETH_HEADER))

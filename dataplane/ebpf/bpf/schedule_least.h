@@ -39,8 +39,12 @@ struct least_walk {
 /* Whether the choices depend on how many connections there are. */
 static __always_inline int scheduler_counts(__u32 scheduler)
 {
-	return (scheduler >= KLVS_SCHEDULER_LC && scheduler <= KLVS_SCHEDULER_TWOS) ||
-	       scheduler >= KLVS_SCHEDULER_LBLC;
+	const __u32 counts = 1 << KLVS_SCHEDULER_LC | 1 << KLVS_SCHEDULER_WLC |
+			     1 << KLVS_SCHEDULER_SED | 1 << KLVS_SCHEDULER_NQ |
+			     1 << KLVS_SCHEDULER_OVF | 1 << KLVS_SCHEDULER_TWOS |
+			     1 << KLVS_SCHEDULER_LBLC | 1 << KLVS_SCHEDULER_LBLCR;
+
+	return counts >> (scheduler & 31) & 1;
 }
 
 static __always_inline __u64 real_overhead(const struct klvs_real_conns *c)

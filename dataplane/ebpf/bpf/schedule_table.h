@@ -20,7 +20,7 @@ struct table_walk {
 	__u32 first;  /* slot of offset 0 */
 	__u32 real;   /* found; 0 if none */
 	__u8 maglev;
-	__u8 limited; /* some real server has a threshold */
+	__u8 limited;
 };
 
 static __always_inline int scheduler_has_table(__u32 scheduler)
@@ -29,19 +29,21 @@ static __always_inline int scheduler_has_table(__u32 scheduler)
 	       scheduler == KLVS_SCHEDULER_DH;
 }
 
-static __always_inline __u32 table_slot(const struct table_walk *walk, __u32 offset)
+/* The slot of `hashed` at an offset. */
+static __always_inline __u32 table_slot(__u32 hashed, __u32 offset, int maglev, __u32 size)
 {
-	__u32 value = walk->hashed + offset;
+	__u32 value = hashed + offset;
 
-	if (walk->maglev)
+	if (maglev)
 		value = siphash_u32(value, MH_KEY);
-	return value % walk->size;
+	return value % size;
 }
 
-/* The real server in a slot, 0 if the slot is empty; `*available` if it takes connections. */
-static __always_inline __u32 table_real(const struct table_walk *walk, __u32 slot, int *available)
+/* The real server at `index` of klvs_tables, 0 if there is none; `*available` if it takes connections. With
+ * `limited` some real server of the service has a threshold. */
+static __always_inline __u32 table_real(__u32 index, int limited, int *available)
 {
-	__u32 index = walk->base + slot, *id = bpf_map_lookup_elem(&klvs_tables, &index);
+	__u32 *id = bpf_map_lookup_elem(&klvs_tables, &index);
 	struct klvs_real *real;
 	__u32 value;
 
@@ -49,9 +51,9 @@ static __always_inline __u32 table_real(const struct table_walk *walk, __u32 slo
 		return 0;
 	value = *id;
 	real = bpf_map_lookup_elem(&klvs_reals, &value);
-	*available = real && (__s32)real->weight > 0 && real->flags & KLVS_REAL_VALID &&
-		     !(real->flags & KLVS_REAL_REMOVED) &&
-		     !(walk->limited && real_is_overloaded(value));
+	*available = real && (__s32)real->weight > 0 &&
+		     (real->flags & (KLVS_REAL_VALID | KLVS_REAL_REMOVED)) == KLVS_REAL_VALID &&
+		     !(limited && real_is_overloaded(value));
 	return value;
 }
 
@@ -63,7 +65,9 @@ static long table_visit(__u32 n, void *data)
 
 	if (!walk->size)
 		return 1;
-	id = table_real(walk, table_slot(walk, (n + walk->first) % walk->size), &available);
+	id = table_real(walk->base + table_slot(walk->hashed, (n + walk->first) % walk->size,
+						walk->maglev, walk->size),
+			walk->limited, &available);
 	if (!id)
 		return 1;
 	if (!available)
@@ -76,30 +80,32 @@ static long table_visit(__u32 n, void *data)
 static __noinline __u32 schedule_table(const struct klvs_service *service,
 					    const struct packet *p)
 {
-	struct table_walk walk = {
-		.base = service->table_base,
-		.size = service->table_size,
-		.real = KLVS_LOOP_ZERO,
-		.maglev = service->scheduler == KLVS_SCHEDULER_MH,
-		.limited = !!(service->flags & KLVS_SERVICE_THRESHOLDS),
-	};
-	int available = 0;
-	__u32 id;
+	__u32 size = service->table_size, hashed, first, id;
+	int maglev = service->scheduler == KLVS_SCHEDULER_MH, available = 0;
+	int limited = service->flags & KLVS_SERVICE_THRESHOLDS;
+	struct table_walk walk;
 
-	if (!walk.size)
+	if (!size)
 		return 0;
-	walk.hashed = bpf_ntohl(addr_fold(service->scheduler == KLVS_SCHEDULER_DH ? &p->key.dst :
-										     &p->key.src));
+	hashed = bpf_ntohl(addr_fold(service->scheduler == KLVS_SCHEDULER_DH ? &p->key.dst :
+									       &p->key.src));
 	if (service->flags & KLVS_SERVICE_HASH_PORT)
-		walk.hashed += bpf_ntohs(p->key.sport);
-	if (!walk.maglev)
-		walk.hashed = walk.hashed * HASH_GOLDEN_RATIO >> 24;
-	walk.first = table_slot(&walk, 0);
-	id = table_real(&walk, walk.first, &available);
+		hashed += bpf_ntohs(p->key.sport);
+	if (!maglev)
+		hashed = hashed * HASH_GOLDEN_RATIO >> 24;
+	first = table_slot(hashed, 0, maglev, size);
+	id = table_real(service->table_base + first, limited, &available);
 	if (!id || available)
 		return id;
 	if (!(service->flags & KLVS_SERVICE_HASH_FALLBACK))
 		return 0;
-	bpf_loop(walk.size < TABLE_TRIES ? walk.size : TABLE_TRIES, table_visit, &walk, 0);
+	walk.base = service->table_base;
+	walk.size = size;
+	walk.hashed = hashed;
+	walk.first = first;
+	walk.real = KLVS_LOOP_ZERO;
+	walk.maglev = maglev;
+	walk.limited = !!limited;
+	bpf_loop(size < TABLE_TRIES ? size : TABLE_TRIES, table_visit, &walk, 0);
 	return walk.real;
 }

@@ -12,17 +12,16 @@ static __always_inline struct klvs_service *service_find(const struct packet *p)
 		.port = p->key.dport,
 		.protocol = p->key.protocol,
 	};
-	struct klvs_port_key port = {
-		.prefix_length = KLVS_PORT_PREFIX_PORT,
-		.vip_id = p->vip_id,
-		.protocol = p->key.protocol,
-		.port = p->key.dport,
-	};
+	struct klvs_port_key port = {};
 	struct klvs_service *service = bpf_map_lookup_elem(&klvs_services, &key);
 	struct klvs_port_owner *owner;
 
 	if (service)
 		return service;
+	port.prefix_length = KLVS_PORT_PREFIX_PORT;
+	port.vip_id = p->vip_id;
+	port.protocol = p->key.protocol;
+	port.port = p->key.dport;
 	owner = bpf_map_lookup_elem(&klvs_ports, &port);
 	if (!owner)
 		return NULL;

@@ -170,7 +170,7 @@ __noinline int tunnel_error(klvs_ctx *ctx, struct packet *p)
 
 	if (!p || !settings || tunnel_error_read(ctx, p, &e))
 		return KLVS_UNTOUCHED;
-	c = conn_find(&e.key, conn_hash(&e.key, settings), &ctl, &handle);
+	c = conn_find(&e.key, conn_hash(&e.key, settings), &ctl, &handle, settings);
 	if (!c || ctl & CTL_REPLY || p->now > c->expires)
 		return KLVS_UNTOUCHED;
 	id = c->real;

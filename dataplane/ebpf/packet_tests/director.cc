@@ -168,6 +168,7 @@ void Director::SetAddress(std::string_view address, uint32_t flags, uint64_t cla
   Check(bpf_map__update_elem(Find("klvs_addresses"), &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
         "klvs_addresses");
+  settings().vips[klvs_vip_slot(key)] = value.vip_id != 0 ? klvs_vip_word(key, value.vip_id) : 0;
 }
 
 void Director::Spread(std::string_view vip, std::string_view network, uint32_t flags,
@@ -192,6 +193,7 @@ void Director::Spread(std::string_view vip, std::string_view network, uint32_t f
     LoadIpv6();
     move("klvs_addresses6", Ip6(vip), "klvs_networks6", klvs_network_key6{length, Ip6(first)});
   } else {
+    settings().vips[klvs_vip_slot(htonl(Ip(vip)))] = 0;
     move("klvs_addresses", htonl(Ip(vip)), "klvs_networks",
          klvs_network_key{length, htonl(Ip(first))});
   }
