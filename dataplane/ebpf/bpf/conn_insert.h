@@ -126,6 +126,15 @@ static __always_inline int conn_claim_way(struct klvs_set_tags *tags, __u32 way,
 	       __sync_val_compare_and_swap(half, was, was | (__u64)tag << shift) == was;
 }
 
+/* As conn_claim_way, of the key's own way, if the one beside it in the other half is free, too: whoever
+ * takes his own as long as there is one leaves sets full too early. */
+static __always_inline int conn_claim_own_way(struct klvs_set_tags *tags, __u16 tag)
+{
+	__u32 way = conn_own_way(tag);
+
+	return !tags->way[way ^ KLVS_CONN_WAYS / 2] && conn_claim_way(tags, way, tag);
+}
+
 #define CLAIM_TRIES 4
 
 /* Claims a free way of the two sets, and returns which of the 16 it is. CONN_FULL: there is none.
@@ -269,7 +278,7 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 	tags = one;
 	index = place.set[0];
 	way = conn_own_way(place.tag);
-	if (!conn_claim_way(one, way, place.tag)) {
+	if (!conn_claim_own_way(one, place.tag)) {
 		int free;
 
 		if (conn_is_stale(one, place.set[0], place.tag, now))

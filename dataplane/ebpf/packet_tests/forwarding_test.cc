@@ -77,6 +77,25 @@ TEST_P(ForwardingTest, PacketsOfAConnectionStayWithItsRealServer) {
   EXPECT_EQ(director_.RealCounters(2).packets, 0u);
 }
 
+// Another VIP has its slot.
+TEST_P(ForwardingTest, AVipThatIsNotAtHandIsLookedUp) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  const uint32_t slot = klvs_vip_slot(htonl(Ip("10.9.0.1")));
+  uint32_t other = Ip("10.9.0.2");
+  while (klvs_vip_slot(htonl(other)) != slot) ++other;
+  Frame in = ClientFrame();
+  Frame expected = Linked(in, kRealMac);
+  expected.ttl = 63;
+  for (const uint64_t word : {uint64_t{0}, uint64_t{klvs_vip_word(htonl(other), 77)}}) {
+    director_.settings().vips[slot] = word;
+    ExpectSent(director_.Run(in), expected.Build());
+  }
+  EXPECT_EQ(director_.Connection().real, 1u);
+  in.dst = other;  // a VIP that nobody added to the addresses is at hand all the same
+  EXPECT_EQ(director_.Run(in).verdict, Verdict::kDropped);
+  EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_service", 1}}));
+}
+
 TEST_P(ForwardingTest, TunnelPutsAnOuterHeaderInFront) {
   director_.Add({.method = KLVS_METHOD_TUNNEL, .reals = {{.address = "10.1.0.2"}}});
   Frame in = ClientFrame();
