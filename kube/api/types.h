@@ -288,6 +288,14 @@ struct NodeProblem {
   bool operator==(const NodeProblem&) const = default;
 };
 
+// What could be set better on a network card. No problem.
+struct NodeAdvice {
+  std::string interface;
+  std::string message;  // what, and why
+  std::string mend;     // a command
+  bool operator==(const NodeAdvice&) const = default;
+};
+
 // A service that is not as expected on this node.
 struct NodeServiceReport {
   std::string name_space, name, uid;
@@ -319,6 +327,7 @@ struct LvsNode {
     std::vector<std::string> tunnels;     // "IPIP"
     std::vector<NodeInterface> interfaces;
     std::vector<NodeProblem> problems;
+    std::vector<NodeAdvice> advice;
     std::string director_group;
     int64_t epoch = 0;                     // of the members that it follows
     std::string dataplane;                 // in use: "IPVS", "eBPF", ""

@@ -46,7 +46,7 @@ PassReport Example() {
 }
 
 TEST(Status, ANodeInOrderSaysWhatItDoesAndNoMore) {
-  const api::LvsNode::Status status = StatusOf(Example(), {"0.1.0", {"eBPF"}, {}}, {});
+  const api::LvsNode::Status status = StatusOf(Example(), {"0.1.0", {"eBPF"}, {}, {}}, {});
   EXPECT_EQ(status.role, "Director");
   EXPECT_EQ(status.address, "192.0.2.1");
   EXPECT_EQ(status.answers_for, std::vector<std::string>{"192.0.2.200"});
@@ -75,6 +75,18 @@ TEST(Status, InterfacesSayWhetherXdpServesThemAndWhyNot) {
                                              {"eth2", 0, false, ""}}));  // not read yet
   can.attachments["eth1"] = std::string(300, 'x');
   EXPECT_EQ(StatusOf(report, can, {}).interfaces[1].xdp_reason, std::string(256, 'x'));
+}
+
+TEST(Status, AdviceIsToldAndIsNoProblem) {
+  Capabilities can;
+  can.advice = {{"eth0", "2 queues for 4 CPUs", "ethtool -L eth0 combined 4"}};
+  const api::LvsNode::Status status = StatusOf(Example(), can, {});
+  EXPECT_EQ(status.advice, can.advice);
+  EXPECT_TRUE(status.problems.empty());
+  can.advice.assign(40, {"eth0", std::string(300, 'x'), std::string(300, 'y')});
+  EXPECT_EQ(StatusOf(Example(), can, {}).advice,
+            (std::vector<api::NodeAdvice>(
+                32, {"eth0", std::string(256, 'x'), std::string(256, 'y')})));
 }
 
 TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {

@@ -15,6 +15,7 @@ constexpr size_t kMaxText = 1024;
 constexpr size_t kMaxVips = 4096;
 constexpr size_t kMaxInterfaces = 64;
 constexpr size_t kMaxReason = 256;
+constexpr size_t kMaxAdvice = 32;
 
 // Cut where no UTF-8 sequence is split.
 std::string Cut(std::string text, size_t most) {
@@ -99,6 +100,11 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     first.message = Cut(text, kMaxText);
     first.mend = std::string(MendOf("Source"));
     status.problems.push_back(std::move(first));
+  }
+  for (const api::NodeAdvice& advice : capabilities.advice) {
+    if (status.advice.size() >= kMaxAdvice) break;
+    status.advice.push_back(
+        {advice.interface, Cut(advice.message, kMaxReason), Cut(advice.mend, kMaxReason)});
   }
   std::set<std::string> omitted;
   for (const ServiceProblem& problem : report.service_problems) {

@@ -16,6 +16,7 @@ struct Capabilities {
   std::vector<std::string> dataplanes;  // that work here: "eBPF", "IPVS"
   // Interfaces that our programs serve: why native XDP does not; empty if it does.
   std::map<std::string, std::string> attachments;
+  std::vector<api::NodeAdvice> advice;  // about the cards below them
 };
 
 // `previous`: what was last said; the resourceVersion stays while a pass is not in sync. At most
