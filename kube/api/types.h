@@ -382,6 +382,11 @@ struct EndpointSlice {
   bool operator==(const EndpointSlice&) const = default;
 };
 
+// The Services ("namespace/name") of a service's backends, one maybe more than once, and that of a
+// slice, if it has one.
+std::vector<std::string> ServicesOf(const LvsService& service);
+std::vector<std::string> ServicesOf(const EndpointSlice& slice);
+
 struct KubeNode {
   ObjectMeta meta;
   std::vector<std::string> internal_addresses;
