@@ -207,6 +207,41 @@ TEST_F(ReporterTest, WritesTheObjectOwnedByItsNodeAndNothingWhenNothingChanged) 
   EXPECT_EQ(Writes(), 3u);
 }
 
+// The loop waits for it, and passes for each change of one service.
+TEST_F(ReporterTest, TakingAReportLooksAtNoObject) {
+  Reporter idle(*client_, "n1", log_);
+  PassReport report = Example();
+  auto snapshot = std::make_shared<Snapshot>(*report.snapshot);
+  // Whoever looks at it dies.
+  snapshot->services = std::make_shared<const ObjectMap<api::LvsService>>(
+      ObjectMap<api::LvsService>{{"shop/web", nullptr}});
+  report.snapshot = snapshot;
+  idle.Report(report, {});
+}
+
+// Of several passes since the last write, some may not have tried all.
+TEST_F(ReporterTest, TheVersionIsThatOfTheLastPassThatTriedAll) {
+  Reporter late(*client_, "n1", log_);
+  late.Report(Example(), {});  // 120
+  PassReport more = Example();
+  auto newer = std::make_shared<api::LvsService>();
+  newer->meta.resource_version = "130";
+  auto snapshot = std::make_shared<Snapshot>(*more.snapshot);
+  snapshot->services = std::make_shared<const ObjectMap<api::LvsService>>(
+      ObjectMap<api::LvsService>{{"shop/web", newer}});
+  more.snapshot = snapshot;
+  more.held_back_lately = true;
+  late.Report(more, {});
+  const std::jthread thread([&late](std::stop_token stop) {
+    const absl::Status status = late.Run(stop);
+    EXPECT_TRUE(status.ok()) << Message(status);
+  });
+  ASSERT_TRUE(Answers(1));
+  const auto node = api::DecodeLvsNode(*server_->Read(api::kLvsNodes, {"", "n1"}));
+  ASSERT_TRUE(node.ok()) << node.status();
+  EXPECT_EQ(node->status.programmed_resource_version, "120");
+}
+
 TEST_F(ReporterTest, AFailedWriteIsTriedAgainAndADeletedObjectMadeAnew) {
   server_->Inject({.type = kube::FaultType::kStatus, .times = 1, .http_status = 500});
   reporter_->Report(Example(), {});

@@ -1,6 +1,8 @@
 #include "node-agent/report/status.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 
 #include "base/ip.h"
 #include "dataplane/model/schedulers.h"
@@ -41,6 +43,15 @@ std::string NewestVersion(const Snapshot& snapshot) {
   Newest(*snapshot.groups, newest);
   Newest(*snapshot.pools, newest);
   return newest == 0 ? "" : std::to_string(newest);
+}
+
+bool TriedAll(const PassReport& report) {
+  return report.snapshot->complete && !report.held_back_lately &&
+         std::ranges::none_of(report.results, [&report](const StepResult& result) {
+           if (result.status.ok()) return false;
+           const ServiceKey* key = KeyOf(result.step);
+           return key != nullptr && !report.origins->contains(*key);
+         });
 }
 
 api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capabilities,
@@ -130,19 +141,13 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     status.services.push_back(std::move(service));
   }
   status.services_omitted = static_cast<int64_t>(omitted.size());
-  std::set<std::string> programmed;
+  std::set<std::string_view> programmed;
   for (const auto& [key, origin] : *report.origins) programmed.insert(origin.uid);
   for (const ServiceProblem& problem : report.service_problems) programmed.erase(problem.uid);
   status.services_programmed = static_cast<int32_t>(programmed.size());
   // Services that fail are named above; everything else up to this version is programmed.
-  const bool tried_all = report.snapshot->complete && !report.held_back_lately &&
-                         std::ranges::none_of(report.results, [&report](const StepResult& result) {
-                           if (result.status.ok()) return false;
-                           const ServiceKey* key = KeyOf(result.step);
-                           return key != nullptr && !report.origins->contains(*key);
-                         });
   status.programmed_resource_version =
-      tried_all ? NewestVersion(*report.snapshot) : previous.programmed_resource_version;
+      TriedAll(report) ? NewestVersion(*report.snapshot) : previous.programmed_resource_version;
   return status;
 }
 

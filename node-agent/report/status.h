@@ -19,6 +19,9 @@ struct Capabilities {
   std::vector<api::NodeAdvice> advice;  // about the cards below them
 };
 
+// Whether all of the snapshot was tried: what of it is not reported is programmed.
+bool TriedAll(const PassReport& report);
+
 // `previous`: what was last said; the resourceVersion stays while a pass is not in sync. At most
 // 100 services, one entry each; longer texts are cut to what the schema takes.
 api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capabilities,
