@@ -48,8 +48,8 @@ class ObjectMap : public std::map<std::string, std::shared_ptr<const T>, std::le
     return std::span(last_).last(version_ - earlier.version_);
   }
 
-  // The keys, in order, of the objects that name `name`. nullopt: not known, for this is of no store
-  // that was told how to see it. The keys live as long as this.
+  // The keys, in order, of the objects that name `name`. nullopt: not known, for this is of no
+  // store that was told how to see it. The keys live as long as this.
   std::optional<std::span<const std::string>> Naming(std::string_view name) const {
     if (!naming_) return std::nullopt;
     const auto found = naming_->find(name);

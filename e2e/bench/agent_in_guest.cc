@@ -235,7 +235,8 @@ bool AgentInGuest::TakeEvent(std::string_view line) {
     auto slice = api::DecodeEndpointSlice(object);
     if (!slice.ok()) return false;
     const std::string key = slice->meta.Key();
-    parts_->objects.slices().Set(key, std::make_shared<const api::EndpointSlice>(*std::move(slice)));
+    parts_->objects.slices().Set(key,
+                                 std::make_shared<const api::EndpointSlice>(*std::move(slice)));
   } else {
     auto service = api::DecodeLvsService(object);
     if (!service.ok()) return false;

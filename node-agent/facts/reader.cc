@@ -78,7 +78,7 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
     if (kind != nullptr) interface.kind = kind;
     const int master = rtnl_link_get_master(link);
     if (master != 0) masters.emplace_back(name, master);
-    // Of others it is a peer (veth), or a tunnel's way; one of another namespace has a number there.
+    // Of others it is a peer (veth), or a tunnel's way; of another namespace, a number there.
     int elsewhere = 0;
     if (SitsOnParent(interface.kind) && rtnl_link_get_link_netnsid(link, &elsewhere) != 0) {
       parents.emplace_back(name, rtnl_link_get_link(link));
