@@ -3,7 +3,7 @@
 #
 #   ipvs    10,000 services with 10 real servers each in the kernel's IPVS, in a VM: programming, reading back, listing,
 #           beside ipvsadm and beside bare netlink, and the agent's restart, one changed weight and drift, and one changed
-#           weight from the event to the netlink command in real milliseconds
+#           weight and one changed EndpointSlice from the event to the netlink command in real milliseconds
 #           SERVICES=10000 REALS=10 KERNEL=6.12   (5 min of a CPU; 1 min with SERVICES=1000.
 #           In instructions, so that it may share this machine: read the ratios)
 #   ebpf    what packets cost in the eBPF dataplane, above an empty program: instructions, in a VM, of each method, of what is not

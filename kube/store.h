@@ -41,7 +41,10 @@ class Store final : public ObjectSink {
   // has none, so that a waiter learns of HasSynced(). Keep it short: add the keys to a queue.
   using OnChange = std::function<void(const std::vector<std::string>& keys)>;
 
-  explicit Store(OnChange on_change = nullptr) : on_change_(std::move(on_change)) {
+  // `names`: what Map::Naming shall know, from an object alone; null: nothing.
+  explicit Store(OnChange on_change = nullptr, typename Map::Names names = nullptr)
+      : on_change_(std::move(on_change)), names_(std::move(names)) {
+    if (names_) map_->naming_.emplace();
     map_->store_ = id_;
   }
   Store(const Store&) = delete;
@@ -70,8 +73,12 @@ class Store final : public ObjectSink {
 
   void Replace(std::map<std::string, Object> all) override {
     Map fresh;
+    if (names_) fresh.naming_.emplace();
     for (auto& [key, object] : all) {
-      fresh.emplace_hint(fresh.end(), key, std::static_pointer_cast<const T>(std::move(object)));
+      const auto at = fresh.emplace_hint(fresh.end(), key,
+                                         std::static_pointer_cast<const T>(std::move(object)));
+      if (!names_) continue;
+      for (const std::string& name : names_(*at->second)) fresh.Remember(name, key);
     }
     std::vector<std::string> changed;
     bool first = false;
@@ -105,7 +112,7 @@ class Store final : public ObjectSink {
   void Set(const std::string& key, Object object) override {
     {
       const std::lock_guard<std::mutex> lock(mu_);
-      Writable(key)[key] = std::static_pointer_cast<const T>(std::move(object));
+      Writable(key).Write(key, std::static_pointer_cast<const T>(std::move(object)), names_);
     }
     Notify({key});
   }
@@ -114,7 +121,7 @@ class Store final : public ObjectSink {
     {
       const std::lock_guard<std::mutex> lock(mu_);
       if (!map_->contains(key)) return;
-      Writable(key).erase(key);
+      Writable(key).Write(key, nullptr, names_);
     }
     Notify({key});
   }
@@ -162,6 +169,7 @@ class Store final : public ObjectSink {
         CatchUp(*next);
       } else {
         next = std::make_unique<Map>(*map_);
+        next->naming_ = map_->naming_;
       }
       next->store_ = id_;
       next->last_ = map_->last_;
@@ -178,11 +186,7 @@ class Store final : public ObjectSink {
   void CatchUp(Map& version) const {
     for (size_t n = changes_.size() - (version_ - version.version_); n < changes_.size(); ++n) {
       const auto is = map_->find(changes_[n]);
-      if (is == map_->end()) {
-        version.erase(changes_[n]);
-      } else {
-        version[is->first] = is->second;
-      }
+      version.Write(changes_[n], is == map_->end() ? nullptr : is->second, names_);
     }
   }
 
@@ -191,6 +195,7 @@ class Store final : public ObjectSink {
   }
 
   const OnChange on_change_;
+  const typename Map::Names names_;
   mutable std::mutex mu_;
   const std::shared_ptr<Spares> spares_ = std::make_shared<Spares>();
   const uint64_t id_ = NewId();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <random>
 #include <string>
@@ -62,13 +63,29 @@ TEST(StoreTest, WhatNobodyHoldsAnyMoreIsWrittenAnew) {
   EXPECT_EQ(second->size(), 2u);
 }
 
+// A number's last digit, and twice whether it is even.
+std::vector<std::string> NamesIn(int value) {
+  const std::string even = value % 2 == 0 ? "even" : "odd";
+  return {even, std::to_string(value % 10), even};
+}
+
+// What a walk over the map would find.
+Keys NamingByWalk(const Store<int>::Map& map, const std::string& name) {
+  Keys keys;
+  for (const auto& [key, value] : map) {
+    const auto names = NamesIn(*value);
+    if (std::ranges::find(names, name) != names.end()) keys.push_back(key);
+  }
+  return keys;
+}
+
 TEST(StoreTest, EverySnapshotIsOfItsMoment) {
   using Map = Store<int>::Map;
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   const auto below = [&random](uint32_t limit) { return random() % limit; };
-  Store<int> store;
+  Store<int> store(nullptr, &NamesIn);
   Map model;
   std::vector<std::pair<std::shared_ptr<const Map>, Map>> held;
   int told = 0;
@@ -98,6 +115,11 @@ TEST(StoreTest, EverySnapshotIsOfItsMoment) {
     ASSERT_EQ(*now, model) << i;
     for (const auto& [snapshot, then] : held) {
       ASSERT_EQ(*snapshot, then) << i;
+      for (const std::string name : {"even", "odd", "3", "7", "none"}) {
+        const auto naming = snapshot->Naming(name);
+        ASSERT_TRUE(naming.has_value()) << i;
+        ASSERT_EQ(Keys(naming->begin(), naming->end()), NamingByWalk(then, name)) << i;
+      }
       const auto changed = now->ChangedSince(*snapshot);
       told += changed.has_value();
       if (!changed) continue;
@@ -111,6 +133,16 @@ TEST(StoreTest, EverySnapshotIsOfItsMoment) {
     if (held.size() > 5) held.clear();
   }
   EXPECT_GT(told, 1000);
+}
+
+TEST(StoreTest, WhoNamesWhatIsKnownOfStoresThatSeeIt) {
+  Store<int> sees(nullptr, &NamesIn), sees_not;
+  sees.Set("a", Value(2));
+  sees_not.Set("a", Value(2));
+  EXPECT_TRUE(sees.Snapshot()->Naming("odd"));
+  EXPECT_FALSE(sees_not.Snapshot()->Naming("even"));
+  // Who changes a copy does not say so.
+  EXPECT_FALSE(Store<int>::Map(*sees.Snapshot()).Naming("even"));
 }
 
 TEST(StoreTest, OnlyMomentsOfOneStoreAreToldApartByTheirChanges) {

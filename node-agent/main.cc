@@ -29,6 +29,7 @@
 #include "node-agent/leave.h"
 #include "node-agent/loop/agent.h"
 #include "node-agent/metrics/metrics.h"
+#include "node-agent/nic_watch.h"
 #include "node-agent/node_backends.h"
 #include "node-agent/peers/link.h"
 #include "node-agent/peers/ownership.h"
@@ -325,6 +326,7 @@ absl::Status Run(const Flags& flags, Logger& log) {
     }
     attachments = *std::move(now);
   });
+  NicWatch nics(&ReadNic, clock);
   std::optional<Reporter> reporter;
   if (source.client != nullptr) {
     reporter.emplace(*source.client, flags.node_name, log);
@@ -336,6 +338,9 @@ absl::Status Run(const Flags& flags, Logger& log) {
         can.dataplanes.push_back("IPVS");
       }
       can.attachments = attachments;
+      can.advice =
+          nics.AdviceFor(report.facts, report.attached,
+                         static_cast<uint32_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN))));
       reporter->Report(report, can);
     });
   }

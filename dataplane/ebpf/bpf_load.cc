@@ -16,7 +16,7 @@ namespace kube_lvs::ebpf {
 namespace {
 
 // For the verifier's word about one program. Large, and touched only where it is written: before
-// 6.4 kernels say ENOSPC of one that is too short, and not what they refuse.
+// 6.4 kernels do not say what they refuse in one that is too short.
 constexpr size_t kVerifierLog = 16 << 20;
 
 struct ProgramLog {
@@ -91,9 +91,8 @@ absl::Status Load(bpf_object* object, std::string& log) {
   const int result = bpf_object__load(object);
   for (const ProgramLog& program : programs) {
     if (result == 0 || program.text[0] == '\0') continue;
-    return absl::FailedPreconditionError(std::string("the kernel refuses the program ") +
-                                         program.program + ": " + CauseOf(program.text.get()) +
-                                         "; " + MendOfRefusal());
+    return absl::FailedPreconditionError(
+        RefusalOf(program.program, -result, program.text.get()) + "; " + MendOfRefusal());
   }
   if (result == 0) return absl::OkStatus();
   const absl::Status status = BpfError(std::string("loading ") + bpf_object__name(object), -result);

@@ -1,6 +1,7 @@
 // Programs that this machine's kernel refuses.
 #include "dataplane/ebpf/bpf_load.h"
 
+#include <bpf/bpf.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
@@ -9,10 +10,12 @@
 #include <array>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/unique_fd.h"
 #include "dataplane/ebpf/bpf/node_tc.skel.h"
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ebpf/testing/namespaces.h"
@@ -59,6 +62,92 @@ class WithoutPerfmon {
   std::array<__user_cap_data_struct, 2> before_ = {};
 };
 
+constexpr MapSizes kSmall = {.addresses = 64,
+                             .services = 64,
+                             .reals = 128,
+                             .list_entries = 1024,
+                             .table_slots = 16384,
+                             .connections = 1024};
+
+// What is pinned: the kernel's ids of maps, 0 of directories.
+std::map<std::string, uint32_t> Pins(const std::string& dir) {
+  std::map<std::string, uint32_t> out;
+  for (const auto& entry : std::filesystem::directory_iterator(dir)) {
+    uint32_t& id = out[entry.path().filename().string()];
+    if (entry.is_directory()) continue;
+    const UniqueFd fd(bpf_obj_get(entry.path().c_str()));
+    bpf_map_info info{};
+    uint32_t size = sizeof info;
+    if (!fd.ok() || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0) std::abort();
+    id = info.id;
+  }
+  return out;
+}
+
+// A map that only the programs of XDP have, and that they cannot use: what is loaded before them
+// loads.
+void PinAnotherFamiliesMap(const std::string& dir) {
+  std::filesystem::create_directories(dir);
+  const UniqueFd map(bpf_map_create(BPF_MAP_TYPE_ARRAY, "another", 4, 8, 1, nullptr));
+  if (!map.ok() || bpf_obj_pin(map.get(), (dir + "/klvs_families_xdp").c_str()) != 0) std::abort();
+}
+
+TEST(Load, AFirstLoadThatIsRefusedLeavesNothingPinned) {
+  const Namespace node;
+  const SystemClock clock;
+  BpfOptions options;
+  options.dir = PrivateBpfDir("refused_first");
+  options.sizes = kSmall;
+  const auto open = [&] {
+    return node.In([&] { return OpenEbpfDataplane(options, clock).status(); });
+  };
+  const absl::Status unprivileged = node.In([&] {
+    const WithoutPerfmon without;
+    return OpenEbpfDataplane(options, clock).status();
+  });
+  EXPECT_EQ(unprivileged.code(), absl::StatusCode::kFailedPrecondition) << unprivileged;
+  EXPECT_EQ(Pins(options.dir), (std::map<std::string, uint32_t>{}));
+  PinAnotherFamiliesMap(options.dir);
+  const auto before = Pins(options.dir);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    const absl::Status refused = open();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+    EXPECT_NE(Message(refused).find("director_xdp"), std::string::npos) << refused;
+    EXPECT_EQ(Pins(options.dir), before);
+  }
+  std::filesystem::remove(options.dir + "/klvs_families_xdp");
+  const absl::Status loaded = open();
+  EXPECT_TRUE(loaded.ok()) << loaded;
+}
+
+TEST(Load, ALoadThatIsRefusedLeavesTheMapsThatWereThere) {
+  const Namespace node;
+  const SystemClock clock;
+  BpfOptions options;
+  options.dir = PrivateBpfDir("refused_later");
+  options.sizes = kSmall;
+  const auto open = [&] {
+    return node.In([&] { return OpenEbpfDataplane(options, clock).status(); });
+  };
+  const absl::Status loaded = open();
+  ASSERT_TRUE(loaded.ok()) << loaded;
+  // As another version left it, which had not every map.
+  for (const auto& entry : std::filesystem::directory_iterator(options.dir)) {
+    if (entry.is_directory()) {
+      std::filesystem::rename(entry.path(), options.dir + "/programs-0123456789abcdef");
+    }
+  }
+  std::filesystem::remove(options.dir + "/klvs_filter");
+  std::filesystem::remove(options.dir + "/klvs_families_xdp");
+  PinAnotherFamiliesMap(options.dir);
+  const auto before = Pins(options.dir);
+  ASSERT_TRUE(before.contains("klvs_conns"));
+  ASSERT_TRUE(before.contains("programs-0123456789abcdef"));
+  const absl::Status refused = open();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+  EXPECT_EQ(Pins(options.dir), before);
+}
+
 // As where an agent of this version comes after another one, and may do less.
 TEST(Load, WhatWasLoadedBeforeServesOnWhenTheKernelRefusesWhatIsToReplaceIt) {
   const Namespace node, peer;
@@ -67,12 +156,7 @@ TEST(Load, WhatWasLoadedBeforeServesOnWhenTheKernelRefusesWhatIsToReplaceIt) {
   BpfOptions options;
   options.dir = PrivateBpfDir("refused");
   options.xdp_interfaces = {"up0"};
-  options.sizes = {.addresses = 64,
-                   .services = 64,
-                   .reals = 128,
-                   .list_entries = 1024,
-                   .table_slots = 16384,
-                   .connections = 1024};
+  options.sizes = kSmall;
   const auto open = [&] { return node.In([&] { return OpenEbpfDataplane(options, clock); }); };
   State state;
   const IpAddress vip = *IpAddress::Parse("192.0.2.1");

@@ -19,6 +19,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -226,6 +227,32 @@ ProgramSet OpenWhatIsThere(const std::string& dir) {
   return out;
 }
 
+// What a load pins beside what is there. If it ends before Keep(), that goes again: nobody would
+// use it, and it would hold all the memory of its maps. What was there has connections in it, and
+// stays.
+class NewPins {
+ public:
+  explicit NewPins(const std::string& dir) : dir_(dir), before_(NamesIn(dir)) {}
+  ~NewPins() {
+    if (kept_) return;
+    for (const std::string& name : NamesIn(dir_)) {
+      if (!name.starts_with(kProgramsPrefix) && !name.starts_with(kMapPrefix)) continue;
+      if (std::ranges::binary_search(before_, name)) continue;
+      // The load's own error is the one to tell.
+      RemoveAll(dir_ + "/" + name).IgnoreError();
+    }
+  }
+  NewPins(const NewPins&) = delete;
+  NewPins& operator=(const NewPins&) = delete;
+
+  void Keep() { kept_ = true; }
+
+ private:
+  const std::string dir_;
+  const std::vector<std::string> before_;  // sorted
+  bool kept_ = false;
+};
+
 bool UsesMap(const Program& program, uint32_t map_id) {
   const auto ids = MapIdsOf(program);
   return ids.ok() && std::ranges::find(*ids, map_id) != ids->end();
@@ -413,10 +440,12 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
            UsesMap(programs->tc_director6, id) && UsesMap(programs->xdp_director6, id);
   }
   std::vector<ProgramSet> older;
+  std::optional<NewPins> pins;
   if (!same) {
     // Before it makes room for ours: what is hooked in must be known as ours.
     if (programs.ok()) older.push_back(*std::move(programs));
     KUBE_LVS_RETURN_IF_ERROR(RemoveAll(programs_dir));
+    pins.emplace(options.dir);
     KUBE_LVS_RETURN_IF_ERROR(
         CheckMemoryFor(std::array{tc->obj, xdp->obj, node->obj, tc6->obj, xdp6->obj}, options));
     KUBE_LVS_RETURN_IF_ERROR(LoadAndPin(tc.get(), options, programs_dir, log));
@@ -434,6 +463,8 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
   KUBE_LVS_RETURN_IF_ERROR(FillFilter(**maps));
   KUBE_LVS_RETURN_IF_ERROR(LetQuiescedGo(**maps));
   KUBE_LVS_RETURN_IF_ERROR(JoinFamilies(options.dir, *programs));
+  // From here on, they may be hooked in somewhere.
+  if (pins.has_value()) pins->Keep();
 
   std::vector<std::string> old_dirs;
   for (const std::string& name : NamesIn(options.dir)) {

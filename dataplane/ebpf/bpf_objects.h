@@ -51,7 +51,8 @@ struct BpfObjects {
 // is borrowed for the call; the calling thread is in its namespace. Needs CAP_BPF, CAP_NET_ADMIN
 // and CAP_PERFMON. kFailedPrecondition: not a BPF file system, maps of another layout, or a kernel
 // that refuses the programs; the message has the mend. kResourceExhausted: new maps would not fit
-// into the memory limit of this process' control group, and none was made.
+// into the memory limit of this process' control group, and none was made. After a failure before
+// the programs are hooked in, nothing is pinned that was not there.
 absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& network);
 
 // The maps that are pinned in `dir`, for a reader. kNotFound: none are there.

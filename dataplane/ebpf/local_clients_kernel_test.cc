@@ -1,5 +1,6 @@
 // Clients on the director itself, and in a pod on it, by real sockets: every method, both families,
 // while it answers for the VIP and while a fellow does.
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
@@ -228,6 +229,48 @@ TEST_P(LocalClientsTest, ADirectorThatIsARealServerOfItsOwnAnswersWithSourceNat)
   director_.Sh("before=" + count + R"(; bash -c "echo stray >/dev/udp/)" + source +
                R"(/9"; after=)" + count +
                "; test $after -gt $before -a $after -lt $((before + 10))");
+}
+
+// The fellow that has the claim balances what it gets as a real server again, and may send it to
+// the real server here. That is no connection of before, when the claim was here: handed to the
+// stack, it would come by the VIP's route, and go round.
+TEST_P(LocalClientsTest, WhatAFellowSendsBackToAStandbyDoesNotGoRound) {
+  if (Method() != ForwardingMethod::kDirectRouting) return;
+  const std::string fellow = At().real + "1";
+  real1_.Sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 "
+            "net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0; "
+            "ip addr del " +
+            At().vip + (IsV4() ? "/32" : "/128") + " dev lo; ip " + Kind() + "route add " +
+            At().vip + " via " + At().director);
+  MakeDirector({});
+  const ServiceKey datagrams = {Dataplane::kEbpf, Endpoint{Ip(At().vip), 80}, Protocol::kUdp};
+  ServiceConfig config;
+  config.scheduler = "rr";
+  RealServer here, there;
+  here.at = {Ip(At().director), 80};
+  there.at = {Ip(fellow), 80};
+  here.method = there.method = ForwardingMethod::kDirectRouting;
+  here.weight = 0;
+  Apply({AddService{datagrams, config}, AddReal{datagrams, here}, AddReal{datagrams, there}});
+  dataplane_.backend->SetClaims(true);
+  // Only who knows the fellow's link address can tell what comes from it.
+  real1_.Sh("ip link set eth0 address 02:00:00:00:00:11");
+  director_.Sh("ip neigh replace " + fellow + " lladdr 02:00:00:00:00:11 dev eth0 nud permanent");
+  const absl::Status refreshed = director_.In([&] { return dataplane_.backend->Refresh(); });
+  ASSERT_TRUE(refreshed.ok()) << refreshed;
+  int asked = 0;
+  for (const Namespace* from : {&director_, &pod_}) {
+    from->Sh("bash -c \"echo x >/dev/udp/" + At().vip + "/80\"");
+    ++asked;
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    std::map<std::string, uint64_t> drops;
+    do {
+      drops = director_.In([&] { return dataplane_.backend->ReadDrops().value(); });
+      std::erase_if(drops, [](const auto& drop) { return drop.second == 0; });
+    } while (drops["loop"] < static_cast<uint64_t>(asked) &&
+             std::chrono::steady_clock::now() < give_up);
+    EXPECT_EQ(drops, (std::map<std::string, uint64_t>{{"loop", asked}}));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(

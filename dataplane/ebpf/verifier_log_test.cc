@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cerrno>
+#include <string>
+
 namespace kube_lvs::ebpf {
 namespace {
 
@@ -30,6 +33,27 @@ TEST(CauseOf, OfALogThatEndsEarlyIsWhatThereIs) {
   EXPECT_EQ(CauseOf("; a; b"), ", a, b");
   EXPECT_EQ(CauseOf("12"), "12");
   EXPECT_EQ(CauseOf("12: (\nx"), "x (at 12: ()");
+}
+
+TEST(RefusalOf, NamesTheProgramAndTheCause) {
+  const std::string log =
+      "12: (85) call bpf_skb_load_bytes#26\nunknown func bpf_skb_load_bytes#26\n";
+  const std::string refusal =
+      "the kernel refuses the program sweep: unknown func bpf_skb_load_bytes#26 (at 12: (85) call "
+      "bpf_skb_load_bytes#26)";
+  EXPECT_EQ(RefusalOf("sweep", EINVAL, log), refusal);
+  // The end of one that was too long.
+  EXPECT_EQ(RefusalOf("sweep", ENOSPC, "r1 +1000)\n" + log + "processed 13 insns (limit 10)\n"),
+            refusal);
+}
+
+TEST(RefusalOf, WhereTheBeginningOfALogEndsIsNoCause) {
+  for (const std::string log :
+       {"0: (bf) r6 = r1\n1: (79) r0 = *(u64 *)(r1 +0)\n", "0: (bf) r6 = r1\n1: (7", "0", ""}) {
+    EXPECT_EQ(RefusalOf("sweep", ENOSPC, log),
+              "the kernel does not load the program sweep, and the cause is not known: its log is "
+              "full, and this kernel keeps the beginning");
+  }
 }
 
 }  // namespace

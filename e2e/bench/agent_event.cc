@@ -1,9 +1,10 @@
 // How long the agent itself takes from an event, the line that the API server sends, to the netlink
 // command: in milliseconds of this machine, with IPVS in memory. What the kernel then does with the
 // one command is not in it; ipvs_scale has that. Prints a row an event,
-// "WALL_MS<tab>CPU_MS<tab>COMMANDS"; fails unless each sends exactly one, which sets a real server.
+// "WALL_MS<tab>CPU_MS<tab>COMMANDS"; fails unless each sends exactly one: of a weight, which sets a
+// real server, or of an EndpointSlice, which removes one or adds it again.
 //
-//   agent_event SERVICES REALS EVENTS
+//   agent_event SERVICES REALS EVENTS weight|slice
 #include <time.h>
 
 #include <chrono>
@@ -34,7 +35,7 @@ double CpuMilliseconds() {
   return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
 }
 
-int Main(uint32_t services, uint32_t reals, uint32_t events) {
+int Main(uint32_t services, uint32_t reals, uint32_t events, const std::string& of) {
   if (services == 0 || reals == 0) Die("needs services and real servers");
   const char* folder = std::getenv("TMPDIR");
   std::string path = std::string(folder == nullptr ? "/tmp" : folder) + "/agent_event.XXXXXX";
@@ -44,10 +45,17 @@ int Main(uint32_t services, uint32_t reals, uint32_t events) {
   ipvs::FakeKernel kernel;
   ipvs::FakeMarks marks;
   ipvs::IpvsBackend backend(kernel, *journal, marks);
-  bench::AgentInGuest agent(backend, bench::ManyServices(services, reals), {});
+  const bool slices = of == "slice";
+  bench::AgentInGuest agent(
+      backend, bench::ManyServices(services, reals), {},
+      slices ? bench::AgentInGuest::Backends::kServices : bench::AgentInGuest::Backends::kStatic);
   if (!agent.Pass() || !agent.Pass()) Die("the agent did not arrive");
   for (uint32_t i = 0; i < events; ++i) {
-    const std::string line = agent.EventOfWeight(i * 7 % services, 100 + i);
+    const std::string line = slices ? agent.EventOfReadiness(i / 2 * 7 % services, i % 2 != 0)
+                                    : agent.EventOfWeight(i * 7 % services, 100 + i);
+    const auto expected = static_cast<uint8_t>(!slices      ? ipvs::Command::kSetReal
+                                               : i % 2 == 0 ? ipvs::Command::kRemoveReal
+                                                            : ipvs::Command::kNewReal);
     const size_t commands = kernel.commands().size();
     const uint64_t changes = kernel.changes_sent();
     const double cpu = CpuMilliseconds();
@@ -58,7 +66,7 @@ int Main(uint32_t services, uint32_t reals, uint32_t events) {
     const uint64_t sent = kernel.changes_sent() - changes;
     uint64_t set = 0;
     for (size_t c = commands; c < kernel.commands().size(); ++c) {
-      set += kernel.commands()[c] == static_cast<uint8_t>(ipvs::Command::kSetReal);
+      set += kernel.commands()[c] == expected;
     }
     if (sent != 1 || set != 1)
       Die("event " + std::to_string(i) + ": " + std::to_string(sent) + " commands");
@@ -73,10 +81,11 @@ int Main(uint32_t services, uint32_t reals, uint32_t events) {
 }  // namespace kube_lvs
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::cerr << "agent_event: wants SERVICES REALS EVENTS\n";
+  const std::string of = argc == 5 ? argv[4] : "";
+  if (of != "weight" && of != "slice") {
+    std::cerr << "agent_event: wants SERVICES REALS EVENTS weight|slice\n";
     return 2;
   }
   const auto number = [argv](int i) { return static_cast<uint32_t>(std::atoi(argv[i])); };
-  return kube_lvs::Main(number(1), number(2), number(3));
+  return kube_lvs::Main(number(1), number(2), number(3), of);
 }

@@ -18,7 +18,10 @@ class AgentInGuest {
  public:
   // As a process that starts, on a node that holds `items`: for objects that mean `wanted`. Borrows
   // `dataplane`.
-  AgentInGuest(Backend& dataplane, const State& wanted, std::set<NodeItem> items);
+  // `backends`: whether they name their real servers, or a Service of Kubernetes for each.
+  enum class Backends { kStatic, kServices };
+  AgentInGuest(Backend& dataplane, const State& wanted, std::set<NodeItem> items,
+               Backends backends = Backends::kStatic);
   ~AgentInGuest();
 
   const std::set<NodeItem>& items() const;
@@ -28,6 +31,9 @@ class AgentInGuest {
   // The line by which the API server would tell that the first real server of the service at
   // `index` has this weight.
   std::string EventOfWeight(size_t index, uint32_t weight) const;
+  // The same of an EndpointSlice in which the first real server of that service is not ready, or is
+  // again.
+  std::string EventOfReadiness(size_t index, bool ready) const;
   // From such a line, as a source's thread takes it, to what the loop does about it. False: the
   // loop had to pass over everything, or did not arrive.
   bool TakeEvent(std::string_view line);

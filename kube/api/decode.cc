@@ -409,6 +409,11 @@ LvsNode::Status ReadNodeStatus(Reader in) {
                             .message = item.String("message"),
                             .mend = item.String("mend")});
   });
+  in.List("advice", 32, [&](Reader& item) {
+    out.advice.push_back({.interface = item.String("interface"),
+                          .message = item.String("message"),
+                          .mend = item.String("mend")});
+  });
   in.Object("summary").String("problems");  // made of the list by its writer
   return out;
 }

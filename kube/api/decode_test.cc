@@ -269,6 +269,9 @@ LvsNode RandomNode(Random& r) {
   });
   out.status.problems = r.Many(
       [&] { return NodeProblem{.check = r.Text(), .message = r.Text(), .mend = r.TextOrNone()}; });
+  out.status.advice = r.Many([&] {
+    return NodeAdvice{.interface = r.Text(), .message = r.Text(), .mend = r.TextOrNone()};
+  });
   out.status.director_group = r.TextOrNone();
   out.status.epoch = r.Int(0, 9);
   out.status.dataplane = r.Of<std::string>({"", "IPVS", "eBPF"});

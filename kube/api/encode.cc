@@ -348,6 +348,12 @@ json EncodeStatus(const LvsNode::Status& status) {
     problems.push_back(std::move(item));
     names += (names.empty() ? "" : ",") + problem.check;
   }
+  json advices = json::array();
+  for (const NodeAdvice& advice : status.advice) {
+    json item = {{"interface", advice.interface}, {"message", advice.message}};
+    PutText(item, "mend", advice.mend);
+    advices.push_back(std::move(item));
+  }
   json out = {{"epoch", status.epoch},
               {"answersFor", List(status.answers_for)},
               {"servicesProgrammed", status.services_programmed},
@@ -355,6 +361,7 @@ json EncodeStatus(const LvsNode::Status& status) {
               {"servicesOmitted", status.services_omitted},
               {"capabilities", std::move(can)},
               {"problems", std::move(problems)},
+              {"advice", std::move(advices)},
               {"summary", {{"problems", names.empty() ? "none" : names}}}};
   PutText(out, "agentVersion", status.agent_version);
   PutText(out, "address", status.address);

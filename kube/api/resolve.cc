@@ -341,22 +341,33 @@ class Resolver {
   Resolution out_;
 };
 
+SlicesByService SlicesOfAll(const std::set<std::string>& services, const EndpointSliceMap& slices) {
+  SlicesByService out;
+  for (const auto& [key, slice] : slices) {
+    for (const std::string& service : ServicesOf(*slice)) {
+      if (services.contains(service)) out[service].push_back(slice);
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 SlicesByService GroupByService(const EndpointSliceMap& slices) {
   SlicesByService out;
   for (const auto& [key, slice] : slices) {
-    if (slice->service_name.empty()) continue;
-    out[slice->meta.name_space + "/" + slice->service_name].push_back(slice);
+    for (const std::string& service : ServicesOf(*slice)) out[service].push_back(slice);
   }
   return out;
 }
 
-SlicesByService SlicesOf(const std::set<std::string>& services, const EndpointSliceMap& slices) {
+SlicesByService SlicesOf(const std::set<std::string>& services,
+                         const kube::ObjectMap<EndpointSlice>& slices) {
   SlicesByService out;
-  for (const auto& [key, slice] : slices) {
-    const std::string service = slice->meta.name_space + "/" + slice->service_name;
-    if (services.contains(service)) out[service].push_back(slice);
+  for (const std::string& service : services) {
+    const auto keys = slices.Naming(service);
+    if (!keys) return SlicesOfAll(services, slices);
+    for (const std::string& key : *keys) out[service].push_back(slices.at(key));
   }
   return out;
 }

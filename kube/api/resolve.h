@@ -15,6 +15,7 @@
 #include "dataplane/model/service.h"
 #include "kube/api/types.h"
 #include "kube/api/validate.h"
+#include "kube/object_map.h"
 
 namespace kube_lvs::api {
 
@@ -25,8 +26,9 @@ using SlicesByService =
     std::map<std::string, std::vector<std::shared_ptr<const EndpointSlice>>, std::less<>>;
 
 SlicesByService GroupByService(const EndpointSliceMap& slices);
-// Of these Services ("namespace/name") alone.
-SlicesByService SlicesOf(const std::set<std::string>& services, const EndpointSliceMap& slices);
+// Of these Services ("namespace/name") alone; of a store that sees ServicesOf, at their cost alone.
+SlicesByService SlicesOf(const std::set<std::string>& services,
+                         const kube::ObjectMap<EndpointSlice>& slices);
 
 // What the cluster is beside the service. All borrowed.
 struct ResolveInput {

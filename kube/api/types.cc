@@ -30,4 +30,18 @@ bool LabelSelector::Matches(const std::map<std::string, std::string>& labels) co
   });
 }
 
+std::vector<std::string> ServicesOf(const LvsService& service) {
+  std::vector<std::string> out;
+  for (const BackendSource& backend : service.spec.backends) {
+    if (backend.service_name.empty()) continue;
+    out.push_back(service.meta.name_space + "/" + backend.service_name);
+  }
+  return out;
+}
+
+std::vector<std::string> ServicesOf(const EndpointSlice& slice) {
+  if (slice.service_name.empty()) return {};
+  return {slice.meta.name_space + "/" + slice.service_name};
+}
+
 }  // namespace kube_lvs::api

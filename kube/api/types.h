@@ -288,6 +288,14 @@ struct NodeProblem {
   bool operator==(const NodeProblem&) const = default;
 };
 
+// What could be set better on a network card. No problem.
+struct NodeAdvice {
+  std::string interface;
+  std::string message;  // what, and why
+  std::string mend;     // a command
+  bool operator==(const NodeAdvice&) const = default;
+};
+
 // A service that is not as expected on this node.
 struct NodeServiceReport {
   std::string name_space, name, uid;
@@ -319,6 +327,7 @@ struct LvsNode {
     std::vector<std::string> tunnels;     // "IPIP"
     std::vector<NodeInterface> interfaces;
     std::vector<NodeProblem> problems;
+    std::vector<NodeAdvice> advice;
     std::string director_group;
     int64_t epoch = 0;                     // of the members that it follows
     std::string dataplane;                 // in use: "IPVS", "eBPF", ""
@@ -372,6 +381,11 @@ struct EndpointSlice {
   std::vector<Endpoint> endpoints;
   bool operator==(const EndpointSlice&) const = default;
 };
+
+// The Services ("namespace/name") of a service's backends, one maybe more than once, and that of a
+// slice, if it has one.
+std::vector<std::string> ServicesOf(const LvsService& service);
+std::vector<std::string> ServicesOf(const EndpointSlice& slice);
 
 struct KubeNode {
   ObjectMeta meta;

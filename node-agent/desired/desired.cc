@@ -519,10 +519,8 @@ Desired ComputeSome(const std::set<std::string>& keys, const Snapshot& snapshot,
                     const DesiredOptions& options) {
   std::set<std::string> kube_services;
   for (const std::string& key : keys) {
-    const api::LvsService& service = *snapshot.services->at(key);
-    for (const api::BackendSource& backend : service.spec.backends) {
-      if (backend.service_name.empty()) continue;
-      kube_services.insert(service.meta.name_space + "/" + backend.service_name);
+    for (std::string& name : api::ServicesOf(*snapshot.services->at(key))) {
+      kube_services.insert(std::move(name));
     }
   }
   const std::set<IpAddress> no_claims;

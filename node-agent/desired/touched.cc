@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <utility>
 
 namespace kube_lvs {
 namespace {
@@ -82,6 +83,22 @@ bool OnlyRulesDiffer(const api::LvsService& before, const api::LvsService& after
          before.status.addresses == after.status.addresses;
 }
 
+// Adds the LVSServices with a backend that is one of these Services.
+void AddUsers(const ObjectMap<api::LvsService>& services, const std::set<std::string>& of,
+              std::set<std::string>& users) {
+  for (const std::string& name : of) {
+    if (const auto keys = services.Naming(name)) {
+      users.insert(keys->begin(), keys->end());
+      continue;
+    }
+    for (const auto& [key, service] : services) {
+      const auto is_one = [&of](const std::string& used) { return of.contains(used); };
+      if (std::ranges::any_of(api::ServicesOf(*service), is_one)) users.insert(key);
+    }
+    return;
+  }
+}
+
 }  // namespace
 
 std::optional<std::set<std::string>> ServicesTouched(const Snapshot& before,
@@ -113,18 +130,11 @@ std::optional<std::set<std::string>> ServicesTouched(const Snapshot& before,
       [&](const std::string&, const api::EndpointSlice* was, const api::EndpointSlice* is) {
         for (const api::EndpointSlice* slice : {was, is}) {
           if (slice == nullptr) continue;
-          kube_services.insert(slice->meta.name_space + "/" + slice->service_name);
+          for (std::string& name : api::ServicesOf(*slice)) kube_services.insert(std::move(name));
         }
         return true;
       });
-  if (kube_services.empty()) return touched;
-  for (const auto& [key, service] : *after.services) {
-    const std::string prefix = service->meta.name_space + "/";
-    const auto uses = [&](const api::BackendSource& backend) {
-      return !backend.service_name.empty() && kube_services.contains(prefix + backend.service_name);
-    };
-    if (std::ranges::any_of(service->spec.backends, uses)) touched.insert(key);
-  }
+  AddUsers(*after.services, kube_services, touched);
   return touched;
 }
 

@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "kube/api/resolve.h"
 #include "kube/store.h"
 #include "node-agent/desired/desired.h"
 #include "node-agent/sources/objects.h"
@@ -198,34 +199,111 @@ TEST(Touched, TheRulesOfWhatWasTouchedAreThoseOfALookAtEverything) {
   EXPECT_GT(partly, 20) << "the changes were hardly ever taken, from seed " << first;
 }
 
-TEST(Touched, AStoreThatTellsWhatChangedGivesTheSame) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  World world(seed);
-  kube::Store<api::LvsService> store;
-  const auto stored = [&store](Snapshot snapshot) {
+// What a source's reflectors write, kind by kind.
+class Stores {
+ public:
+  Snapshot Of(Snapshot snapshot) {
+    Write(*snapshot.services, services_);
+    Write(*snapshot.kube_services, kube_services_);
+    Write(*snapshot.endpoint_slices, slices_);
+    snapshot.services = services_.Snapshot();
+    snapshot.kube_services = kube_services_.Snapshot();
+    snapshot.endpoint_slices = slices_.Snapshot();
+    return snapshot;
+  }
+
+ private:
+  template <typename T>
+  static void Write(const ObjectMap<T>& objects, kube::Store<T>& store) {
     const auto there = store.Snapshot();
     for (const auto& [key, object] : *there) {
-      if (!snapshot.services->contains(key)) store.Remove(key);
+      if (!objects.contains(key)) store.Remove(key);
     }
-    for (const auto& [key, object] : *snapshot.services) {
+    for (const auto& [key, object] : objects) {
       const auto was = store.Get(key);
       if (was == nullptr || *was != *object) store.Set(key, object);
     }
-    snapshot.services = store.Snapshot();
-    return snapshot;
-  };
-  Snapshot before = world.Now(), before_stored = stored(before);
-  int told = 0;
+  }
+
+  kube::Store<api::LvsService> services_{
+      nullptr, [](const api::LvsService& service) { return api::ServicesOf(service); }};
+  kube::Store<api::KubeService> kube_services_;
+  kube::Store<api::EndpointSlice> slices_{
+      nullptr, [](const api::EndpointSlice& slice) { return api::ServicesOf(slice); }};
+};
+
+TEST(Touched, StoresThatTellWhatChangedGiveTheSame) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  World world(seed);
+  Stores stores;
+  const NodeFacts facts = Director();
+  Snapshot before = world.Now(), before_stored = stores.Of(before);
+  int told = 0, computed = 0;
   for (int change = 0; change < 400; ++change) {
     world.Change();
-    const Snapshot after = world.Now(), after_stored = stored(after);
+    const Snapshot after = world.Now(), after_stored = stores.Of(after);
     told += after_stored.services->ChangedSince(*before_stored.services).has_value();
-    ASSERT_EQ(ServicesTouched(before_stored, after_stored), ServicesTouched(before, after));
+    const auto touched = ServicesTouched(before, after);
+    ASSERT_EQ(ServicesTouched(before_stored, after_stored), touched);
+    if (touched.has_value()) {
+      const Role role = FindRole(before, facts);
+      const Desired was = ComputeDesired(before, facts, role, {}, {});
+      const auto rules = [&](const Snapshot& from, const Snapshot& to) {
+        return ComputeTouched(*touched, from, to, facts, role, FindSurroundings(before, facts),
+                              was.origins, {});
+      };
+      const auto walked = rules(before, after), found = rules(before_stored, after_stored);
+      ASSERT_EQ(found.has_value(), walked.has_value());
+      if (found.has_value()) {
+        ASSERT_EQ(found->services, walked->services);
+      }
+      computed += found.has_value() && !found->services.empty();
+    }
     before = after;
     before_stored = after_stored;
   }
   EXPECT_GT(told, 300);
+  EXPECT_GT(computed, 20);
+}
+
+// Stores that see nothing in what is not looked up: a walk over all would find it.
+TEST(Touched, AChangedSliceIsNoReasonToLookAtEveryService) {
+  const auto service = [](const std::string& name) {
+    api::LvsService out;
+    out.meta.name_space = "shop";
+    out.meta.name = name;
+    out.spec.backends.resize(1);
+    out.spec.backends[0].service_name = "k";
+    return std::make_shared<const api::LvsService>(out);
+  };
+  const auto slice = [](const std::string& name) {
+    api::EndpointSlice out;
+    out.meta.name_space = "shop";
+    out.meta.name = name;
+    out.service_name = "k";
+    return out;
+  };
+  kube::Store<api::LvsService> services(nullptr, [](const api::LvsService& object) {
+    return object.meta.name == "seen" ? api::ServicesOf(object) : std::vector<std::string>();
+  });
+  kube::Store<api::EndpointSlice> slices(nullptr, [](const api::EndpointSlice& object) {
+    return object.meta.name == "seen" ? api::ServicesOf(object) : std::vector<std::string>();
+  });
+  for (const char* name : {"seen", "walked"}) {
+    services.Set(std::string("shop/") + name, service(name));
+    slices.Set(std::string("shop/") + name,
+               std::make_shared<const api::EndpointSlice>(slice(name)));
+  }
+  Snapshot before, after;
+  before.services = after.services = services.Snapshot();
+  before.endpoint_slices = slices.Snapshot();
+  api::EndpointSlice changed = slice("seen");
+  changed.endpoints.resize(1);
+  slices.Set("shop/seen", std::make_shared<const api::EndpointSlice>(changed));
+  after.endpoint_slices = slices.Snapshot();
+  EXPECT_EQ(ServicesTouched(before, after), std::set<std::string>{"shop/seen"});
+  EXPECT_EQ(api::SlicesOf({"shop/k"}, *after.endpoint_slices).at("shop/k").size(), 1U);
 }
 
 TEST(Touched, WritesThatAreNotAboutRulesTouchNothing) {

@@ -28,6 +28,8 @@ struct InterfaceFacts {
   std::string kind;  // "veth", "bridge", ...; empty for a real NIC
   std::string
       master_kind;  // of what it is part of: "bridge", "bond", "vrf", ...; empty if of nothing
+  // By what its packets come and go: the ports of a bond, bridge or vrf, the parent of a VLAN.
+  std::set<std::string> below = {};
   std::vector<Address> addresses;
   bool operator==(const InterfaceFacts&) const = default;
 };

@@ -114,6 +114,22 @@ std::vector<std::string> NicsOf(const NodeFacts& facts) {
   return nics;
 }
 
+std::vector<std::string> NicsBelow(const NodeFacts& facts,
+                                   const std::set<std::string>& interfaces) {
+  std::set<std::string> seen;
+  std::vector<std::string> next(interfaces.begin(), interfaces.end());
+  while (!next.empty()) {
+    const std::string name = std::move(next.back());
+    next.pop_back();
+    const auto found = facts.interfaces.find(name);
+    if (found == facts.interfaces.end() || !seen.insert(name).second) continue;
+    next.insert(next.end(), found->second.below.begin(), found->second.below.end());
+  }
+  std::vector<std::string> nics = NicsOf(facts);
+  std::erase_if(nics, [&seen](const std::string& nic) { return !seen.contains(nic); });
+  return nics;
+}
+
 absl::StatusOr<NicFacts> ReadNic(const std::string& interface) {
   NicFacts nic;
   nic.interface = interface;

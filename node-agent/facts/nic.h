@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,9 @@ struct NicFacts {
 
 // The interfaces that are up and devices of their own, not of software (veth, VLAN, bond, ...).
 std::vector<std::string> NicsOf(const NodeFacts& facts);
+
+// Those of them by which packets of `interfaces` come and go: themselves, or what is below them.
+std::vector<std::string> NicsBelow(const NodeFacts& facts, const std::set<std::string>& interfaces);
 
 // By ioctls of ethtool and from /sys/class/net, which must be of this network namespace. Needs no
 // privilege. kNotFound: no such interface.

@@ -49,6 +49,22 @@ TEST_F(NicKernelTest, WhatIsNotThereIsNotFound) {
   EXPECT_TRUE(absl::IsNotFound(ReadNic("eth7").status()));
 }
 
+TEST_F(NicKernelTest, TheCardsBelowAnInterfaceAreFound) {
+  ASSERT_EQ(std::system("ip link add br0 type bridge && ip link set eth0 master br0 && "
+                        "ip link set br0 up && ip link add mac0 link br0 type macvlan && "
+                        "ip link add eth1 type veth peer name far1 && ip link set eth1 up"),
+            0);
+  auto facts = NewKernelFactsReader("n1", std::nullopt)->Read();
+  ASSERT_TRUE(facts.ok()) << Message(facts.status());
+  facts->interfaces["eth0"].kind = "";
+  facts->interfaces["eth1"].kind = "";
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(NicsBelow(*facts, {"mac0"}), Names{"eth0"});
+  EXPECT_EQ(NicsBelow(*facts, {"br0", "eth0"}), Names{"eth0"});
+  EXPECT_EQ(NicsBelow(*facts, {"br0", "eth1"}), (Names{"eth0", "eth1"}));
+  EXPECT_EQ(NicsBelow(*facts, {"far1", "lo", "gone0"}), Names{});  // its peer is not below it
+}
+
 TEST_F(NicKernelTest, DevicesOfSoftwareAreNoNics) {
   const auto facts = NewKernelFactsReader("n1", std::nullopt)->Read();
   ASSERT_TRUE(facts.ok()) << Message(facts.status());

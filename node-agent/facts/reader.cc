@@ -52,8 +52,12 @@ std::optional<IpAddress> ToAddress(const nl_addr* address) {
   return ip;
 }
 
+bool SitsOnParent(std::string_view kind) {
+  return kind == "vlan" || kind == "macvlan" || kind == "macvtap" || kind == "ipvlan";
+}
+
 void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& names) {
-  std::vector<std::pair<std::string, int>> masters;
+  std::vector<std::pair<std::string, int>> masters, parents;
   for (nl_object* object = nl_cache_get_first(links); object != nullptr;
        object = nl_cache_get_next(object)) {
     auto* link = reinterpret_cast<rtnl_link*>(object);
@@ -74,6 +78,11 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
     if (kind != nullptr) interface.kind = kind;
     const int master = rtnl_link_get_master(link);
     if (master != 0) masters.emplace_back(name, master);
+    // Of others it is a peer (veth), or a tunnel's way; of another namespace, a number there.
+    int elsewhere = 0;
+    if (SitsOnParent(interface.kind) && rtnl_link_get_link_netnsid(link, &elsewhere) != 0) {
+      parents.emplace_back(name, rtnl_link_get_link(link));
+    }
     const nl_addr* mac = rtnl_link_get_addr(link);
     if (mac != nullptr && nl_addr_get_len(mac) == interface.mac.bytes.size()) {
       std::memcpy(interface.mac.bytes.data(), nl_addr_get_binary_addr(mac),
@@ -85,7 +94,13 @@ void ReadLinks(nl_cache* links, NodeFacts& facts, std::map<int, std::string>& na
   for (const auto& [name, master] : masters) {
     const auto found = names.find(master);
     if (found == names.end()) continue;
-    facts.interfaces[name].master_kind = facts.interfaces[found->second].kind;
+    InterfaceFacts& whole = facts.interfaces[found->second];
+    facts.interfaces[name].master_kind = whole.kind;
+    whole.below.insert(name);
+  }
+  for (const auto& [name, parent] : parents) {
+    const auto found = names.find(parent);
+    if (found != names.end()) facts.interfaces[name].below.insert(found->second);
   }
 }
 

@@ -61,13 +61,17 @@ TEST(ReaderKernel, WhatAnInterfaceIsPartOfIsKnown) {
   ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
   ASSERT_EQ(std::system("ip link add name cni0 type bridge && "
                         "ip link add name port0 type veth peer name alone0 && "
-                        "ip link set port0 master cni0"),
+                        "ip link set port0 master cni0 && "
+                        "ip link add mac0 link cni0 type macvlan"),
             0);
   const auto facts = NewKernelFactsReader("n1", std::nullopt)->Read();
   ASSERT_TRUE(facts.ok()) << Message(facts.status());
   EXPECT_EQ(facts->interfaces.at("port0").master_kind, "bridge");
   EXPECT_EQ(facts->interfaces.at("alone0").master_kind, "");
   EXPECT_EQ(facts->interfaces.at("cni0").master_kind, "");
+  EXPECT_EQ(facts->interfaces.at("cni0").below, Names{"port0"});
+  EXPECT_EQ(facts->interfaces.at("port0").below, Names{});
+  EXPECT_EQ(facts->interfaces.at("mac0").below, Names{"cni0"});
 }
 
 TEST(ReaderKernel, TheWayOfLocalClientsIsOursAndNoFact) {

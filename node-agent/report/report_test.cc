@@ -46,7 +46,7 @@ PassReport Example() {
 }
 
 TEST(Status, ANodeInOrderSaysWhatItDoesAndNoMore) {
-  const api::LvsNode::Status status = StatusOf(Example(), {"0.1.0", {"eBPF"}, {}}, {});
+  const api::LvsNode::Status status = StatusOf(Example(), {"0.1.0", {"eBPF"}, {}, {}}, {});
   EXPECT_EQ(status.role, "Director");
   EXPECT_EQ(status.address, "192.0.2.1");
   EXPECT_EQ(status.answers_for, std::vector<std::string>{"192.0.2.200"});
@@ -75,6 +75,18 @@ TEST(Status, InterfacesSayWhetherXdpServesThemAndWhyNot) {
                                              {"eth2", 0, false, ""}}));  // not read yet
   can.attachments["eth1"] = std::string(300, 'x');
   EXPECT_EQ(StatusOf(report, can, {}).interfaces[1].xdp_reason, std::string(256, 'x'));
+}
+
+TEST(Status, AdviceIsToldAndIsNoProblem) {
+  Capabilities can;
+  can.advice = {{"eth0", "2 queues for 4 CPUs", "ethtool -L eth0 combined 4"}};
+  const api::LvsNode::Status status = StatusOf(Example(), can, {});
+  EXPECT_EQ(status.advice, can.advice);
+  EXPECT_TRUE(status.problems.empty());
+  can.advice.assign(40, {"eth0", std::string(300, 'x'), std::string(300, 'y')});
+  EXPECT_EQ(StatusOf(Example(), can, {}).advice,
+            (std::vector<api::NodeAdvice>(
+                32, {"eth0", std::string(256, 'x'), std::string(256, 'y')})));
 }
 
 TEST(Status, EachProblemSaysWhatFailedAndWhatToDo) {
@@ -193,6 +205,41 @@ TEST_F(ReporterTest, WritesTheObjectOwnedByItsNodeAndNothingWhenNothingChanged) 
   reporter_->Report(more, {});
   ASSERT_TRUE(Answers(2));
   EXPECT_EQ(Writes(), 3u);
+}
+
+// The loop waits for it, and passes for each change of one service.
+TEST_F(ReporterTest, TakingAReportLooksAtNoObject) {
+  Reporter idle(*client_, "n1", log_);
+  PassReport report = Example();
+  auto snapshot = std::make_shared<Snapshot>(*report.snapshot);
+  // Whoever looks at it dies.
+  snapshot->services = std::make_shared<const ObjectMap<api::LvsService>>(
+      ObjectMap<api::LvsService>{{"shop/web", nullptr}});
+  report.snapshot = snapshot;
+  idle.Report(report, {});
+}
+
+// Of several passes since the last write, some may not have tried all.
+TEST_F(ReporterTest, TheVersionIsThatOfTheLastPassThatTriedAll) {
+  Reporter late(*client_, "n1", log_);
+  late.Report(Example(), {});  // 120
+  PassReport more = Example();
+  auto newer = std::make_shared<api::LvsService>();
+  newer->meta.resource_version = "130";
+  auto snapshot = std::make_shared<Snapshot>(*more.snapshot);
+  snapshot->services = std::make_shared<const ObjectMap<api::LvsService>>(
+      ObjectMap<api::LvsService>{{"shop/web", newer}});
+  more.snapshot = snapshot;
+  more.held_back_lately = true;
+  late.Report(more, {});
+  const std::jthread thread([&late](std::stop_token stop) {
+    const absl::Status status = late.Run(stop);
+    EXPECT_TRUE(status.ok()) << Message(status);
+  });
+  ASSERT_TRUE(Answers(1));
+  const auto node = api::DecodeLvsNode(*server_->Read(api::kLvsNodes, {"", "n1"}));
+  ASSERT_TRUE(node.ok()) << node.status();
+  EXPECT_EQ(node->status.programmed_resource_version, "120");
 }
 
 TEST_F(ReporterTest, AFailedWriteIsTriedAgainAndADeletedObjectMadeAnew) {

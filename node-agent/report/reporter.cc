@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/status.h"
 #include "kube/api/encode.h"
@@ -21,33 +22,49 @@ Reporter::Reporter(const kube::Client& client, std::string node, Logger& log)
     : client_(client), node_(std::move(node)), log_(log) {}
 
 void Reporter::Report(const PassReport& report, const Capabilities& capabilities) {
+  Found found = {report, capabilities};
   {
     const std::lock_guard<std::mutex> lock(mu_);
-    Content content;
-    content.status = StatusOf(report, capabilities,
-                              wanted_.has_value() ? wanted_->status : api::LvsNode::Status{});
-    const auto node = report.snapshot->nodes->find(node_);
-    if (node != report.snapshot->nodes->end()) content.node_uid = node->second->meta.uid;
-    if (wanted_ == content) return;
-    wanted_ = std::move(content);
+    if (TriedAll(found.report)) tried_all_ = found.report.snapshot;
+    found_ = std::move(found);
   }
   changed_.notify_all();
 }
 
+Reporter::Content Reporter::ContentOf(const Found& found, const Snapshot* tried_all,
+                                      const std::optional<Content>& previous) const {
+  const PassReport& report = found.report;
+  api::LvsNode::Status before = previous.has_value() ? previous->status : api::LvsNode::Status{};
+  if (tried_all != nullptr && !TriedAll(report)) {
+    before.programmed_resource_version = NewestVersion(*tried_all);
+  }
+  Content content;
+  content.status = StatusOf(report, found.capabilities, before);
+  const auto node = report.snapshot->nodes->find(node_);
+  if (node != report.snapshot->nodes->end()) content.node_uid = node->second->meta.uid;
+  return content;
+}
+
 absl::Status Reporter::Run(std::stop_token stop) {
-  std::optional<Content> written;
+  std::optional<Content> wanted, written;
   std::chrono::seconds pause = kPause;
   while (!stop.stop_requested()) {
-    std::optional<Content> next;
     {
-      std::unique_lock<std::mutex> lock(mu_);
-      changed_.wait(lock, stop, [&] { return wanted_.has_value() && wanted_ != written; });
-      if (stop.stop_requested()) break;
-      next = wanted_;
+      // Let go before the pause: of what is held a store makes a copy to write in.
+      std::optional<Found> found;
+      SnapshotPtr tried_all;
+      {
+        std::unique_lock<std::mutex> lock(mu_);
+        changed_.wait(lock, stop, [&] { return found_.has_value() || wanted != written; });
+        if (stop.stop_requested()) break;
+        found = std::exchange(found_, std::nullopt);
+        tried_all = std::exchange(tried_all_, nullptr);
+      }
+      if (found.has_value()) wanted = ContentOf(*found, tried_all.get(), wanted);
     }
-    const absl::Status status = Write(*next, stop);
+    const absl::Status status = wanted == written ? absl::OkStatus() : Write(*wanted, stop);
     if (status.ok()) {
-      written = std::move(next);
+      written = wanted;
       pause = kPause;
     } else if (!stop.stop_requested()) {
       log_.Log(Level::kWarn, "cannot write this node's LVSNode, will retry",

@@ -1,6 +1,8 @@
 #include "node-agent/report/status.h"
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 
 #include "base/ip.h"
 #include "dataplane/model/schedulers.h"
@@ -15,6 +17,7 @@ constexpr size_t kMaxText = 1024;
 constexpr size_t kMaxVips = 4096;
 constexpr size_t kMaxInterfaces = 64;
 constexpr size_t kMaxReason = 256;
+constexpr size_t kMaxAdvice = 32;
 
 // Cut where no UTF-8 sequence is split.
 std::string Cut(std::string text, size_t most) {
@@ -40,6 +43,15 @@ std::string NewestVersion(const Snapshot& snapshot) {
   Newest(*snapshot.groups, newest);
   Newest(*snapshot.pools, newest);
   return newest == 0 ? "" : std::to_string(newest);
+}
+
+bool TriedAll(const PassReport& report) {
+  return report.snapshot->complete && !report.held_back_lately &&
+         std::ranges::none_of(report.results, [&report](const StepResult& result) {
+           if (result.status.ok()) return false;
+           const ServiceKey* key = KeyOf(result.step);
+           return key != nullptr && !report.origins->contains(*key);
+         });
 }
 
 api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capabilities,
@@ -100,6 +112,11 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     first.mend = std::string(MendOf("Source"));
     status.problems.push_back(std::move(first));
   }
+  for (const api::NodeAdvice& advice : capabilities.advice) {
+    if (status.advice.size() >= kMaxAdvice) break;
+    status.advice.push_back(
+        {advice.interface, Cut(advice.message, kMaxReason), Cut(advice.mend, kMaxReason)});
+  }
   std::set<std::string> omitted;
   for (const ServiceProblem& problem : report.service_problems) {
     const auto same = std::ranges::find(status.services, problem.uid, &api::NodeServiceReport::uid);
@@ -124,19 +141,13 @@ api::LvsNode::Status StatusOf(const PassReport& report, const Capabilities& capa
     status.services.push_back(std::move(service));
   }
   status.services_omitted = static_cast<int64_t>(omitted.size());
-  std::set<std::string> programmed;
+  std::set<std::string_view> programmed;
   for (const auto& [key, origin] : *report.origins) programmed.insert(origin.uid);
   for (const ServiceProblem& problem : report.service_problems) programmed.erase(problem.uid);
   status.services_programmed = static_cast<int32_t>(programmed.size());
   // Services that fail are named above; everything else up to this version is programmed.
-  const bool tried_all = report.snapshot->complete && !report.held_back_lately &&
-                         std::ranges::none_of(report.results, [&report](const StepResult& result) {
-                           if (result.status.ok()) return false;
-                           const ServiceKey* key = KeyOf(result.step);
-                           return key != nullptr && !report.origins->contains(*key);
-                         });
   status.programmed_resource_version =
-      tried_all ? NewestVersion(*report.snapshot) : previous.programmed_resource_version;
+      TriedAll(report) ? NewestVersion(*report.snapshot) : previous.programmed_resource_version;
   return status;
 }
 

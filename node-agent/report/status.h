@@ -16,7 +16,11 @@ struct Capabilities {
   std::vector<std::string> dataplanes;  // that work here: "eBPF", "IPVS"
   // Interfaces that our programs serve: why native XDP does not; empty if it does.
   std::map<std::string, std::string> attachments;
+  std::vector<api::NodeAdvice> advice;  // about the cards below them
 };
+
+// Whether all of the snapshot was tried: what of it is not reported is programmed.
+bool TriedAll(const PassReport& report);
 
 // `previous`: what was last said; the resourceVersion stays while a pass is not in sync. At most
 // 100 services, one entry each; longer texts are cut to what the schema takes.

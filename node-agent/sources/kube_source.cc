@@ -53,6 +53,15 @@ std::map<std::string, kube::ObjectSink::Object> OfKind(
   return out;
 }
 
+// Who uses a Service, and what is its, must be found without a look at all.
+template <typename T>
+typename ObjectMap<T>::Names NamesIn() {
+  if constexpr (std::is_same_v<T, api::LvsService> || std::is_same_v<T, api::EndpointSlice>) {
+    return [](const T& object) { return api::ServicesOf(object); };
+  }
+  return nullptr;
+}
+
 std::string DefinitionOf(const kube::Resource& resource) {
   if (resource.group != api::kLvsServices.group) return "";
   return std::string(resource.plural) + "." + std::string(resource.group);
@@ -67,10 +76,12 @@ struct KubeSource::Kind {
   Kind(KubeSource& source, const kube::Client& client, const kube::Resource& resource,
        DecodeFunction decode, uint64_t seed, const Clock& clock, Logger& log)
       : name(resource.kind),
-        store([&source](const std::vector<std::string>&) {
-          const std::lock_guard<std::mutex> lock(source.changed_mu_);
-          if (source.changed_) source.changed_();
-        }),
+        store(
+            [&source](const std::vector<std::string>&) {
+              const std::lock_guard<std::mutex> lock(source.changed_mu_);
+              if (source.changed_) source.changed_();
+            },
+            NamesIn<T>()),
         reflector(
             client,
             [&] {

@@ -117,6 +117,30 @@ TEST_F(KubeSourceTest, IsCompleteOnceEveryKindWasListedAndFollowsChanges) {
   EXPECT_FALSE(before->services->contains("shop/mail"));
 }
 
+TEST_F(KubeSourceTest, WhoUsesAServiceAndWhatIsItsIsFoundWithoutALookAtAll) {
+  server_->Put(api::kLvsServices, Service("shop"));
+  server_->Put(kube::kEndpointSlices,
+               {{"apiVersion", "discovery.k8s.io/v1"},
+                {"kind", "EndpointSlice"},
+                {"metadata",
+                 {{"name", "web-1"},
+                  {"namespace", "shop"},
+                  {"labels", {{"kubernetes.io/service-name", "web"}}}}},
+                {"addressType", "IPv4"},
+                {"endpoints", json::array()},
+                {"ports", json::array()}});
+  Start();
+  ASSERT_TRUE(Until([](const Snapshot& s) { return s.complete && !s.endpoint_slices->empty(); }));
+  const SnapshotPtr snapshot = source_->Get();
+  const auto users = snapshot->services->Naming("shop/web");
+  const auto slices = snapshot->endpoint_slices->Naming("shop/web");
+  ASSERT_TRUE(users && slices);
+  EXPECT_EQ(std::vector<std::string>(users->begin(), users->end()),
+            std::vector<std::string>{"shop/shop"});
+  EXPECT_EQ(std::vector<std::string>(slices->begin(), slices->end()),
+            std::vector<std::string>{"shop/web-1"});
+}
+
 TEST_F(KubeSourceTest, WithoutAnAnswerTheCacheIsUsedAndIsNotComplete) {
   server_->Inject({.type = kube::FaultType::kStatus, .times = 1000000, .http_status = 503});
   Start(Cached());
