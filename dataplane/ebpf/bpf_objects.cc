@@ -50,7 +50,7 @@ constexpr uint32_t kMostBlocksOfARange = 30;  // 1 to 65534
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 35> kMaps = {
+constexpr std::array<std::string_view, 37> kMaps = {
     kSettingsMap,     kAddressesMap,    kInterfacesMap,    kServicesMap,        kServiceStateMap,
     kListsMap,        kTablesMap,       kRealsMap,         kRealConnsMap,       kConnsMap,
     kDropsMap,        kTunnelPeersMap,  kMssClampsMap,     kServiceCountersMap, kRealCountersMap,
@@ -58,6 +58,7 @@ constexpr std::array<std::string_view, 35> kMaps = {
     kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,    kMssNetsMap,         kTunnelNets6Map,
     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,    kRealTemplatesMap,   kWideServicesMap,
     kPortsMap,        kWideStateMap,    kNetworksMap,      kNetworks6Map,       kFilterMap,
+    kGuePeersMap,     kGuePeers6Map,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.

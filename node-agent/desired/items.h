@@ -39,9 +39,14 @@ std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod metho
 // its tunnel leaves it: kLocalLink's MTU, or more, for IPv6 wants 1280.
 uint32_t LocalMtu(const api::LvsServiceSpec& spec, const IpAddress& vip, uint32_t uplink_mtu);
 
-// For a real server of a DirectRouting or Tunnel service; `rip` is one of our addresses.
-std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
+// For a real server of a DirectRouting or Tunnel service, whose address is one of ours. A tunnel is by
+// IPIP or GUE.
+std::set<NodeItem> RealServerItems(const RealServer& real, const Cidr& vips,
                                    const std::vector<IpAddress>& directors, bool mss_clamp,
                                    const NodeFacts& facts);
+
+// Of clamps of the same VIPs, as of services with different tunnels, the least: the others would not
+// fit.
+void KeepLeastClamps(std::set<NodeItem>& items);
 
 }  // namespace kube_lvs
