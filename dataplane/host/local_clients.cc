@@ -45,9 +45,9 @@ struct Device {
   uint32_t mtu = 0;
 };
 
-// A route in the table main to one address.
+// A route in the table main.
 struct Route {
-  IpAddress to;
+  Cidr to;
   std::optional<IpAddress> source;
   unsigned device = 0;
   bool ours = false;
@@ -87,12 +87,11 @@ std::optional<Route> DecodeRoute(nlmsghdr* header) {
   if (nlmsg_parse(header, sizeof(rtmsg), attrs, RTA_MAX, nullptr) < 0) return std::nullopt;
   const auto* info = static_cast<const rtmsg*>(nlmsg_data(header));
   const auto to = AddressOf(attrs[RTA_DST], info->rtm_family);
-  if (info->rtm_table != RT_TABLE_MAIN || info->rtm_type != RTN_UNICAST || !to.has_value() ||
-      info->rtm_dst_len != to->Bits()) {
+  if (info->rtm_table != RT_TABLE_MAIN || info->rtm_type != RTN_UNICAST || !to.has_value()) {
     return std::nullopt;
   }
   Route route;
-  route.to = *to;
+  route.to = {*to, info->rtm_dst_len};
   route.source = AddressOf(attrs[RTA_PREFSRC], info->rtm_family);
   if (attrs[RTA_OIF] != nullptr) route.device = nla_get_u32(attrs[RTA_OIF]);
   route.ours = info->rtm_protocol == kProtocol;
@@ -155,12 +154,13 @@ class KernelLocalClients final : public LocalClients {
     KUBE_LVS_RETURN_IF_ERROR(ReadRoutes());
     bool whole = far && far->ours && near->as_made && far->as_made && near->mtu == far->mtu;
     for (const Family family : Families()) {
-      whole = whole && FindOurs(LocalLinkSource(family), near->index) != nullptr;
+      whole = whole && FindOurs(Cidr::Host(LocalLinkSource(family)), near->index) != nullptr;
     }
     out.insert(LocalLink{whole ? near->mtu : 0});
     for (const Route& route : answers_.routes) {
       if (!route.ours || route.device != near->index || !route.source) continue;
-      out.insert(LocalVip{route.to, *route.source});
+      const Cidr& to = route.to;
+      out.insert(LocalVip{to.address, *route.source, to.IsHost() ? 0 : to.length});
     }
     return out;
   }
@@ -178,7 +178,7 @@ class KernelLocalClients final : public LocalClients {
     for (const Family family : Families()) {
       KUBE_LVS_RETURN_IF_ERROR(
           Annotate(Error(ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE,
-                                     LocalLinkSource(family), std::nullopt)),
+                                     Cidr::Host(LocalLinkSource(family)), std::nullopt)),
                    "route " + LocalLinkSource(family).ToString() + " into " + kLocalLink));
     }
     return absl::OkStatus();
@@ -196,13 +196,13 @@ class KernelLocalClients final : public LocalClients {
   }
 
   absl::Status Add(const LocalVip& vip) override {
-    const std::string what = "route " + vip.vip.ToString() + " into " + kLocalLink;
+    const std::string what = "route " + vip.Vips().ShortText() + " into " + kLocalLink;
     KUBE_LVS_ASSIGN_OR_RETURN(const auto link, Find(kLocalLink));
     if (!link || !link->ours) return absl::NotFoundError(what + ": it is not there");
-    int result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, vip.vip, vip.source);
+    int result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, vip.Vips(), vip.source);
     if (result == -NLE_EXIST) {
       KUBE_LVS_RETURN_IF_ERROR(ReadRoutes());
-      const Route* ours = FindOurs(vip.vip, link->index);
+      const Route* ours = FindOurs(vip.Vips(), link->index);
       if (ours == nullptr) {
         return absl::AlreadyExistsError(
             what +
@@ -210,17 +210,17 @@ class KernelLocalClients final : public LocalClients {
             "on this node go that way");
       }
       if (ours->source == vip.source) return absl::OkStatus();
-      result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, vip.vip, vip.source);
+      result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, vip.Vips(), vip.source);
     }
     return Annotate(Error(result), what + " from " + vip.source.ToString());
   }
 
   absl::Status Remove(const LocalVip& vip) override {
-    const std::string what = "remove the route of " + vip.vip.ToString();
+    const std::string what = "remove the route of " + vip.Vips().ShortText();
     KUBE_LVS_ASSIGN_OR_RETURN(const auto link, Find(kLocalLink));
     if (!link || !link->ours) return absl::OkStatus();
     // The kernel takes out what is like it: a route of this protocol into this device.
-    const int result = ChangeRoute(RTM_DELROUTE, 0, vip.vip, vip.source);
+    const int result = ChangeRoute(RTM_DELROUTE, 0, vip.Vips(), vip.source);
     return result == -NLE_OBJ_NOTFOUND ? absl::OkStatus() : Annotate(Error(result), what);
   }
 
@@ -240,7 +240,7 @@ class KernelLocalClients final : public LocalClients {
     return {Family::kIpv4, Family::kIpv6};
   }
 
-  const Route* FindOurs(const IpAddress& to, unsigned device) const {
+  const Route* FindOurs(const Cidr& to, unsigned device) const {
     const auto it = std::ranges::find_if(answers_.routes, [&](const Route& route) {
       return route.ours && route.to == to && route.device == device;
     });
@@ -315,18 +315,18 @@ class KernelLocalClients final : public LocalClients {
   }
 
   // As netlink says.
-  int ChangeRoute(int type, int flags, const IpAddress& to,
-                  const std::optional<IpAddress>& source) {
+  int ChangeRoute(int type, int flags, const Cidr& to, const std::optional<IpAddress>& source) {
+    const IpAddress& first = to.address;
     rtmsg info{};
-    info.rtm_family = to.IsV4() ? AF_INET : AF_INET6;
-    info.rtm_dst_len = static_cast<unsigned char>(to.Bits());
+    info.rtm_family = first.IsV4() ? AF_INET : AF_INET6;
+    info.rtm_dst_len = static_cast<unsigned char>(to.length);
     info.rtm_table = RT_TABLE_MAIN;
     info.rtm_protocol = kProtocol;
     info.rtm_scope = RT_SCOPE_LINK;
     info.rtm_type = RTN_UNICAST;
     NlMessage message = Message(type, flags);
     nlmsg_append(message.get(), &info, sizeof(info), NLMSG_ALIGNTO);
-    nla_put(message.get(), RTA_DST, static_cast<int>(to.Size()), to.bytes.data());
+    nla_put(message.get(), RTA_DST, static_cast<int>(first.Size()), first.bytes.data());
     nla_put_u32(message.get(), RTA_OIF, if_nametoindex(kLocalLink));
     if (source.has_value()) {
       nla_put(message.get(), RTA_PREFSRC, static_cast<int>(source->Size()), source->bytes.data());

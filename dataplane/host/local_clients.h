@@ -1,5 +1,5 @@
 // How this node's own packets for VIPs come to our programs: a pair of devices, and a route into it
-// for each VIP. Ours by the devices' link address and the route protocol 142.
+// for each VIP, or prefix of VIPs. Ours by the devices' link address and the route protocol 142.
 #pragma once
 
 #include <memory>

@@ -34,7 +34,7 @@ struct Printer {
            v.interface;
   }
   std::string operator()(const LocalVip& v) const {
-    return "local vip " + v.vip.ToString() + " from " + v.source.ToString();
+    return "local vip " + v.Vips().ShortText() + " from " + v.source.ToString();
   }
 };
 

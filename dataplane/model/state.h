@@ -119,6 +119,8 @@ struct AnsweredVip {
 struct LocalVip {
   IpAddress vip;
   IpAddress source;
+  int prefix_length = 0;  // as of a SilentVip
+  Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const LocalVip&) const = default;
   bool operator==(const LocalVip&) const = default;
 };

@@ -352,8 +352,8 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
     programmed = true;
   }
   if (!programmed) return;
-  if (dataplane == Dataplane::kEbpf && vips.IsHost()) {
-    out_.state.items.merge(LocalClientItems(vip, service.spec.method, uplinks));
+  if (dataplane == Dataplane::kEbpf) {
+    out_.state.items.merge(LocalClientItems(vips, service.spec.method, uplinks));
     for (const InterfaceFacts* uplink : uplinks) {
       const uint32_t mtu = LocalMtu(service.spec, vip, uplink->mtu);
       local_mtu_ = std::min(local_mtu_.value_or(mtu), mtu);

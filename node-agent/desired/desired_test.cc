@@ -749,6 +749,15 @@ TEST_F(DesiredTest, ARealServerOfAnotherTunnelDecapsulatesByItself) {
   EXPECT_EQ(director.state.services.begin()->second.reals.front().tunnel.type, TunnelType::kGre);
 }
 
+TEST_F(DesiredTest, ClientsOnADirectorReachANetworkOfVips) {
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kTunnel)};
+  const Desired desired = Compute(Node("d1", 1));
+  EXPECT_TRUE(Has(desired, LocalVip{Ip("192.0.2.192"), Ip("192.0.2.1"), 27}));
+  EXPECT_TRUE(Has(desired, LocalLink{1480}));
+  EXPECT_TRUE(Has(desired, Attachment{kLocalLinkFar}));
+  EXPECT_TRUE(Has(desired, Sysctl{"net/ipv4/conf/eth0/rp_filter", "2"}));
+}
+
 TEST_F(DesiredTest, ANodeThatIsNeitherDirectorNorRealServerHoldsNothing) {
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"}),
                Service("nat", "192.0.2.201", ForwardingMethod::kNat, {"10.0.0.12"})};

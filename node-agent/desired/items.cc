@@ -139,8 +139,9 @@ std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
   return items;
 }
 
-std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod method,
+std::set<NodeItem> LocalClientItems(const Cidr& vips, ForwardingMethod method,
                                     const std::vector<const InterfaceFacts*>& uplinks) {
+  const IpAddress& vip = vips.address;
   const InterfaceFacts* best = nullptr;
   for (const InterfaceFacts* uplink : uplinks) {
     if (!UsableAddress(*uplink, vip.family).has_value()) continue;
@@ -148,7 +149,7 @@ std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod metho
   }
   if (best == nullptr) return {};
   std::set<NodeItem> items = {Attachment{kLocalLinkFar},
-                              LocalVip{vip, *UsableAddress(*best, vip.family)}};
+                              LocalVip{vip, *UsableAddress(*best, vip.family), LengthOf(vips)}};
   // Answers come from the VIP, whose route leads elsewhere: a strict check would drop them.
   if (vip.IsV4() && method != ForwardingMethod::kNat) {
     items.insert(Sysctl{Conf(best->name, "rp_filter"), "2"});

@@ -29,10 +29,10 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
 std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
                                const std::vector<const InterfaceFacts*>& uplinks);
 
-// For clients on this node of `vip`, a VIP of eBPF: as they come to our programs, and, of methods
+// For clients on this node of `vips`, which are of eBPF: as they come to our programs, and, of methods
 // by which real servers answer past the director, as their answers come in. Empty if no uplink has
 // an address that real servers could answer to.
-std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod method,
+std::set<NodeItem> LocalClientItems(const Cidr& vips, ForwardingMethod method,
                                     const std::vector<const InterfaceFacts*>& uplinks);
 
 // The largest packet of a client on this node that fits the way to real servers of the service, as
