@@ -394,6 +394,25 @@ TEST_F(HostKernelTest, ADeviceOrARouteOfSomebodyElseIsLeftAlone) {
   EXPECT_TRUE(GoesBy(kVip4, "dev kl0"));
 }
 
+TEST_F(HostKernelTest, ThePairOfLvsadmIsNotTheAgentsAndTheOtherWayRound) {
+  using enum host::LocalLinkOwner;
+  for (const bool agents : {false, true}) {
+    const auto owner = *OpenLocalClients(agents ? kAgent : kLvsadm);
+    const auto other = *OpenLocalClients(agents ? kLvsadm : kAgent);
+    ASSERT_TRUE(owner->Add(LocalLink{1400}).ok());
+    EXPECT_EQ(*owner->Read(), std::set<NodeItem>{LocalLink{1400}});
+    EXPECT_EQ(*other->Read(), std::set<NodeItem>{});
+    const absl::Status refused = other->Add(LocalLink{1500});
+    EXPECT_TRUE(absl::IsAlreadyExists(refused)) << refused;
+    EXPECT_EQ(refused.message().find("lvsadm --dataplane ebpf -C") != std::string::npos, !agents);
+    EXPECT_TRUE(absl::IsAlreadyExists(other->Remove(LocalLink{})));
+    EXPECT_TRUE(absl::IsNotFound(other->Add(LocalVip{kVip4, kVip4})));
+    EXPECT_EQ(*owner->Read(), std::set<NodeItem>{LocalLink{1400}});
+    ASSERT_TRUE(owner->Remove(LocalLink{}).ok());
+    EXPECT_NE(std::system("ip link show kube-lvs0 2>/dev/null"), 0);
+  }
+}
+
 TEST_F(HostKernelTest, WhatOthersSetIsNotOursAndIsNeverTouched) {
   ASSERT_EQ(std::system("ip addr add 192.0.2.7/32 dev lo && ip addr add 2001:db8::7/128 dev lo && "
                         "nft 'add table inet other; add table ip kube-lvs'"),
