@@ -391,6 +391,124 @@ TEST_F(AloneTest, BalancesByTunnel) {
   EXPECT_EQ(Ask(client_, SOCK_STREAM), "silence") << "there was a tunnel without the item";
 }
 
+// The VIP is no address of the director: its clients' routes lead there.
+class AloneLocalClientsTest : public AloneTest {
+ protected:
+  AloneLocalClientsTest() { director_->Sh("ip addr del 192.0.2.1/32 dev lo"); }
+
+  bool HasPair() {
+    return Shell(*director_, "ip link show kube-lvs0 && ip link show kube-lvs1").status == 0;
+  }
+  std::string WayToVip(const std::string& vip = kVip) {
+    return Shell(*director_, "ip route get " + vip).output;
+  }
+  // Ten connections of a process on the director.
+  std::map<std::string, int> AskHereTenTimes() {
+    std::map<std::string, int> out;
+    for (int i = 0; i < 10; ++i) ++out[Ask(*director_, SOCK_STREAM)];
+    return out;
+  }
+  int Received(const std::string& device) {
+    return std::stoi(
+        Shell(*director_, "cat /sys/class/net/" + device + "/statistics/rx_packets").output);
+  }
+};
+
+TEST_F(AloneLocalClientsTest, AreBalancedByDirectRouting) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  Balance("-t 192.0.2.1:80", "-g");
+  const Answers here = {{"real1 sees 10.0.0.1", 5}, {"real2 sees 10.0.0.1", 5}};
+  const Answers elsewhere = {{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}};
+  EXPECT_EQ(AskHereTenTimes(), here);
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), elsewhere);
+  EXPECT_NE(Lvsadm(*director_, "-Ln --stats").output.find("192.0.2.1:80                       20 "),
+            std::string::npos);
+  // Other namespaces have none of it.
+  EXPECT_NE(Shell(real1_, "ip link show kube-lvs0").status, 0);
+
+  // Where the VIP comes to the host, it is the host's again, at the latest after the next command.
+  const std::string nothing_new = "-E -t 192.0.2.1:80 -s rr";
+  director_->Sh("ip addr add 192.0.2.1/32 dev lo");
+  EXPECT_EQ(Ask(*director_, SOCK_STREAM), "refused");
+  ASSERT_EQ(Lvsadm(*director_, nothing_new).status, 0);
+  EXPECT_FALSE(HasPair());
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), elsewhere);
+  director_->Sh("ip addr del 192.0.2.1/32 dev lo");
+  ASSERT_EQ(Lvsadm(*director_, nothing_new).status, 0);
+  EXPECT_EQ(AskHereTenTimes(), here);
+
+  ASSERT_EQ(Lvsadm(*director_, "-D -t 192.0.2.1:80").status, 0);
+  EXPECT_FALSE(HasPair()) << "nobody wants it any more";
+  Balance("-t 192.0.2.1:80", "-g");
+  EXPECT_TRUE(HasPair());
+  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
+  EXPECT_FALSE(HasPair());
+  EXPECT_EQ(WayToVip().find("kube-lvs0"), std::string::npos);
+}
+
+TEST_F(AloneLocalClientsTest, AreBalancedByNat) {
+  for (Namespace* real : {&real1_, &real2_}) real->Sh("ip route add default via 10.0.0.1");
+  const Server one(real1_, "real1", SOCK_STREAM, 8080), two(real2_, "real2", SOCK_STREAM, 8080);
+  Balance("-t 192.0.2.1:80", "-m");
+  EXPECT_EQ(AskHereTenTimes(), (Answers{{"real1 sees 10.0.0.1", 5}, {"real2 sees 10.0.0.1", 5}}));
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
+            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
+}
+
+// What no service takes comes out at the far end once, also where the host forwards.
+TEST_F(AloneLocalClientsTest, WhatIsOfNoServiceDoesNotGoRound) {
+  director_->Sh("sysctl -qw net.ipv4.ip_forward=1");
+  Balance("-t 192.0.2.1:80", "-g");
+  const int before = Received("kube-lvs1");
+  EXPECT_EQ(Ask(client_, SOCK_DGRAM, 81), "silence");
+  const int came = Received("kube-lvs1") - before;
+  EXPECT_GE(came, 1);
+  EXPECT_LT(came, 5);
+}
+
+// Its program would not get what comes out of the pair.
+TEST_F(AloneLocalClientsTest, AVipOfIpv6GoesAsTheHostsRoutesSay) {
+  GiveIpv6();
+  director_->Sh("ip addr del 2001:db8::1/128 dev lo; ip route add 2001:db8::/64 via fd00:c::2");
+  ASSERT_EQ(Lvsadm(*director_, "-A -t [2001:db8::1]:80 -s rr").status, 0);
+  ASSERT_EQ(Lvsadm(*director_, "-a -t [2001:db8::1]:80 -r [fd00:a::11]:80 -g").status, 0);
+  EXPECT_FALSE(HasPair());
+  EXPECT_NE(WayToVip(kVip6).find("via fd00:c::2"), std::string::npos);
+}
+
+// For a VIP on the director's segment that is no address of it, with the kernel's own means.
+TEST_F(AloneLocalClientsTest, TheHostMayAnswerForTheVipByAProxyEntry) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  Balance("-t 192.0.2.1:80", "-g");
+  client_.Sh("ip route replace 192.0.2.0/24 dev eth0");
+  EXPECT_EQ(Ask(client_, SOCK_STREAM), "silence");
+  director_->Sh(
+      "sysctl -qw net.ipv4.conf.eth0.forwarding=1; ip neigh add proxy 192.0.2.1 dev eth0");
+  client_.Sh("ip neigh flush all");
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
+            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
+  EXPECT_EQ(AskHereTenTimes(), (Answers{{"real1 sees 10.0.0.1", 5}, {"real2 sees 10.0.0.1", 5}}));
+}
+
+TEST_F(AloneLocalClientsTest, ADeviceOfSomebodyElseIsLeftAloneAndTheRestIsServed) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  director_->Sh("ip link add kube-lvs0 type bridge");
+  Balance("-t 192.0.2.1:80", "-g");
+  const Ran ran = Lvsadm(*director_, "-E -t 192.0.2.1:80 -s rr");
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_EQ(ran.output,
+            "lvsadm: warning: clients on this host do not reach all VIPs: interface kube-lvs0 was "
+            "made by somebody else and is left alone; rename it, so that clients on this node "
+            "reach VIPs\n");
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
+            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
+  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
+  EXPECT_EQ(Shell(*director_, "ip link show kube-lvs0").status, 0);
+}
+
 TEST_F(AloneTest, PersistenceHasAClientStay) {
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);

@@ -212,6 +212,10 @@ Session::Done Session::ChangeEbpf(const std::vector<Pending>& changes) {
   const std::vector<absl::Status> statuses = ApplyToEbpf(requests, alone);
   if (alone != nullptr && std::ranges::any_of(statuses, &absl::Status::ok)) {
     if (const absl::Status served = alone->Serve(); !served.ok()) return FailedEbpf(first, served);
+    if (const absl::Status local = alone->ServeLocalClients(); !local.ok()) {
+      world_.err << "lvsadm: warning: clients on this host do not reach all VIPs: "
+                 << Message(local) << "\n";
+    }
   }
   for (size_t i = 0; i < changes.size(); ++i) {
     if (statuses[i].ok()) continue;

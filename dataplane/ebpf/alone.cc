@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -19,10 +20,59 @@ namespace {
 bool IsServed(const Link& link, const std::vector<Link>& links) {
   // Without a MAC there is no Ethernet header, which the programs expect.
   if (link.loopback || link.mac.IsZero()) return false;
+  if (link.name == kLocalLink || link.name == kLocalLinkFar) return false;  // ServeLocalClients
   // What comes in by a part has its routes by the whole, and comes in there, too. A VRF is no such
   // whole.
   const auto master = std::ranges::find(links, link.master, &Link::index);
   return link.master == 0 || (master != links.end() && master->kind == "vrf");
+}
+
+constexpr uint32_t kLeastMtuOfIpv6 = 1280;
+constexpr uint32_t kGueOverhead = 12;  // UDP and GUE on top of the IP header
+
+// What of a packet to the VIP fits the way to the real server.
+uint32_t FittingMtu(const RealServer& real, const IpAddress& vip, uint32_t mtu) {
+  uint32_t overhead = 0;
+  if (real.method == ForwardingMethod::kTunnel) {
+    overhead = (vip.IsV4() ? 20 : 40) + (real.tunnel.type == TunnelType::kGue ? kGueOverhead : 0);
+  }
+  // Or the devices would have no IPv6.
+  return mtu < kLeastMtuOfIpv6 + overhead ? std::min(mtu, kLeastMtuOfIpv6) : mtu - overhead;
+}
+
+// By which clients on this host reach these rules' VIPs; nothing if all VIPs are its addresses.
+std::set<NodeItem> LocalItems(const Rules& rules, Network& network) {
+  std::map<IpAddress, std::optional<NextHop>> ways;
+  const auto way = [&](const IpAddress& to) -> const std::optional<NextHop>& {
+    const auto [it, first] = ways.try_emplace(to);
+    if (!first) return it->second;
+    if (auto hop = network.Route(to); hop.ok()) it->second = *std::move(hop);
+    return it->second;
+  };
+  std::map<Cidr, IpAddress> sources;
+  std::optional<uint32_t> mtu;
+  for (const ReadService& rule : rules) {
+    const auto vips = VipsOf(rule.key);
+    // IPv6's program has a filter of its own here, and IPv4's, which is the first, lets nothing pass
+    // that comes out of the pair.
+    if (!vips || !vips->address.IsV4()) continue;
+    // The table local comes before all routes.
+    if (const auto& here = way(vips->address); here && here->local) continue;
+    for (const auto& [real, stats] : rule.reals) {
+      const auto& hop = way(real.at.ip);
+      if (!hop || hop->local || hop->source.family != vips->address.family) continue;
+      // Where the real server, which has a route to it, sends its answers.
+      sources.emplace(*vips, hop->source);
+      const uint32_t fits = FittingMtu(real, vips->address, hop->mtu);
+      mtu = std::min(mtu.value_or(fits), fits);
+    }
+  }
+  std::set<NodeItem> items;
+  if (mtu) items.insert(LocalLink{*mtu});
+  for (const auto& [vips, source] : sources) {
+    items.insert(LocalVip{vips.address, source, vips.IsHost() ? 0 : vips.length});
+  }
+  return items;
 }
 
 }  // namespace
@@ -45,8 +95,9 @@ absl::StatusOr<IpvsTimeouts> ReadTimeouts(MapStore& maps) {
 }
 
 absl::StatusOr<std::unique_ptr<Alone>> Alone::Adopt(MapStore& maps, Programs& programs,
-                                                    Network& network, const Clock& clock) {
-  std::unique_ptr<Alone> out(new Alone(maps, programs, network));
+                                                    Network& network, const Clock& clock,
+                                                    host::LocalClients* local) {
+  std::unique_ptr<Alone> out(new Alone(maps, programs, network, local));
   KUBE_LVS_ASSIGN_OR_RETURN(out->backend_, EbpfBackend::Adopt(maps, programs, network, clock));
   return out;
 }
@@ -60,6 +111,34 @@ absl::Status Alone::Serve() {
     if (!attached.ok() && !absl::IsNotFound(attached)) return attached;
   }
   return backend_->Refresh();
+}
+
+absl::Status Alone::ServeLocalClients() {
+  if (local_ == nullptr) return absl::OkStatus();
+  KUBE_LVS_ASSIGN_OR_RETURN(const Rules rules, ReadRules(maps_, Content::kRules));
+  const std::set<NodeItem> wanted = LocalItems(rules, network_);
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::set<NodeItem> there, local_->Read());
+  const Step detach = RemoveItem{Attachment{kLocalLinkFar}};
+  for (const NodeItem& item : there) {
+    if (wanted.contains(item)) continue;
+    if (const auto* vip = std::get_if<LocalVip>(&item)) {
+      KUBE_LVS_RETURN_IF_ERROR(local_->Remove(*vip));
+    } else if (wanted.empty()) {
+      KUBE_LVS_RETURN_IF_ERROR(backend_->Apply({&detach, 1})[0]);
+      return local_->Remove(std::get<LocalLink>(item));
+    }
+  }
+  absl::Status status;
+  for (const NodeItem& item : wanted) {
+    if (const auto* link = std::get_if<LocalLink>(&item)) {
+      if (!there.contains(item)) KUBE_LVS_RETURN_IF_ERROR(local_->Add(*link));
+      const Step attach = AddItem{Attachment{kLocalLinkFar}};
+      KUBE_LVS_RETURN_IF_ERROR(backend_->Apply({&attach, 1})[0]);
+    } else if (!there.contains(item)) {
+      status.Update(local_->Add(std::get<LocalVip>(item)));
+    }
+  }
+  return status;
 }
 
 std::vector<absl::Status> Alone::Apply(std::span<const Step> steps) {

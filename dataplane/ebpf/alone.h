@@ -16,6 +16,7 @@
 #include "dataplane/ebpf/network.h"
 #include "dataplane/ebpf/programs.h"
 #include "dataplane/ebpf/rules.h"
+#include "dataplane/host/local_clients.h"
 #include "dataplane/model/ipvs_settings.h"
 #include "dataplane/model/step.h"
 
@@ -28,13 +29,19 @@ absl::StatusOr<IpvsTimeouts> ReadTimeouts(MapStore& maps);
 // Not thread-safe. One process at a time writes; see cli/writer_turn.h.
 class Alone {
  public:
-  // As EbpfBackend::Adopt, also for errors. All are borrowed.
+  // As EbpfBackend::Adopt, also for errors. All are borrowed. Without `local`, clients on this host
+  // are not served.
   static absl::StatusOr<std::unique_ptr<Alone>> Adopt(MapStore& maps, Programs& programs,
-                                                      Network& network, const Clock& clock);
+                                                      Network& network, const Clock& clock,
+                                                      host::LocalClients* local = nullptr);
 
   // Hooks the programs into every Ethernet interface but lo and what is part of a bridge or bond,
   // and brings the ways to real servers up to date. kAlreadyExists: an agent's programs are there.
   absl::Status Serve();
+
+  // Has clients on this host reach the IPv4 VIPs that are no addresses of it, as the rules are now: by
+  // LocalLink and LocalVips, which are taken back when no rule wants them.
+  absl::Status ServeLocalClients();
 
   // Each step by itself, as the kernel takes messages: one that is refused stops no other.
   std::vector<absl::Status> Apply(std::span<const Step> steps);
@@ -48,8 +55,8 @@ class Alone {
   absl::Status SetTimeouts(const IpvsTimeouts& timeouts);
 
  private:
-  Alone(MapStore& maps, Programs& programs, Network& network)
-      : maps_(maps), programs_(programs), network_(network) {}
+  Alone(MapStore& maps, Programs& programs, Network& network, host::LocalClients* local)
+      : maps_(maps), programs_(programs), network_(network), local_(local) {}
 
   absl::StatusOr<std::optional<klvs_service>> Find(const ServiceKey& key);
   absl::Status ZeroOne(const ServiceKey& key);
@@ -57,6 +64,7 @@ class Alone {
   MapStore& maps_;
   Programs& programs_;
   Network& network_;
+  host::LocalClients* local_;
   std::unique_ptr<EbpfBackend> backend_;
 };
 

@@ -1,7 +1,9 @@
 // lvsadm's own dataplane upon maps in memory: each command adopts anew what the one before left.
 #include "dataplane/ebpf/alone.h"
 
+#include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/clock.h"
@@ -32,6 +34,33 @@ ServiceConfig RoundRobin() {
   return config;
 }
 
+class FakeLocalClients final : public host::LocalClients {
+ public:
+  std::set<NodeItem> items;
+  absl::Status refuse;  // what Add of a LocalLink returns when not OK
+
+  absl::StatusOr<std::set<NodeItem>> Read() override { return items; }
+  absl::Status Add(const LocalLink& link) override {
+    if (!refuse.ok()) return refuse;
+    std::erase_if(items, [](const NodeItem& i) { return std::holds_alternative<LocalLink>(i); });
+    items.insert(link);
+    return absl::OkStatus();
+  }
+  absl::Status Remove(const LocalLink&) override {
+    items.clear();
+    return absl::OkStatus();
+  }
+  absl::Status Add(const LocalVip& vip) override {
+    if (items.empty()) return absl::NotFoundError("no link");
+    items.insert(vip);
+    return absl::OkStatus();
+  }
+  absl::Status Remove(const LocalVip& vip) override {
+    items.erase(vip);
+    return absl::OkStatus();
+  }
+};
+
 class AloneTest : public testing::Test {
  protected:
   AloneTest() {
@@ -42,7 +71,7 @@ class AloneTest : public testing::Test {
   }
 
   std::unique_ptr<Alone> Open() {
-    auto opened = Alone::Adopt(maps_, programs_, network_, clock_);
+    auto opened = Alone::Adopt(maps_, programs_, network_, clock_, &local_);
     EXPECT_TRUE(opened.ok()) << opened.status();
     return *std::move(opened);
   }
@@ -61,6 +90,7 @@ class AloneTest : public testing::Test {
   FakeNetwork network_;
   FakePrograms programs_;
   FakeClock clock_;
+  FakeLocalClients local_;
 };
 
 TEST_F(AloneTest, ServesEveryEthernetInterfaceButLo) {
@@ -89,6 +119,51 @@ TEST_F(AloneTest, ServesEveryEthernetInterfaceButLo) {
   EXPECT_TRUE(programs_.attached.contains(5)) << "one that came later";
   programs_.refuse = absl::AlreadyExistsError("an agent's");
   EXPECT_EQ(Open()->Serve().code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(AloneTest, ClientsOnTheHostReachVipsThatAreNoAddressesOfIt) {
+  const IpAddress vip = *IpAddress::Parse("192.0.2.1");
+  const IpAddress source = *IpAddress::Parse("10.0.0.250");
+  network_.AddLink(8, kLocalLink);
+  network_.AddLink(9, kLocalLinkFar);
+  RealServer tunnelled = Real("10.0.0.1:81");
+  tunnelled.method = ForwardingMethod::kTunnel;
+  tunnelled.tunnel = {.type = TunnelType::kGue, .port = 6080};
+  const auto serve = [this] {
+    const auto alone = Open();
+    ASSERT_TRUE(alone->Serve().ok());
+    ASSERT_TRUE(alone->ServeLocalClients().ok());
+  };
+  Apply({AddService{Key("192.0.2.1:80"), RoundRobin()},
+         AddReal{Key("192.0.2.1:80"), Real("10.0.0.1:80")}});
+  serve();
+  EXPECT_EQ(local_.items, (std::set<NodeItem>{LocalLink{1500}, LocalVip{vip, source}}));
+  EXPECT_EQ(programs_.attached, (std::set<uint32_t>{2, 3, 9}));
+  Apply({AddService{Key("192.0.2.1:81"), RoundRobin()}, AddReal{Key("192.0.2.1:81"), tunnelled}});
+  serve();
+  EXPECT_EQ(local_.items, (std::set<NodeItem>{LocalLink{1468}, LocalVip{vip, source}}));
+  // keepalived has made it the host's.
+  network_.routes[vip].local = true;
+  serve();
+  EXPECT_EQ(local_.items, std::set<NodeItem>{});
+  EXPECT_EQ(programs_.attached, (std::set<uint32_t>{2, 3}));
+  network_.routes.erase(vip);
+  serve();
+  EXPECT_EQ(local_.items, (std::set<NodeItem>{LocalLink{1468}, LocalVip{vip, source}}));
+  Apply({RemoveService{Key("192.0.2.1:80")}, RemoveService{Key("192.0.2.1:81")}});
+  serve();
+  EXPECT_EQ(local_.items, std::set<NodeItem>{});
+}
+
+TEST_F(AloneTest, ClientsElsewhereAreServedWhereThoseOnTheHostCannotBe) {
+  local_.refuse = absl::AlreadyExistsError("somebody's");
+  Apply({AddService{Key("192.0.2.1:80"), RoundRobin()},
+         AddReal{Key("192.0.2.1:80"), Real("10.0.0.1:80")}});
+  const auto alone = Open();
+  ASSERT_TRUE(alone->Serve().ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(alone->ServeLocalClients()));
+  EXPECT_EQ(programs_.attached, (std::set<uint32_t>{2, 3}));
+  EXPECT_EQ(local_.items, std::set<NodeItem>{});
 }
 
 TEST_F(AloneTest, ARouteThatCameLaterIsTakenByTheNextCommand) {

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/status.h"
+#include "dataplane/ebpf/abi_gue.h"
 #include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/counters.h"
 #include "dataplane/ebpf/layout.h"
@@ -46,6 +47,38 @@ absl::Status ReadNets(MapStore& maps, std::set<NodeItem>& items) {
                             (GetAll<klvs_mss_net6, uint32_t>(maps, kMssNets6Map)));
   for (const auto& [net, mss] : clamps6) clamp(net, mss);
   return absl::OkStatus();
+}
+
+absl::Status ReadGuePeers(MapStore& maps, std::set<NodeItem>& items) {
+  const auto peer = [&items](const auto& key, int bits) {
+    const IpAddress vip = FromWire(key.to.vip);
+    const int length = static_cast<int>(key.bits) - bits;
+    items.insert(TunnelPeer{FromWire(key.to.director), vip, length == vip.Bits() ? 0 : length,
+                            {FromWire(key.to.real), FromWirePort(key.to.port)}});
+  };
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto peers,
+                            (GetAll<klvs_gue_peer, uint32_t>(maps, kGuePeersMap)));
+  for (const auto& [key, one] : peers) peer(key, KLVS_GUE_BITS);
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto peers6,
+                            (GetAll<klvs_gue_peer6, uint32_t>(maps, kGuePeers6Map)));
+  for (const auto& [key, one] : peers6) peer(key, KLVS_GUE_BITS6);
+  return absl::OkStatus();
+}
+
+absl::Status SetGuePeer(MapStore& maps, const TunnelPeer& item, bool add) {
+  if (item.gue.ip.family != item.vip.family) {
+    return absl::InvalidArgumentError("it would come to an address of another family");
+  }
+  const auto length =
+      static_cast<uint32_t>(item.prefix_length == 0 ? item.vip.Bits() : item.prefix_length);
+  const __be16 port = ToWirePort(item.gue.port);
+  const klvs_gue_peer peer{
+      KLVS_GUE_BITS + length,
+      {ToWire(item.director), ToWire(item.gue.ip), port, 0, ToWire(item.vip)}};
+  const klvs_gue_peer6 peer6{
+      KLVS_GUE_BITS6 + length,
+      {ToWire6(item.director), ToWire6(item.gue.ip), port, 0, ToWire6(item.vip)}};
+  return PutOrErase(maps, item.vip.IsV4(), add, kGuePeersMap, peer, kGuePeers6Map, peer6, 1);
 }
 
 constexpr ConnectionKind kKinds[] = {ConnectionKind::kTcp, ConnectionKind::kTcpFin,
@@ -242,6 +275,7 @@ absl::Status EbpfBackend::ReadItems(std::set<NodeItem>& items) {
   for (const auto& [vip, mss] : clamps) {
     items.insert(MssClamp{FromWire(vip), static_cast<uint16_t>(mss)});
   }
+  KUBE_LVS_RETURN_IF_ERROR(ReadGuePeers(maps_, items));
   return ReadNets(maps_, items);
 }
 
@@ -363,6 +397,7 @@ absl::Status EbpfBackend::Set(const TunnelPeer& item, bool add) {
                                     ": eBPF unpacks IPv4 in IPv4 and IPv6 in IPv6; give the "
                                     "director an address of the VIP's family");
   }
+  if (item.gue.port != 0) return Annotate(SetGuePeer(maps_, item, add), ToString(item));
   const klvs_tunnel_peer peer{ToWire(item.director), ToWire(item.vip)};
   const klvs_tunnel_peer6 peer6{ToWire6(item.director), ToWire6(item.vip)};
   const auto length = static_cast<uint32_t>(item.prefix_length);

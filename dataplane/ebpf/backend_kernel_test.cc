@@ -91,7 +91,8 @@ class EbpfKernelTest : public testing::Test {
     }
     for (const auto map : {kAddressesMap, kNetworksMap, kNetworks6Map, kServicesMap,
                            kWideServicesMap, kPortsMap, kTunnelPeersMap, kMssClampsMap,
-                           kTunnelNetsMap, kMssNetsMap, kTunnelNets6Map, kMssNets6Map}) {
+                           kTunnelNetsMap, kMssNetsMap, kTunnelNets6Map, kMssNets6Map,
+                           kGuePeersMap, kGuePeers6Map}) {
       const auto entries = maps.Dump(map);
       EXPECT_TRUE(entries.ok()) << entries.status();
       for (const auto& [key, value] : *entries) {
@@ -123,6 +124,9 @@ class EbpfKernelTest : public testing::Test {
                  TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.64"), 26},
                  TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.0"), 24},
                  TunnelPeer{Ip("2001:db8::9"), Ip("2001:db8:1::"), 64},
+                 TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.9"), 0, {Ip("10.0.0.1"), 6080}},
+                 TunnelPeer{Ip("10.0.0.9"), Ip("192.0.2.0"), 24, {Ip("10.0.0.1"), 6080}},
+                 TunnelPeer{Ip("2001:db8::9"), Ip("2001:db8:1::"), 64, {Ip("2001:db8::1"), 6080}},
                  MssClamp{Ip("192.0.2.64"), 1400, 26},
                  MssClamp{Ip("2001:db8:1::"), 1380, 64},
                  AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.1"), "up0"},
@@ -198,6 +202,7 @@ State RandomState(std::mt19937& random) {
     if (below(3) == 0) out.items.insert(MssClamp{ip, static_cast<uint16_t>(1300 + below(3))});
     const IpAddress net = Ip("192.0.2." + std::to_string(vip * 16));
     if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), net, 28});
+    if (below(3) == 0) out.items.insert(TunnelPeer{Ip("10.0.0.9"), ip, 0, {net, 6080}});
     if (below(3) == 0) out.items.insert(MssClamp{net, static_cast<uint16_t>(1300 + below(3)), 28});
   }
   return out;

@@ -946,6 +946,24 @@ TEST_F(EbpfBackendTest, TunnelPeersAndClampsOfPrefixesAreReadBackAndGoAlone) {
   EXPECT_TRUE(backend_->Read()->items.empty());
 }
 
+TEST_F(EbpfBackendTest, TunnelPeersByGueAreReadBackAndGoAlone) {
+  const std::set<NodeItem> items = {
+      TunnelPeer{Ip("10.0.0.8"), Ip("192.0.2.64")},
+      TunnelPeer{Ip("10.0.0.8"), Ip("192.0.2.64"), 0, {Ip("10.0.0.1"), 6080}},
+      TunnelPeer{Ip("10.0.0.8"), Ip("192.0.2.64"), 0, {Ip("10.0.0.1"), 6081}},
+      TunnelPeer{Ip("10.0.0.8"), Ip("192.0.2.64"), 26, {Ip("10.0.0.1"), 6080}},
+      TunnelPeer{Ip("2001:db8::9"), Ip("2001:db8:1::1"), 0, {Ip("2001:db8::1"), 6080}},
+      TunnelPeer{Ip("2001:db8::9"), Ip("2001:db8:1::"), 64, {Ip("2001:db8::1"), 6080}}};
+  for (const NodeItem& item : items) ASSERT_TRUE(Do({AddItem{item}}).ok());
+  std::set<NodeItem> left = items;
+  for (const NodeItem& item : items) {
+    EXPECT_EQ(backend_->Read()->items, left);
+    ASSERT_TRUE(Do({RemoveItem{item}}).ok());
+    left.erase(item);
+  }
+  EXPECT_TRUE(backend_->Read()->items.empty());
+}
+
 TEST_F(EbpfBackendTest, AServiceThatCannotBeWrittenLeavesNoVipBehind) {
   maps_.fault = [](std::string_view map) {
     return map == kServicesMap ? absl::UnavailableError("busy") : absl::OkStatus();
@@ -1112,6 +1130,10 @@ TEST_F(EbpfBackendTest, StepsThatDoNotFitWhatIsThereAreRefused) {
   EXPECT_EQ(Do({AddItem{MssClamp{Ip("192.0.2.1"), 0}}}).code(), Code::kInvalidArgument);
   EXPECT_EQ(Do({AddItem{TunnelPeer{Ip("2001:db8::1"), Ip("192.0.2.1")}}}).code(),
             Code::kUnimplemented);
+  EXPECT_EQ(Do({AddItem{TunnelPeer{
+                   Ip("10.0.0.8"), Ip("192.0.2.1"), 0, {Ip("2001:db8::1"), 6080}}}})
+                .code(),
+            Code::kInvalidArgument);
   EXPECT_EQ(Actual(web_).reals, (std::vector<RealServer>{Real("10.0.0.1:80")}));
 }
 

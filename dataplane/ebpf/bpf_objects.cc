@@ -52,7 +52,7 @@ constexpr uint32_t kMostBlocksOfARange = 30;  // 1 to 65534
 // A template takes about 100 bytes, with its bucket.
 constexpr uint32_t kConnectionsPerTemplate = 8;
 
-constexpr std::array<std::string_view, 36> kMaps = {
+constexpr std::array<std::string_view, 38> kMaps = {
     kSettingsMap,     kAddressesMap,    kInterfacesMap,    kServicesMap,        kServiceStateMap,
     kListsMap,        kTablesMap,       kRealsMap,         kRealConnsMap,       kConnsMap,
     kDropsMap,        kTunnelPeersMap,  kMssClampsMap,     kServiceCountersMap, kRealCountersMap,
@@ -60,7 +60,7 @@ constexpr std::array<std::string_view, 36> kMaps = {
     kTunnelPeers6Map, kMssClamps6Map,   kTunnelNetsMap,    kMssNetsMap,         kTunnelNets6Map,
     kMssNets6Map,     kTemplatesMap,    kTemplates6Map,    kRealTemplatesMap,   kWideServicesMap,
     kPortsMap,        kWideStateMap,    kNetworksMap,      kNetworks6Map,       kConnTagsMap,
-    kConnTags6Map,
+    kConnTags6Map,    kGuePeersMap,     kGuePeers6Map,
 };
 
 // Whether the path, or what exists above it, is on a BPF file system.

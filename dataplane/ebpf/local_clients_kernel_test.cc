@@ -1,5 +1,5 @@
 // Clients on the director itself, and in a pod on it, by real sockets: every method, both families,
-// while it answers for the VIP and while a fellow does.
+// while it answers for the VIP and while a fellow does; of single VIPs, and of a network of them.
 #include <chrono>
 #include <map>
 #include <memory>
@@ -24,17 +24,23 @@ IpAddress Ip(const std::string& text) { return *IpAddress::Parse(text); }
 struct Site {
   std::string vip, director, real, link, pod, any;
   int length;
+  std::string network;  // of VIPs
+  std::string inside, outside;
 };
 const Site& SiteOf(Family family) {
-  static const Site kV4 = {"10.0.0.200", "10.0.0.1", "10.0.0.1", "10.88.0.1",
-                           "10.88.0.2",  "0.0.0.0",  24};
+  static const Site kV4 = {"10.0.0.200", "10.0.0.1",  "10.0.0.1",    "10.88.0.1",
+                           "10.88.0.2",  "0.0.0.0",   24,            "10.0.0.64/27",
+                           "10.0.0.77",  "10.0.0.96"};
   static const Site kV6 = {"2001:db8:10::200",
                            "2001:db8:10::1",
                            "2001:db8:10::1",
                            "2001:db8:88::1",
                            "2001:db8:88::2",
                            "::",
-                           64};
+                           64,
+                           "2001:db8:10::5:0/112",
+                           "2001:db8:10::5:77",
+                           "2001:db8:10::6:0"};
   return family == Family::kIpv4 ? kV4 : kV6;
 }
 
@@ -67,7 +73,7 @@ class LocalClientsTest : public testing::TestWithParam<Case> {
         host->Sh(
             "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2; "
             "ip addr add " +
-            At().vip + " dev lo");
+            At().vip + " dev lo; ip route add local " + At().network + " dev lo");
       }
       ++n;
     }
@@ -125,17 +131,30 @@ class LocalClientsTest : public testing::TestWithParam<Case> {
     }
   }
 
-  ServiceKey Key() { return {Dataplane::kEbpf, Endpoint{Ip(At().vip), 80}, Protocol::kTcp}; }
-  AnsweredVip Answer() { return {Dataplane::kEbpf, Ip(At().vip), "eth0"}; }
+  static Cidr Network() { return *Cidr::Parse(At().network); }
+  static ServiceKey KeyOf(const Cidr& vips) {
+    if (!vips.IsHost()) return {Dataplane::kEbpf, Prefix{vips, 80, 80}, Protocol::kTcp};
+    return {Dataplane::kEbpf, Endpoint{vips.address, 80}, Protocol::kTcp};
+  }
+  static int LengthOf(const Cidr& vips) { return vips.IsHost() ? 0 : vips.length; }
+  static AnsweredVip Answer(const Cidr& vips = Cidr::Host(Ip(At().vip))) {
+    return {Dataplane::kEbpf, vips.address, "eth0", LengthOf(vips)};
+  }
+  static LocalVip Local(const Cidr& vips = Cidr::Host(Ip(At().vip))) {
+    return {vips.address, Ip(At().director), LengthOf(vips)};
+  }
 
   // What an agent sets up on a director; it answers for no VIP yet.
-  void MakeDirector(const std::vector<std::string>& reals) {
+  void MakeDirector(const std::vector<std::string>& reals,
+                    const Cidr& vips = Cidr::Host(Ip(At().vip))) {
+    const ServiceKey key = KeyOf(vips);
     if (Method() == ForwardingMethod::kTunnel) {
       for (const Namespace* real : {&real1_, &real2_}) {
         of_reals_.push_back(Open(*real));
         EbpfBackend& backend = *of_reals_.back().backend;
-        const std::vector<Step> steps = {AddItem{Attachment{"eth0"}},
-                                         AddItem{TunnelPeer{Ip(At().director), Ip(At().vip)}}};
+        const std::vector<Step> steps = {
+            AddItem{Attachment{"eth0"}},
+            AddItem{TunnelPeer{Ip(At().director), vips.address, LengthOf(vips)}}};
         for (const auto& status : real->In([&] { return backend.Apply(steps); })) {
           ASSERT_TRUE(status.ok()) << status;
         }
@@ -148,24 +167,24 @@ class LocalClientsTest : public testing::TestWithParam<Case> {
     config.source_nat = SourceNat();
     const uint32_t overhead = Method() != ForwardingMethod::kTunnel ? 0 : IsV4() ? 20 : 40;
     std::vector<Step> steps = {AddItem{LocalLink{1500 - overhead}}, AddItem{Attachment{"eth0"}},
-                               AddItem{Attachment{kLocalLinkFar}}, AddService{Key(), config}};
+                               AddItem{Attachment{kLocalLinkFar}}, AddService{key, config}};
     for (const std::string& address : reals) {
       RealServer real;
       real.at = {Ip(address), RealPort()};
       real.method = Method();
-      steps.push_back(AddReal{Key(), real});
+      steps.push_back(AddReal{key, real});
     }
     if (IsV4() && !IsNat()) steps.push_back(AddItem{Sysctl{"net/ipv4/conf/eth0/rp_filter", "2"}});
-    steps.push_back(AddItem{LocalVip{Ip(At().vip), Ip(At().director)}});
+    steps.push_back(AddItem{Local(vips)});
     Apply(steps);
   }
 
   // Whom each of four connections reached, and as whom; a large one is among them.
-  std::map<std::string, int> Reached(const Namespace& from) {
+  std::map<std::string, int> Reached(const Namespace& from, const std::string& vip = At().vip) {
     std::map<std::string, int> out;
     for (int i = 0; i < 4; ++i) {
       const std::string request = std::string(i == 2 ? 60000 : 10, 'x') + "\n";
-      const std::string answer = AskTcp(from, {Ip(At().vip), 80}, request);
+      const std::string answer = AskTcp(from, {Ip(vip), 80}, request);
       const size_t line = answer.find('\n');
       if (line == std::string::npos || answer.substr(line + 1) != request) {
         ++out["nobody"];
@@ -203,10 +222,33 @@ TEST_P(LocalClientsTest, AreBalancedByTheDirectorThatTheyAreOn) {
     EXPECT_EQ(Reached(pod_), each(SourceNat() ? At().director : At().pod)) << active;
   }
   ExpectNoDrops();
-  Apply({RemoveItem{Answer()}, RemoveItem{LocalVip{Ip(At().vip), Ip(At().director)}},
-         RemoveService{Key()}, RemoveItem{Attachment{kLocalLinkFar}}, RemoveItem{LocalLink{1500}}});
+  Apply({RemoveItem{Answer()}, RemoveItem{Local()}, RemoveService{KeyOf(Local().Vips())},
+         RemoveItem{Attachment{kLocalLinkFar}}, RemoveItem{LocalLink{1500}}});
   director_.Sh("! ip link show kube-lvs0 2>/dev/null");
   director_.Sh("! ip " + Kind() + "route show | grep -q " + At().vip);
+}
+
+TEST_P(LocalClientsTest, AreBalancedWhenTheyReachIntoANetworkOfVips) {
+  const TcpServer one(real1_, "real1", {Ip(At().any), RealPort()});
+  const TcpServer two(real2_, "real2", {Ip(At().any), RealPort()});
+  MakeDirector({At().real + "1", At().real + "2"}, Network());
+  const auto each = [](const std::string& client) {
+    return std::map<std::string, int>{{"real1 sees " + client, 2}, {"real2 sees " + client, 2}};
+  };
+  for (const bool active : {false, true}) {
+    if (active) Apply({AddItem{Answer(Network())}});
+    for (const std::string& vip : {Network().address.ToString(), At().inside}) {
+      SCOPED_TRACE(vip);
+      EXPECT_EQ(Reached(director_, vip), each(At().director)) << active;
+      EXPECT_EQ(Reached(pod_, vip), each(SourceNat() ? At().director : At().pod)) << active;
+    }
+  }
+  director_.Sh("! ip route get " + At().outside + " | grep -q kube-lvs0");
+  ExpectNoDrops();
+  Apply({RemoveItem{Answer(Network())}, RemoveItem{Local(Network())},
+         RemoveService{KeyOf(Network())}, RemoveItem{Attachment{kLocalLinkFar}},
+         RemoveItem{LocalLink{1500}}});
+  director_.Sh("! ip " + Kind() + "route show | grep -q kube-lvs0");
 }
 
 // The director is one of its real servers; its clients are elsewhere, in a pod on it, and itself.

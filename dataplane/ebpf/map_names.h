@@ -34,6 +34,7 @@ inline constexpr std::string_view kTunnelPeersMap = "klvs_tunnel_peers";
 inline constexpr std::string_view kMssClampsMap = "klvs_mss_clamps";
 inline constexpr std::string_view kTunnelNetsMap = "klvs_tunnel_nets";
 inline constexpr std::string_view kMssNetsMap = "klvs_mss_nets";
+inline constexpr std::string_view kGuePeersMap = "klvs_gue_peers";
 // Of IPv6.
 inline constexpr std::string_view kAddresses6Map = "klvs_addresses6";
 inline constexpr std::string_view kNetworks6Map = "klvs_networks6";
@@ -49,6 +50,7 @@ inline constexpr std::string_view kTunnelPeers6Map = "klvs_tunnel_peers6";
 inline constexpr std::string_view kMssClamps6Map = "klvs_mss_clamps6";
 inline constexpr std::string_view kTunnelNets6Map = "klvs_tunnel_nets6";
 inline constexpr std::string_view kMssNets6Map = "klvs_mss_nets6";
+inline constexpr std::string_view kGuePeers6Map = "klvs_gue_peers6";
 
 // A value of klvs_tables in memory: the kernel gives each value of an array a multiple of 8 bytes.
 struct TableCell {

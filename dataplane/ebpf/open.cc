@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <set>
 #include <utility>
 
 #include "base/status.h"
@@ -55,8 +56,10 @@ absl::StatusOr<AloneDataplane> OpenAlone(bool make, const Clock& clock) {
   }
   KUBE_LVS_RETURN_IF_ERROR(objects.status());
   out.objects = *std::move(objects);
+  KUBE_LVS_ASSIGN_OR_RETURN(out.local, host::OpenLocalClients(host::LocalLinkOwner::kLvsadm));
   KUBE_LVS_ASSIGN_OR_RETURN(
-      out.alone, Alone::Adopt(*out.objects.maps, *out.objects.programs, *out.network, clock));
+      out.alone,
+      Alone::Adopt(*out.objects.maps, *out.objects.programs, *out.network, clock, out.local.get()));
   return out;
 }
 
@@ -119,7 +122,11 @@ absl::StatusOr<IpvsTimeouts> ReadAloneTimeouts() {
 
 absl::Status RemoveAlone() {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::unique_ptr<Network> network, NewSilentKernelNetwork());
-  return RemoveUnpinned(*network);
+  KUBE_LVS_RETURN_IF_ERROR(RemoveUnpinned(*network));
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto local,
+                            host::OpenLocalClients(host::LocalLinkOwner::kLvsadm));
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::set<NodeItem> there, local->Read());
+  return there.empty() ? absl::OkStatus() : local->Remove(LocalLink{});
 }
 
 }  // namespace kube_lvs::ebpf

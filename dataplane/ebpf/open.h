@@ -48,6 +48,7 @@ absl::Status CleanUpEbpfDataplane(const std::string& dir);
 // The dataplane that lvsadm makes where there is no agent: see bpf_objects.h, also for errors.
 struct AloneDataplane {
   std::unique_ptr<Network> network;
+  std::unique_ptr<host::LocalClients> local;
   BpfObjects objects;
   std::unique_ptr<Alone> alone;
 };

@@ -340,6 +340,45 @@ TEST_F(HostKernelTest, LocalClientsAreRoutedIntoAPairOfDevicesThatIsMendedAndGoe
   EXPECT_NE(std::system("ip link show kube-lvs0 2>/dev/null"), 0);
 }
 
+// Only addresses inside, and of those not what somebody has a nearer route to.
+TEST_F(HostKernelTest, LocalClientsOfAPrefixAreRoutedIntoThePair) {
+  ASSERT_EQ(std::system("ip addr add 198.51.100.2/24 dev kl0 && ip addr add 198.51.100.3/24 dev "
+                        "kl0 && ip addr add 2001:db8:1::2/64 dev kl0 nodad && "
+                        "ip route add 192.0.2.70 dev kl0"),
+            0);
+  const auto inside = [](const char* last) { return *IpAddress::Parse(last); };
+  const IpAddress source6 = *IpAddress::Parse("2001:db8:1::2");
+  State desired;
+  const LocalVip net{kPrefix.address, inside("198.51.100.2"), kPrefix.length};
+  desired.items = {LocalLink{1400}, net,
+                   LocalVip{*IpAddress::Parse("2001:db8:7::"), source6, 112}};
+  Reach(desired);
+  EXPECT_EQ(Diff(desired, *Open()->Read()), Plan{});
+  EXPECT_TRUE(GoesBy(inside("192.0.2.64"), "dev kube-lvs0 .*src 198.51.100.2 "));
+  EXPECT_TRUE(GoesBy(inside("192.0.2.127"), "dev kube-lvs0"));
+  EXPECT_FALSE(GoesBy(inside("192.0.2.63"), "kube-lvs0"));
+  EXPECT_FALSE(GoesBy(inside("192.0.2.128"), "kube-lvs0"));
+  EXPECT_TRUE(GoesBy(inside("192.0.2.70"), "dev kl0"));
+  EXPECT_TRUE(GoesBy(inside("2001:db8:7::ffff"), "dev kube-lvs0 .*src 2001:db8:1::2 "));
+  EXPECT_FALSE(GoesBy(inside("2001:db8:7::1:0"), "kube-lvs0"));
+
+  LocalVip moved = net;
+  moved.source = inside("198.51.100.3");
+  desired.items = {LocalLink{1400}, moved};
+  Reach(desired);
+  EXPECT_TRUE(GoesBy(inside("192.0.2.100"), "src 198.51.100.3 "));
+  desired.items = {LocalLink{1400}};
+  Reach(desired);
+  EXPECT_FALSE(GoesBy(inside("192.0.2.100"), "kube-lvs0"));
+  Reach(State{});
+
+  ASSERT_EQ(std::system("ip route add 192.0.2.64/26 dev kl0"), 0);
+  ASSERT_TRUE(Open()->Apply(std::vector<Step>{AddItem{LocalLink{1400}}})[0].ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(Open()->Apply(std::vector<Step>{AddItem{net}})[0]));
+  Reach(State{});
+  EXPECT_TRUE(GoesBy(inside("192.0.2.100"), "dev kl0"));
+}
+
 TEST_F(HostKernelTest, ADeviceOrARouteOfSomebodyElseIsLeftAlone) {
   ASSERT_EQ(std::system("ip addr add 198.51.100.2/24 dev kl0"), 0);
   const LocalVip vip{kVip4, *IpAddress::Parse("198.51.100.2")};
@@ -353,6 +392,25 @@ TEST_F(HostKernelTest, ADeviceOrARouteOfSomebodyElseIsLeftAlone) {
   EXPECT_TRUE(absl::IsAlreadyExists(Open()->Apply(std::vector<Step>{AddItem{vip}})[0]));
   ASSERT_TRUE(Open()->Apply(std::vector<Step>{RemoveItem{vip}})[0].ok());
   EXPECT_TRUE(GoesBy(kVip4, "dev kl0"));
+}
+
+TEST_F(HostKernelTest, ThePairOfLvsadmIsNotTheAgentsAndTheOtherWayRound) {
+  using enum host::LocalLinkOwner;
+  for (const bool agents : {false, true}) {
+    const auto owner = *OpenLocalClients(agents ? kAgent : kLvsadm);
+    const auto other = *OpenLocalClients(agents ? kLvsadm : kAgent);
+    ASSERT_TRUE(owner->Add(LocalLink{1400}).ok());
+    EXPECT_EQ(*owner->Read(), std::set<NodeItem>{LocalLink{1400}});
+    EXPECT_EQ(*other->Read(), std::set<NodeItem>{});
+    const absl::Status refused = other->Add(LocalLink{1500});
+    EXPECT_TRUE(absl::IsAlreadyExists(refused)) << refused;
+    EXPECT_EQ(refused.message().find("lvsadm --dataplane ebpf -C") != std::string::npos, !agents);
+    EXPECT_TRUE(absl::IsAlreadyExists(other->Remove(LocalLink{})));
+    EXPECT_TRUE(absl::IsNotFound(other->Add(LocalVip{kVip4, kVip4})));
+    EXPECT_EQ(*owner->Read(), std::set<NodeItem>{LocalLink{1400}});
+    ASSERT_TRUE(owner->Remove(LocalLink{}).ok());
+    EXPECT_NE(std::system("ip link show kube-lvs0 2>/dev/null"), 0);
+  }
 }
 
 TEST_F(HostKernelTest, WhatOthersSetIsNotOursAndIsNeverTouched) {

@@ -24,8 +24,11 @@ namespace kube_lvs::host {
 namespace {
 
 constexpr uint8_t kProtocol = 142;
-// Of both ends. It tells that they are ours, for it is there from their first moment on.
-constexpr std::array<uint8_t, 6> kMac = {0x02, 'k', 'l', 'v', 's', 0};
+// Of both ends. It tells whose they are, for it is there from their first moment on.
+using LinkAddress = std::array<uint8_t, 6>;
+constexpr LinkAddress LinkAddressOf(LocalLinkOwner owner) {
+  return {0x02, 'k', 'l', 'v', 's', static_cast<uint8_t>(owner == LocalLinkOwner::kLvsadm)};
+}
 constexpr unsigned kFlags = IFF_UP | IFF_NOARP;
 constexpr uint8_t kNoAddresses = 1;  // IN6_ADDR_GEN_MODE_NONE
 
@@ -40,14 +43,14 @@ using NlMessage = std::unique_ptr<nl_msg, MessageDeleter>;
 
 struct Device {
   unsigned index = 0;
-  bool ours = false;
+  std::optional<LocalLinkOwner> owner;
   bool as_made = false;  // its flags
   uint32_t mtu = 0;
 };
 
-// A route in the table main to one address.
+// A route in the table main.
 struct Route {
-  IpAddress to;
+  Cidr to;
   std::optional<IpAddress> source;
   unsigned device = 0;
   bool ours = false;
@@ -76,8 +79,13 @@ std::optional<Device> DecodeDevice(nlmsghdr* header) {
   device.index = static_cast<unsigned>(info->ifi_index);
   if (attrs[IFLA_MTU] != nullptr) device.mtu = nla_get_u32(attrs[IFLA_MTU]);
   const nlattr* mac = attrs[IFLA_ADDRESS];
-  device.ours = mac != nullptr && nla_len(mac) == static_cast<int>(kMac.size()) &&
-                std::memcmp(nla_data(mac), kMac.data(), kMac.size()) == 0;
+  for (const LocalLinkOwner owner : {LocalLinkOwner::kAgent, LocalLinkOwner::kLvsadm}) {
+    const LinkAddress is = LinkAddressOf(owner);
+    if (mac != nullptr && nla_len(mac) == static_cast<int>(is.size()) &&
+        std::memcmp(nla_data(mac), is.data(), is.size()) == 0) {
+      device.owner = owner;
+    }
+  }
   device.as_made = (info->ifi_flags & kFlags) == kFlags;
   return device;
 }
@@ -87,12 +95,11 @@ std::optional<Route> DecodeRoute(nlmsghdr* header) {
   if (nlmsg_parse(header, sizeof(rtmsg), attrs, RTA_MAX, nullptr) < 0) return std::nullopt;
   const auto* info = static_cast<const rtmsg*>(nlmsg_data(header));
   const auto to = AddressOf(attrs[RTA_DST], info->rtm_family);
-  if (info->rtm_table != RT_TABLE_MAIN || info->rtm_type != RTN_UNICAST || !to.has_value() ||
-      info->rtm_dst_len != to->Bits()) {
+  if (info->rtm_table != RT_TABLE_MAIN || info->rtm_type != RTN_UNICAST || !to.has_value()) {
     return std::nullopt;
   }
   Route route;
-  route.to = *to;
+  route.to = {*to, info->rtm_dst_len};
   route.source = AddressOf(attrs[RTA_PREFSRC], info->rtm_family);
   if (attrs[RTA_OIF] != nullptr) route.device = nla_get_u32(attrs[RTA_OIF]);
   route.ours = info->rtm_protocol == kProtocol;
@@ -113,7 +120,7 @@ absl::Status Error(int result) {
   if (result >= 0) return absl::OkStatus();
   switch (-result) {
     case NLE_PERM:
-      return absl::PermissionDeniedError("not permitted: the agent needs NET_ADMIN");
+      return absl::PermissionDeniedError("not permitted: it needs NET_ADMIN");
     case NLE_OPNOTSUPP:
       return absl::FailedPreconditionError(
           "this kernel has no veth devices; load the module veth on the node");
@@ -127,18 +134,19 @@ absl::Status Error(int result) {
 
 NlMessage Message(int type, int flags) { return NlMessage(nlmsg_alloc_simple(type, flags)); }
 
-void PutEnd(nl_msg* message, const char* name, uint32_t mtu) {
+void PutEnd(nl_msg* message, const char* name, uint32_t mtu, const LinkAddress& mac) {
   ifinfomsg info{};
   info.ifi_flags = info.ifi_change = IFF_NOARP;
   nlmsg_append(message, &info, sizeof(info), NLMSG_ALIGNTO);
   nla_put_string(message, IFLA_IFNAME, name);
-  nla_put(message, IFLA_ADDRESS, static_cast<int>(kMac.size()), kMac.data());
+  nla_put(message, IFLA_ADDRESS, static_cast<int>(mac.size()), mac.data());
   nla_put_u32(message, IFLA_MTU, mtu);
 }
 
 class KernelLocalClients final : public LocalClients {
  public:
-  explicit KernelLocalClients(Socket socket) : socket_(std::move(socket)) {
+  KernelLocalClients(Socket socket, LocalLinkOwner owner)
+      : socket_(std::move(socket)), owner_(owner) {
     nl_socket_modify_cb(socket_.get(), NL_CB_VALID, NL_CB_CUSTOM, Collect, &answers_);
     // So that the kernel hands out the one table that is asked for (Linux 4.20); one that cannot
     // hands out all.
@@ -151,16 +159,17 @@ class KernelLocalClients final : public LocalClients {
     std::set<NodeItem> out;
     KUBE_LVS_ASSIGN_OR_RETURN(const auto near, Find(kLocalLink));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto far, Find(kLocalLinkFar));
-    if (!near || !near->ours) return out;
+    if (!IsOurs(near)) return out;
     KUBE_LVS_RETURN_IF_ERROR(ReadRoutes());
-    bool whole = far && far->ours && near->as_made && far->as_made && near->mtu == far->mtu;
+    bool whole = IsOurs(far) && near->as_made && far->as_made && near->mtu == far->mtu;
     for (const Family family : Families()) {
-      whole = whole && FindOurs(LocalLinkSource(family), near->index) != nullptr;
+      whole = whole && FindOurs(Cidr::Host(LocalLinkSource(family)), near->index) != nullptr;
     }
     out.insert(LocalLink{whole ? near->mtu : 0});
     for (const Route& route : answers_.routes) {
       if (!route.ours || route.device != near->index || !route.source) continue;
-      out.insert(LocalVip{route.to, *route.source});
+      const Cidr& to = route.to;
+      out.insert(LocalVip{to.address, *route.source, to.IsHost() ? 0 : to.length});
     }
     return out;
   }
@@ -169,8 +178,8 @@ class KernelLocalClients final : public LocalClients {
     const std::string what = std::string("make ") + kLocalLink + " and " + kLocalLinkFar;
     KUBE_LVS_ASSIGN_OR_RETURN(const auto near, Find(kLocalLink));
     KUBE_LVS_ASSIGN_OR_RETURN(const auto far, Find(kLocalLinkFar));
-    if (near && !near->ours) return Foreign(kLocalLink);
-    if (far && !far->ours) return Foreign(kLocalLinkFar);
+    if (near && !IsOurs(near)) return Foreign(kLocalLink, *near);
+    if (far && !IsOurs(far)) return Foreign(kLocalLinkFar, *far);
     if (!near) KUBE_LVS_RETURN_IF_ERROR(Annotate(Create(link.mtu), what));
     for (const char* name : {kLocalLink, kLocalLinkFar}) {
       KUBE_LVS_RETURN_IF_ERROR(Annotate(Configure(name, link.mtu), what));
@@ -178,7 +187,7 @@ class KernelLocalClients final : public LocalClients {
     for (const Family family : Families()) {
       KUBE_LVS_RETURN_IF_ERROR(
           Annotate(Error(ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE,
-                                     LocalLinkSource(family), std::nullopt)),
+                                     Cidr::Host(LocalLinkSource(family)), std::nullopt)),
                    "route " + LocalLinkSource(family).ToString() + " into " + kLocalLink));
     }
     return absl::OkStatus();
@@ -187,7 +196,7 @@ class KernelLocalClients final : public LocalClients {
   absl::Status Remove(const LocalLink&) override {
     KUBE_LVS_ASSIGN_OR_RETURN(const auto there, Find(kLocalLink));
     if (!there) return absl::OkStatus();
-    if (!there->ours) return Foreign(kLocalLink);
+    if (!IsOurs(there)) return Foreign(kLocalLink, *there);
     NlMessage message = Message(RTM_DELLINK, 0);
     ifinfomsg info{};
     info.ifi_index = static_cast<int>(there->index);
@@ -196,13 +205,13 @@ class KernelLocalClients final : public LocalClients {
   }
 
   absl::Status Add(const LocalVip& vip) override {
-    const std::string what = "route " + vip.vip.ToString() + " into " + kLocalLink;
+    const std::string what = "route " + vip.Vips().ShortText() + " into " + kLocalLink;
     KUBE_LVS_ASSIGN_OR_RETURN(const auto link, Find(kLocalLink));
-    if (!link || !link->ours) return absl::NotFoundError(what + ": it is not there");
-    int result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, vip.vip, vip.source);
+    if (!IsOurs(link)) return absl::NotFoundError(what + ": it is not there");
+    int result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, vip.Vips(), vip.source);
     if (result == -NLE_EXIST) {
       KUBE_LVS_RETURN_IF_ERROR(ReadRoutes());
-      const Route* ours = FindOurs(vip.vip, link->index);
+      const Route* ours = FindOurs(vip.Vips(), link->index);
       if (ours == nullptr) {
         return absl::AlreadyExistsError(
             what +
@@ -210,22 +219,31 @@ class KernelLocalClients final : public LocalClients {
             "on this node go that way");
       }
       if (ours->source == vip.source) return absl::OkStatus();
-      result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, vip.vip, vip.source);
+      result = ChangeRoute(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, vip.Vips(), vip.source);
     }
     return Annotate(Error(result), what + " from " + vip.source.ToString());
   }
 
   absl::Status Remove(const LocalVip& vip) override {
-    const std::string what = "remove the route of " + vip.vip.ToString();
+    const std::string what = "remove the route of " + vip.Vips().ShortText();
     KUBE_LVS_ASSIGN_OR_RETURN(const auto link, Find(kLocalLink));
-    if (!link || !link->ours) return absl::OkStatus();
+    if (!IsOurs(link)) return absl::OkStatus();
     // The kernel takes out what is like it: a route of this protocol into this device.
-    const int result = ChangeRoute(RTM_DELROUTE, 0, vip.vip, vip.source);
+    const int result = ChangeRoute(RTM_DELROUTE, 0, vip.Vips(), vip.source);
     return result == -NLE_OBJ_NOTFOUND ? absl::OkStatus() : Annotate(Error(result), what);
   }
 
  private:
-  static absl::Status Foreign(const std::string& name) {
+  bool IsOurs(const std::optional<Device>& device) const {
+    return device.has_value() && device->owner == owner_;
+  }
+
+  static absl::Status Foreign(const std::string& name, const Device& device) {
+    if (device.owner == LocalLinkOwner::kLvsadm) {
+      return absl::AlreadyExistsError("interface " + name +
+                                      " is of lvsadm's eBPF dataplane and is left alone; to take "
+                                      "that off: lvsadm --dataplane ebpf -C");
+    }
     return absl::AlreadyExistsError(
         "interface " + name +
         " was made by somebody else and is left alone; rename it, so that clients on this node "
@@ -240,7 +258,7 @@ class KernelLocalClients final : public LocalClients {
     return {Family::kIpv4, Family::kIpv6};
   }
 
-  const Route* FindOurs(const IpAddress& to, unsigned device) const {
+  const Route* FindOurs(const Cidr& to, unsigned device) const {
     const auto it = std::ranges::find_if(answers_.routes, [&](const Route& route) {
       return route.ours && route.to == to && route.device == device;
     });
@@ -280,12 +298,12 @@ class KernelLocalClients final : public LocalClients {
 
   absl::Status Create(uint32_t mtu) {
     NlMessage message = Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
-    PutEnd(message.get(), kLocalLink, mtu);
+    PutEnd(message.get(), kLocalLink, mtu, LinkAddressOf(owner_));
     nlattr* link = nla_nest_start(message.get(), IFLA_LINKINFO);
     nla_put_string(message.get(), IFLA_INFO_KIND, "veth");
     nlattr* data = nla_nest_start(message.get(), IFLA_INFO_DATA);
     nlattr* peer = nla_nest_start(message.get(), VETH_INFO_PEER);
-    PutEnd(message.get(), kLocalLinkFar, mtu);
+    PutEnd(message.get(), kLocalLinkFar, mtu, LinkAddressOf(owner_));
     nla_nest_end(message.get(), peer);
     nla_nest_end(message.get(), data);
     nla_nest_end(message.get(), link);
@@ -315,18 +333,18 @@ class KernelLocalClients final : public LocalClients {
   }
 
   // As netlink says.
-  int ChangeRoute(int type, int flags, const IpAddress& to,
-                  const std::optional<IpAddress>& source) {
+  int ChangeRoute(int type, int flags, const Cidr& to, const std::optional<IpAddress>& source) {
+    const IpAddress& first = to.address;
     rtmsg info{};
-    info.rtm_family = to.IsV4() ? AF_INET : AF_INET6;
-    info.rtm_dst_len = static_cast<unsigned char>(to.Bits());
+    info.rtm_family = first.IsV4() ? AF_INET : AF_INET6;
+    info.rtm_dst_len = static_cast<unsigned char>(to.length);
     info.rtm_table = RT_TABLE_MAIN;
     info.rtm_protocol = kProtocol;
     info.rtm_scope = RT_SCOPE_LINK;
     info.rtm_type = RTN_UNICAST;
     NlMessage message = Message(type, flags);
     nlmsg_append(message.get(), &info, sizeof(info), NLMSG_ALIGNTO);
-    nla_put(message.get(), RTA_DST, static_cast<int>(to.Size()), to.bytes.data());
+    nla_put(message.get(), RTA_DST, static_cast<int>(first.Size()), first.bytes.data());
     nla_put_u32(message.get(), RTA_OIF, if_nametoindex(kLocalLink));
     if (source.has_value()) {
       nla_put(message.get(), RTA_PREFSRC, static_cast<int>(source->Size()), source->bytes.data());
@@ -339,19 +357,20 @@ class KernelLocalClients final : public LocalClients {
   }
 
   Socket socket_;
+  const LocalLinkOwner owner_;
   Answers answers_;  // of the last requests
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LocalClients>> OpenLocalClients() {
+absl::StatusOr<std::unique_ptr<LocalClients>> OpenLocalClients(LocalLinkOwner owner) {
   Socket socket(nl_socket_alloc());
   if (socket == nullptr) return absl::InternalError("no memory for a netlink socket");
   if (const int result = nl_connect(socket.get(), NETLINK_ROUTE); result < 0) {
     return absl::UnavailableError(std::string("open a route netlink socket: ") +
                                   nl_geterror(result));
   }
-  return std::make_unique<KernelLocalClients>(std::move(socket));
+  return std::make_unique<KernelLocalClients>(std::move(socket), owner);
 }
 
 }  // namespace kube_lvs::host

@@ -1,5 +1,6 @@
 // How this node's own packets for VIPs come to our programs: a pair of devices, and a route into it
-// for each VIP. Ours by the devices' link address and the route protocol 142.
+// for each VIP, or prefix of VIPs. Ours by the devices' link address, which says whose they are, and the
+// route protocol 142.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,9 @@
 #include "dataplane/model/state.h"
 
 namespace kube_lvs::host {
+
+// Whose devices: one leaves the other's alone.
+enum class LocalLinkOwner { kAgent, kLvsadm };
 
 // Not thread-safe. Works in the network namespace of the thread that made it.
 //
@@ -35,6 +39,7 @@ class LocalClients {
   virtual absl::Status Remove(const LocalVip& vip) = 0;
 };
 
-absl::StatusOr<std::unique_ptr<LocalClients>> OpenLocalClients();
+absl::StatusOr<std::unique_ptr<LocalClients>> OpenLocalClients(
+    LocalLinkOwner owner = LocalLinkOwner::kAgent);
 
 }  // namespace kube_lvs::host

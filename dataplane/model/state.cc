@@ -10,7 +10,8 @@ struct Printer {
   }
   std::string operator()(const Attachment& a) const { return "programs on " + a.interface; }
   std::string operator()(const TunnelPeer& p) const {
-    return "tunnel from " + p.director.ToString() + " for " + p.Vips().ShortText();
+    return "tunnel from " + p.director.ToString() + " for " + p.Vips().ShortText() +
+           (p.gue.port != 0 ? " by GUE at " + p.gue.ToString() : "");
   }
   std::string operator()(const MssClamp& c) const {
     return "mss " + std::to_string(c.mss) + " from " + c.Vips().ShortText();
@@ -33,7 +34,7 @@ struct Printer {
            v.interface;
   }
   std::string operator()(const LocalVip& v) const {
-    return "local vip " + v.vip.ToString() + " from " + v.source.ToString();
+    return "local vip " + v.Vips().ShortText() + " from " + v.source.ToString();
   }
 };
 

@@ -58,11 +58,12 @@ struct Attachment {
   bool operator==(const Attachment&) const = default;
 };
 
-// A director whose IPIP packets for `vip` this real server takes off their outer header. eBPF.
+// A director whose packets for `vip` this real server takes off their outer header. eBPF.
 struct TunnelPeer {
   IpAddress director;
   IpAddress vip;
   int prefix_length = 0;  // as of a SilentVip
+  Endpoint gue = {};      // where they come by GUE (UDP), at this real server; port 0: by IPIP
   Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const TunnelPeer&) const = default;
   bool operator==(const TunnelPeer&) const = default;
@@ -118,6 +119,8 @@ struct AnsweredVip {
 struct LocalVip {
   IpAddress vip;
   IpAddress source;
+  int prefix_length = 0;  // as of a SilentVip
+  Cidr Vips() const { return VipsFrom(vip, prefix_length); }
   auto operator<=>(const LocalVip&) const = default;
   bool operator==(const LocalVip&) const = default;
 };

@@ -21,7 +21,9 @@ bool Replaces(const NodeItem& a, const NodeItem& b) {
     return timeout->dataplane == other.dataplane && timeout->kind == other.kind;
   }
   if (std::holds_alternative<LocalLink>(a)) return true;
-  if (const auto* vip = std::get_if<LocalVip>(&a)) return vip->vip == std::get<LocalVip>(b).vip;
+  if (const auto* vip = std::get_if<LocalVip>(&a)) {
+    return vip->Vips() == std::get<LocalVip>(b).Vips();
+  }
   return a == b;
 }
 

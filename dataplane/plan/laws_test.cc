@@ -86,7 +86,8 @@ class Maker {
       case 8:
         return LocalLink{1400 + Below(2)};
       case 9:
-        return LocalVip{vip, IpAddress::FromV4(0x0a0000fau + Below(2))};
+        return LocalVip{vip, IpAddress::FromV4(0x0a0000fau + Below(2)),
+                        static_cast<int>(Below(2) * 31)};
       default:
         return AnsweredVip{Below(2) == 0 ? Dataplane::kIpvs : Dataplane::kEbpf, vip, "eth0",
                            static_cast<int>(Below(2) * 31)};

@@ -94,7 +94,9 @@ NodeItem ParseItem(const std::vector<std::string>& words) {
     return LocalLink{static_cast<uint32_t>(std::stoul(words.at(3)))};
   }
   if (words[0] == "local") {
-    return LocalVip{*IpAddress::Parse(words.at(2)), *IpAddress::Parse(words.at(4))};
+    std::string vip = words.at(2);
+    const int length = TakeLength(vip);
+    return LocalVip{*IpAddress::Parse(vip), *IpAddress::Parse(words.at(4)), length};
   }
   if (words[0] == "programs") return Attachment{words.at(2)};
   if (words[0] == "tunnel") {

@@ -135,9 +135,10 @@ void CheckForwarding(const LvsServiceSpec& spec, Problems& out) {
     }
     const bool all_static = std::ranges::all_of(
         spec.backends, [](const BackendSource& backend) { return backend.is_static; });
-    if (spec.tunnel_type != "IPIP" && !all_static) {
-      out.NotHere("spec.forwarding.tunnel.type: " + spec.tunnel_type +
-                  " is for static backends: real servers of a serviceRef take IPIP only");
+    if (spec.tunnel_type == "GRE" && !all_static) {
+      out.NotHere(
+          "spec.forwarding.tunnel.type: GRE is for static backends: real servers of a serviceRef "
+          "take IPIP and GUE");
     }
   }
   if (spec.method == ForwardingMethod::kNat) return;

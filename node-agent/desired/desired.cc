@@ -108,6 +108,7 @@ class Computation {
   void Add(const api::LvsService& service);
   Desired Take() {
     Answer();
+    KeepLeastClamps(out_.state.items);
     if (out_.state.items.contains(Attachment{kLocalLinkFar})) {
       out_.state.items.insert(LocalLink{local_mtu_.value_or(0)});
     }
@@ -351,8 +352,8 @@ void Computation::AddAsDirector(const api::LvsService& service, const api::LvsDi
     programmed = true;
   }
   if (!programmed) return;
-  if (dataplane == Dataplane::kEbpf && vips.IsHost()) {
-    out_.state.items.merge(LocalClientItems(vip, service.spec.method, uplinks));
+  if (dataplane == Dataplane::kEbpf) {
+    out_.state.items.merge(LocalClientItems(vips, service.spec.method, uplinks));
     for (const InterfaceFacts* uplink : uplinks) {
       const uint32_t mtu = LocalMtu(service.spec, vip, uplink->mtu);
       local_mtu_ = std::min(local_mtu_.value_or(mtu), mtu);
@@ -398,11 +399,11 @@ void Computation::AddAsRealServer(const api::LvsService& service,
           !done.insert(real.at.ip).second) {
         continue;
       }
-      // Whoever asks for GUE or GRE decapsulates by himself; what comes out is as from a director
-      // on the same segment.
-      const bool ours = real.tunnel.type == TunnelType::kIpip;
-      const ForwardingMethod method = ours ? real.method : ForwardingMethod::kDirectRouting;
-      if (method == ForwardingMethod::kTunnel && directors.empty()) {
+      // Whoever asks for GRE decapsulates by himself; what comes out is as from a director on the
+      // same segment.
+      RealServer here = real;
+      if (real.tunnel.type == TunnelType::kGre) here.method = ForwardingMethod::kDirectRouting;
+      if (here.method == ForwardingMethod::kTunnel && directors.empty()) {
         Report(service, kPrerequisiteMissing,
                "LVSDirectorGroup " + group.meta.name +
                    (vips.address.IsV4() ? " has no member with an IPv4 address in status.members"
@@ -410,10 +411,10 @@ void Computation::AddAsRealServer(const api::LvsService& service,
                    ", so this real server may take tunnelled packets from nobody");
       }
       out_.state.items.merge(
-          RealServerItems(method, vips, real.at.ip, directors, service.spec.mss_clamp, in_.facts));
+          RealServerItems(here, vips, directors, service.spec.mss_clamp, in_.facts));
       // Requests arrive without the clamp, too.
       out_.setups[{vips.address, real.method}].merge(
-          RealServerItems(method, vips, real.at.ip, directors, false, in_.facts));
+          RealServerItems(here, vips, directors, false, in_.facts));
     }
   }
 }

@@ -706,6 +706,37 @@ TEST_F(DesiredTest, ATunnelOfIpv6IsFromTheDirectorsIpv6Addresses) {
   EXPECT_TRUE(Has(desired, SilentVip{Ip("2001:db8:9::1")}));
 }
 
+TEST_F(DesiredTest, ARealServerTakesGueAtItsAddressAndPort) {
+  services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"})};
+  services_[0].spec.tunnel_type = "GUE";
+  services_[0].spec.tunnel_port = 6080;
+  Desired desired = Compute(Node("r1", 11));
+  for (const char* director : {"192.0.2.1", "192.0.2.2"}) {
+    const TunnelPeer peer{Ip(director), Ip("192.0.2.200"), 0, {Ip("10.0.0.11"), 6080}};
+    EXPECT_TRUE(Has(desired, peer));
+    EXPECT_FALSE(Has(desired, TunnelPeer{Ip(director), Ip("192.0.2.200")}));
+    const VipSetup setup{Ip("192.0.2.200"), ForwardingMethod::kTunnel};
+    EXPECT_TRUE(desired.setups[setup].contains(peer));
+  }
+  EXPECT_TRUE(Has(desired, MssClamp{Ip("192.0.2.200"), 1428}));
+  EXPECT_TRUE(Has(desired, Attachment{"eth1"}));
+  EXPECT_TRUE(Has(desired, SilentVip{Ip("192.0.2.200")}));
+}
+
+TEST_F(DesiredTest, OfTwoTunnelsOfOneVipTheLesserClampCounts) {
+  services_ = {Service("gue", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"}),
+               Service("ipip", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"})};
+  services_[0].spec.tunnel_type = "GUE";
+  services_[0].spec.tunnel_port = 6080;
+  services_[1].spec.ports[0].port = 81;
+  const Desired desired = Compute(Node("r1", 11));
+  EXPECT_TRUE(Has(desired, TunnelPeer{Ip("192.0.2.1"), Ip("192.0.2.200")}));
+  EXPECT_TRUE(Has(desired,
+                  TunnelPeer{Ip("192.0.2.1"), Ip("192.0.2.200"), 0, {Ip("10.0.0.11"), 6080}}));
+  EXPECT_TRUE(Has(desired, MssClamp{Ip("192.0.2.200"), 1428}));
+  EXPECT_FALSE(Has(desired, MssClamp{Ip("192.0.2.200"), 1440}));
+}
+
 TEST_F(DesiredTest, ARealServerOfAnotherTunnelDecapsulatesByItself) {
   services_ = {Service("web", "192.0.2.200", ForwardingMethod::kTunnel, {"10.0.0.11"})};
   services_[0].spec.dataplane = api::DataplaneChoice::kIpvs;
@@ -716,6 +747,15 @@ TEST_F(DesiredTest, ARealServerOfAnotherTunnelDecapsulatesByItself) {
   const Desired director = Compute(Node("d1", 1));
   ASSERT_EQ(director.state.services.size(), 1u);
   EXPECT_EQ(director.state.services.begin()->second.reals.front().tunnel.type, TunnelType::kGre);
+}
+
+TEST_F(DesiredTest, ClientsOnADirectorReachANetworkOfVips) {
+  services_ = {CidrService("net", "192.0.2.192/27", ForwardingMethod::kTunnel)};
+  const Desired desired = Compute(Node("d1", 1));
+  EXPECT_TRUE(Has(desired, LocalVip{Ip("192.0.2.192"), Ip("192.0.2.1"), 27}));
+  EXPECT_TRUE(Has(desired, LocalLink{1480}));
+  EXPECT_TRUE(Has(desired, Attachment{kLocalLinkFar}));
+  EXPECT_TRUE(Has(desired, Sysctl{"net/ipv4/conf/eth0/rp_filter", "2"}));
 }
 
 TEST_F(DesiredTest, ANodeThatIsNeitherDirectorNorRealServerHoldsNothing) {

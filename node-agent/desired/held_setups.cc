@@ -32,7 +32,9 @@ HeldSetups HeldSetupsOf(const NeededSetups& needed, const std::set<NodeItem>& th
           there.contains(item) || (silent != nullptr && OnLoopback(facts, silent->vip));
       const auto* peer = std::get_if<TunnelPeer>(&item);
       if (peer != nullptr && is.directors.has_value()) {
-        (*is.directors)[peer->director] = {is_there, is_there ? "" : why_missing(item)};
+        // By each tunnel of the VIP.
+        const auto of = is.directors->try_emplace(peer->director, SetupState{true, ""}).first;
+        if (!is_there && of->second.ready) of->second = {false, why_missing(item)};
         continue;
       }
       if (is_there) continue;

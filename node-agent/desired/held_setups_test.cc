@@ -53,6 +53,20 @@ TEST(HeldSetups, OfATunnelEachDirectorHasItsOwn) {
           .state.ready);
 }
 
+TEST(HeldSetups, ADirectorOfTwoTunnelsNeedsBoth) {
+  const TunnelPeer gue{kDirector, kVip, 0, {Ip("192.0.2.11"), 6080}};
+  std::set<NodeItem> needed = kForTunnel;
+  needed.insert(gue);
+  const auto held = [&needed](const std::set<NodeItem>& there) {
+    return Held({{kTunnel, needed}}, there).at(kTunnel).directors->at(kDirector);
+  };
+  EXPECT_EQ(held(needed), (SetupState{true, ""}));
+  EXPECT_EQ(held(kForTunnel), (SetupState{false, "cannot " + ToString(NodeItem(gue))}));
+  std::set<NodeItem> other = needed;
+  other.erase(TunnelPeer{kDirector, kVip});
+  EXPECT_FALSE(held(other).ready);
+}
+
 TEST(HeldSetups, ATunnelOfIpv6IsReadyForAllDirectorsOrNone) {
   const IpAddress vip = Ip("2001:db8::1");
   const VipSetup setup = {vip, ForwardingMethod::kTunnel};

@@ -32,7 +32,7 @@ bool Decided(const std::set<NodeItem>& desired, const NodeItem& item) {
     }
     if (const auto* a = std::get_if<LocalVip>(&item)) {
       const auto* b = std::get_if<LocalVip>(&wanted);
-      return b != nullptr && a->vip == b->vip;
+      return b != nullptr && a->Vips() == b->Vips();
     }
     return std::holds_alternative<LocalLink>(item) && std::holds_alternative<LocalLink>(wanted);
   });

@@ -139,8 +139,9 @@ std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
   return items;
 }
 
-std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod method,
+std::set<NodeItem> LocalClientItems(const Cidr& vips, ForwardingMethod method,
                                     const std::vector<const InterfaceFacts*>& uplinks) {
+  const IpAddress& vip = vips.address;
   const InterfaceFacts* best = nullptr;
   for (const InterfaceFacts* uplink : uplinks) {
     if (!UsableAddress(*uplink, vip.family).has_value()) continue;
@@ -148,7 +149,7 @@ std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod metho
   }
   if (best == nullptr) return {};
   std::set<NodeItem> items = {Attachment{kLocalLinkFar},
-                              LocalVip{vip, *UsableAddress(*best, vip.family)}};
+                              LocalVip{vip, *UsableAddress(*best, vip.family), LengthOf(vips)}};
   // Answers come from the VIP, whose route leads elsewhere: a strict check would drop them.
   if (vip.IsV4() && method != ForwardingMethod::kNat) {
     items.insert(Sysctl{Conf(best->name, "rp_filter"), "2"});
@@ -165,12 +166,12 @@ uint32_t LocalMtu(const api::LvsServiceSpec& spec, const IpAddress& vip, uint32_
                                                  : uplink_mtu - overhead;
 }
 
-std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
+std::set<NodeItem> RealServerItems(const RealServer& real, const Cidr& vips,
                                    const std::vector<IpAddress>& directors, bool mss_clamp,
                                    const NodeFacts& facts) {
   std::set<NodeItem> items;
-  if (method == ForwardingMethod::kNat) return items;
-  const std::vector<const InterfaceFacts*> arrivals = ArrivalInterfaces(facts, rip);
+  if (real.method == ForwardingMethod::kNat) return items;
+  const std::vector<const InterfaceFacts*> arrivals = ArrivalInterfaces(facts, real.at.ip);
   const IpAddress& vip = vips.address;
   const std::vector<const InterfaceFacts*> out = DefaultRouteInterfaces(facts, vip.family);
   items.insert(SilentVip{vip, LengthOf(vips)});
@@ -188,21 +189,34 @@ std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, co
       items.insert(Sysctl{Conf(arrival->name, "rp_filter"), "2"});
     }
   }
-  if (method != ForwardingMethod::kTunnel || arrivals.empty()) return items;
+  if (real.method != ForwardingMethod::kTunnel || arrivals.empty()) return items;
   Attach(arrivals, items);
+  const bool gue = real.tunnel.type == TunnelType::kGue;
   for (const IpAddress& director : directors) {
-    if (director.family == vip.family) items.insert(TunnelPeer{director, vip, LengthOf(vips)});
+    if (director.family != vip.family) continue;
+    items.insert(TunnelPeer{director, vip, LengthOf(vips),
+                            gue ? Endpoint{real.at.ip, real.tunnel.port} : Endpoint{}});
   }
   if (mss_clamp) {
     Attach(out, items);
     uint32_t mtu = 65535;
     for (const InterfaceFacts* arrival : arrivals) mtu = std::min(mtu, arrival->mtu);
-    const uint32_t headers = TunnelOverhead(vip) + IpAndTcpHeaders(vip);
+    const uint32_t headers =
+        TunnelOverhead(vip) + (gue ? kGueOverhead : 0) + IpAndTcpHeaders(vip);
     if (mtu > headers) {
       items.insert(MssClamp{vip, static_cast<uint16_t>(mtu - headers), LengthOf(vips)});
     }
   }
   return items;
+}
+
+void KeepLeastClamps(std::set<NodeItem>& items) {
+  std::set<Cidr> clamped;
+  // They come in the order of their MSS.
+  std::erase_if(items, [&clamped](const NodeItem& item) {
+    const auto* clamp = std::get_if<MssClamp>(&item);
+    return clamp != nullptr && !clamped.insert(clamp->Vips()).second;
+  });
 }
 
 }  // namespace kube_lvs

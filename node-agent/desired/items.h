@@ -29,19 +29,24 @@ std::set<NodeItem> DirectorItems(const ServiceKey& key, const VirtualService& se
 std::set<NodeItem> AnswerItems(Dataplane dataplane, const Cidr& vips,
                                const std::vector<const InterfaceFacts*>& uplinks);
 
-// For clients on this node of `vip`, a VIP of eBPF: as they come to our programs, and, of methods
+// For clients on this node of `vips`, which are of eBPF: as they come to our programs, and, of methods
 // by which real servers answer past the director, as their answers come in. Empty if no uplink has
 // an address that real servers could answer to.
-std::set<NodeItem> LocalClientItems(const IpAddress& vip, ForwardingMethod method,
+std::set<NodeItem> LocalClientItems(const Cidr& vips, ForwardingMethod method,
                                     const std::vector<const InterfaceFacts*>& uplinks);
 
 // The largest packet of a client on this node that fits the way to real servers of the service, as
 // its tunnel leaves it: kLocalLink's MTU, or more, for IPv6 wants 1280.
 uint32_t LocalMtu(const api::LvsServiceSpec& spec, const IpAddress& vip, uint32_t uplink_mtu);
 
-// For a real server of a DirectRouting or Tunnel service; `rip` is one of our addresses.
-std::set<NodeItem> RealServerItems(ForwardingMethod method, const Cidr& vips, const IpAddress& rip,
+// For a real server of a DirectRouting or Tunnel service, whose address is one of ours. A tunnel is by
+// IPIP or GUE.
+std::set<NodeItem> RealServerItems(const RealServer& real, const Cidr& vips,
                                    const std::vector<IpAddress>& directors, bool mss_clamp,
                                    const NodeFacts& facts);
+
+// Of clamps of the same VIPs, as of services with different tunnels, the least: the others would not
+// fit.
+void KeepLeastClamps(std::set<NodeItem>& items);
 
 }  // namespace kube_lvs

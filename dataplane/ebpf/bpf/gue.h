@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/*
- * Generic UDP Encapsulation, variant 0 without options (draft-ietf-intarea-gue-09): what is between
- * the outer IP header and the packet. No checksum, as IPVS's by default; of IPv6, too (RFC 6935).
- */
+/* Tunnels by GUE, as a director writes them. */
 #pragma once
 
+#include "dataplane/ebpf/bpf/gue_headers.h"
 #include "dataplane/ebpf/bpf/parse.h"
 
-struct gue_headers {
-	struct udphdr udp;
-	__u8 variant; /* and the length of its options */
-	__u8 protocol;
-	__be16 flags;
-};
-
-#define GUE_HEADERS sizeof(struct gue_headers)
 #define GUE_SOURCE_PORTS 0xc000 /* and above: RFC 6335's dynamic ports */
-
-_Static_assert(GUE_HEADERS == 12, "UDP and GUE");
 
 /* What a tunnel adds to a packet. */
 static __always_inline __u32 tunnel_overhead(__be16 gue_port)

@@ -7,6 +7,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/abi_gue.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -67,3 +68,19 @@ struct {
 	__type(key, struct klvs_mss_net6);
 	__type(value, __u32);
 } klvs_mss_nets6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_gue_peer);
+	__type(value, __u32);
+} klvs_gue_peers SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct klvs_gue_peer6);
+	__type(value, __u32);
+} klvs_gue_peers6 SEC(".maps");

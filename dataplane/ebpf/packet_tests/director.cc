@@ -15,6 +15,7 @@
 #include <numeric>
 #include <ostream>
 
+#include "dataplane/ebpf/abi_gue.h"
 #include "dataplane/ebpf/abi_names.h"
 #include "dataplane/ebpf/bpf/director6_tc.skel.h"
 #include "dataplane/ebpf/bpf/director6_xdp.skel.h"
@@ -566,6 +567,32 @@ void Director::AddTunnelPeer(std::string_view director, std::string_view vip) {
   Check(bpf_map__update_elem(node.maps.klvs_tunnel_peers, &key, sizeof key, &value, sizeof value,
                              BPF_ANY) == 0,
         "klvs_tunnel_peers");
+}
+
+void Director::AddGuePeer(std::string_view director, std::string_view vip, std::string_view real,
+                          uint16_t port) {
+  node_tc& node = programs_->node();
+  const uint32_t value = 1;
+  const bool ipv6 = IsIpv6(vip);
+  uint32_t length = ipv6 ? 128 : 32;
+  if (const auto slash = vip.find('/'); slash != std::string_view::npos) {
+    length = static_cast<uint32_t>(std::stoi(std::string(vip.substr(slash + 1))));
+    vip = vip.substr(0, slash);
+  }
+  if (ipv6) {
+    const klvs_gue_peer6 peer = {KLVS_GUE_BITS6 + length,
+                                 {Ip6(director), Ip6(real), htons(port), 0, Ip6(vip)}};
+    Check(bpf_map__update_elem(node.maps.klvs_gue_peers6, &peer, sizeof peer, &value, sizeof value,
+                               BPF_ANY) == 0,
+          "klvs_gue_peers6");
+    return;
+  }
+  const klvs_gue_peer peer = {
+      KLVS_GUE_BITS + length,
+      {htonl(Ip(director)), htonl(Ip(real)), htons(port), 0, htonl(Ip(vip))}};
+  Check(bpf_map__update_elem(node.maps.klvs_gue_peers, &peer, sizeof peer, &value, sizeof value,
+                             BPF_ANY) == 0,
+        "klvs_gue_peers");
 }
 
 void Director::AddMssClamp(std::string_view vip, uint32_t mss) {

@@ -155,6 +155,9 @@ class Director {
 
   // `vip`: an address, or a prefix of them, as "192.0.2.0/24".
   void AddTunnelPeer(std::string_view director, std::string_view vip);
+  // By GUE to `real`.
+  void AddGuePeer(std::string_view director, std::string_view vip, std::string_view real,
+                  uint16_t port);
   void AddMssClamp(std::string_view vip, uint32_t mss);
 
   uint32_t ifindex() const { return ifindex_; }

@@ -1,7 +1,9 @@
 // Real servers: the outer header that goes, the MSS that shrinks.
 #include <gtest/gtest.h>
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "dataplane/ebpf/packet_tests/director.h"
 
@@ -70,6 +72,123 @@ TEST_F(DecapTest, APacketThatEndsEarlyIsUntouched) {
   const Bytes whole = Tunnelled();
   for (size_t size = 34; size < whole.size(); ++size) {
     ExpectUntouched(Bytes(whole.begin(), whole.begin() + size));
+  }
+}
+
+class GueDecapTest : public DecapTest {
+ protected:
+  static constexpr uint16_t kPort = 6080;
+  GueDecapTest() {
+    director_.AddGuePeer("10.1.0.254", "10.9.0.1", "10.1.0.2", kPort);
+    director_.AddGuePeer("2001:db8:1::fe", "2001:db8:9::1", "2001:db8:1::2", kPort);
+  }
+  static Bytes ByGue(const Frame& inner = ClientFrame(), const char* director = "10.1.0.254",
+                     const char* real = "10.1.0.2", uint16_t port = kPort) {
+    return EncapsulateGue(inner.Build(), Ip(director), Ip(real), 0xc123, port);
+  }
+  static Bytes ByGue6(const Frame6& inner = ClientFrame6("2001:db8:5::1", 40000, "2001:db8:9::1"),
+                      const char* director = "2001:db8:1::fe", const char* real = "2001:db8:1::2",
+                      uint16_t port = kPort) {
+    return EncapsulateGue6(inner.Build(), director, real, 0xc123, port);
+  }
+  void ExpectUnpacked(const Bytes& bytes, const Bytes& inner) {
+    const Outcome out = director_.RunDecap(bytes);
+    EXPECT_EQ(out.verdict, Verdict::kToStack);
+    EXPECT_EQ(Hex(out.frame), Hex(inner));
+  }
+};
+
+TEST_F(GueDecapTest, WhatADirectorSendsLosesBothHeaders) {
+  Frame inner = ClientFrame();
+  ExpectUnpacked(ByGue(inner), inner.Build());
+  inner.protocol = 17;
+  inner.payload = std::string(1000, 'x');
+  ExpectUnpacked(ByGue(inner), inner.Build());
+  inner.more_fragments = true;  // of the client's packet, not of the tunnel's
+  ExpectUnpacked(ByGue(inner), inner.Build());
+  const Frame6 inner6 = ClientFrame6("2001:db8:5::1", 40000, "2001:db8:9::1");
+  ExpectUnpacked(ByGue6(inner6), inner6.Build());
+}
+
+TEST_F(GueDecapTest, OptionsOfTheOuterHeaderGoWithIt) {
+  Bytes bytes = ByGue();
+  const uint32_t length = (bytes[16] << 8 | bytes[17]) + 8;
+  bytes[14] += 2;
+  bytes[16] = static_cast<uint8_t>(length >> 8);
+  bytes[17] = static_cast<uint8_t>(length);
+  bytes.insert(bytes.begin() + 34, 8, 1);
+  ExpectUnpacked(bytes, ClientFrame().Build());
+}
+
+TEST_F(GueDecapTest, OfAPrefixOfVipsEachIsUnpackedAndNoOther) {
+  director_.AddGuePeer("10.1.0.254", "10.9.1.64/26", "10.1.0.2", kPort);
+  director_.AddGuePeer("2001:db8:1::fe", "2001:db8:9:1::/64", "2001:db8:1::2", kPort);
+  for (const char* vip : {"10.9.1.64", "10.9.1.127", "10.9.0.1"}) {
+    const Frame inner = ClientFrame("10.1.0.1", 40000, vip);
+    ExpectUnpacked(ByGue(inner), inner.Build());
+  }
+  ExpectUntouched(ByGue(ClientFrame("10.1.0.1", 40000, "10.9.1.128")));
+  const Frame6 inner6 = ClientFrame6("2001:db8:5::1", 40000, "2001:db8:9:1::7");
+  ExpectUnpacked(ByGue6(inner6), inner6.Build());
+  ExpectUntouched(ByGue6(ClientFrame6("2001:db8:5::1", 40000, "2001:db8:9:2::7")));
+}
+
+TEST_F(GueDecapTest, AnythingElseIsUntouched) {
+  ExpectUntouched(ByGue(ClientFrame(), "10.1.0.253"));                   // not a director
+  ExpectUntouched(ByGue(ClientFrame("10.1.0.1", 40000, "10.9.0.2")));    // not its VIP
+  ExpectUntouched(ByGue(ClientFrame(), "10.1.0.254", "10.1.0.3"));       // another real server
+  ExpectUntouched(ByGue(ClientFrame(), "10.1.0.254", "10.1.0.2", 6081));  // another port
+  const Frame6 inner6 = ClientFrame6("2001:db8:5::1", 40000, "2001:db8:9::1");
+  ExpectUntouched(ByGue6(inner6, "2001:db8:1::fd"));
+  ExpectUntouched(ByGue6(ClientFrame6("2001:db8:5::1", 40000, "2001:db8:9::2")));
+  ExpectUntouched(ByGue6(inner6, "2001:db8:1::fe", "2001:db8:1::3"));
+  ExpectUntouched(ByGue6(inner6, "2001:db8:1::fe", "2001:db8:1::2", 6081));
+  Bytes fragment = ByGue();
+  fragment[20] |= 0x20;
+  ExpectUntouched(fragment);
+}
+
+// One byte of the headers of GUE that is not as a director writes it.
+TEST_F(GueDecapTest, OtherHeadersAreUntouched) {
+  const std::vector<std::pair<size_t, uint8_t>> changes = {
+      {4, 1},        // longer UDP
+      {5, 1},        //
+      {6, 1},        // a checksum
+      {7, 1},        //
+      {8, 0x40},     // variant 1
+      {8, 0x20},     // a control message
+      {8, 1},        // an option
+      {9, 4 ^ 41},   // the other IP
+      {9, 4 ^ 17},   // no IP
+      {10, 0x80},    // a flag
+      {11, 1},       //
+      {12, 0x20},    // the version inside
+  };
+  for (const auto& [at, bits] : changes) {
+    SCOPED_TRACE(at);
+    Bytes bytes = ByGue();
+    bytes[34 + at] ^= bits;
+    ExpectUntouched(bytes);
+    bytes = ByGue6();
+    bytes[54 + at] ^= bits;
+    ExpectUntouched(bytes);
+  }
+}
+
+TEST_F(GueDecapTest, EachRuleIsOfOneTunnel) {
+  director_.AddTunnelPeer("10.1.0.253", "10.9.0.1");
+  ExpectUntouched(ByGue(ClientFrame(), "10.1.0.253"));
+  director_.AddGuePeer("10.1.0.252", "10.9.0.1", "10.1.0.2", kPort);
+  ExpectUntouched(Tunnelled(ClientFrame(), "10.1.0.252"));
+}
+
+TEST_F(GueDecapTest, APacketThatEndsEarlyIsUntouched) {
+  const Bytes whole = ByGue(), whole6 = ByGue6();
+  for (size_t size = 34; size < whole.size(); ++size) {
+    ExpectUntouched(Bytes(whole.begin(), whole.begin() + size));
+  }
+  for (size_t size = 54; size < whole6.size(); ++size) {
+    ExpectUntouched(Bytes(whole6.begin(), whole6.begin() + size));
   }
 }
 

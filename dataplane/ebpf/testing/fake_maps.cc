@@ -3,6 +3,7 @@
 #include <string>
 
 #include "dataplane/ebpf/abi.h"
+#include "dataplane/ebpf/abi_gue.h"
 #include "dataplane/ebpf/map_names.h"
 
 namespace kube_lvs::ebpf {
@@ -61,6 +62,8 @@ void MakeMaps(FakeMapStore& store, const FakeMapSizes& sizes) {
   trie(kMssNetsMap, sizeof(klvs_mss_net));
   trie(kTunnelNets6Map, sizeof(klvs_tunnel_net6));
   trie(kMssNets6Map, sizeof(klvs_mss_net6));
+  trie(kGuePeersMap, sizeof(klvs_gue_peer));
+  trie(kGuePeers6Map, sizeof(klvs_gue_peer6));
   GetArray<klvs_settings>(store, kSettingsMap).value()[0].layout = KLVS_LAYOUT;
 }
 

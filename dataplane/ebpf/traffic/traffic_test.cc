@@ -19,10 +19,8 @@ TrafficTest::TrafficTest()
 void TrafficTest::TearDown() {
   std::ranges::reverse(to_remove_);
   Apply(site_.director(), Director(), to_remove_);
-  for (const NodeItem& item : of_reals_to_remove_) {
-    for (const int n : {1, 2}) {
-      Apply(site_.real(n), site_.of_reals()[static_cast<size_t>(n - 1)], {RemoveItem{item}});
-    }
+  for (const auto& [n, item] : of_reals_to_remove_) {
+    Apply(site_.real(n), site_.of_reals()[static_cast<size_t>(n - 1)], {RemoveItem{item}});
   }
   std::ranges::reverse(undos_);
   for (const Undo& undo : undos_) undo.where->Sh(undo.command);
@@ -34,6 +32,7 @@ RealServer TrafficTest::RealOf(int n, uint16_t port) const {
   RealServer out;
   out.at = {site_.Real(n), port};
   out.method = GetParam().method;
+  out.tunnel = tunnel_;
   return out;
 }
 
@@ -61,15 +60,23 @@ void TrafficTest::Direct(const std::vector<Step>& steps) {
 void TrafficTest::Unpack(const Cidr& vips, bool clamp) {
   if (!Tunnel()) return;
   const int length = vips.IsHost() ? 0 : vips.length;
-  std::vector<NodeItem> items = {
-      TunnelPeer{*IpAddress::Parse(At().director_in), vips.address, length}};
-  if (clamp) items.push_back(MssClamp{vips.address, At().clamp, length});
-  for (const NodeItem& item : items) {
-    for (const int n : {1, 2}) {
+  const bool gue = tunnel_.type == TunnelType::kGue;
+  for (const int n : {1, 2}) {
+    std::vector<NodeItem> items = {
+        TunnelPeer{*IpAddress::Parse(At().director_in), vips.address, length,
+                   gue ? Endpoint{site_.Real(n), tunnel_.port} : Endpoint{}}};
+    const auto mss = static_cast<uint16_t>(At().clamp - (gue ? 12 : 0));
+    if (clamp) items.push_back(MssClamp{vips.address, mss, length});
+    for (const NodeItem& item : items) {
       Apply(site_.real(n), site_.of_reals()[static_cast<size_t>(n - 1)], {AddItem{item}});
+      of_reals_to_remove_.emplace_back(n, item);
     }
-    of_reals_to_remove_.push_back(item);
   }
+}
+
+uint32_t TrafficTest::Overhead() const {
+  if (!Tunnel()) return 0;
+  return (IsV4() ? 20 : 40) + (tunnel_.type == TunnelType::kGue ? 12 : 0);
 }
 
 void TrafficTest::Serve(const ServiceKey& key, uint16_t real_port, const std::vector<int>& reals) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/ebpf/traffic/site.h"
@@ -44,6 +45,11 @@ class TrafficTest : public testing::TestWithParam<Variant> {
   // Applies it to the director now; what it adds is removed after the test.
   void Direct(const std::vector<Step>& steps);
 
+  // From now on tunnels are by GUE.
+  void TunnelByGue() { tunnel_ = {.type = TunnelType::kGue, .port = kGuePort}; }
+  // What a tunnel adds to a packet.
+  uint32_t Overhead() const;
+
   // Tunnel: the real servers take `vips` from the director and, with `clamp`, have clients send
   // what fits.
   void Unpack(const Cidr& vips, bool clamp);
@@ -70,6 +76,7 @@ class TrafficTest : public testing::TestWithParam<Variant> {
 
   Site& site_;
   const IpAddress vip_;
+  static constexpr uint16_t kGuePort = 6080;
 
  private:
   struct Undo {
@@ -88,7 +95,8 @@ class TrafficTest : public testing::TestWithParam<Variant> {
   const std::map<std::string, uint64_t> drops_before_;
   std::vector<Undo> undos_;
   std::vector<Step> to_remove_;  // from the director, the last first
-  std::vector<NodeItem> of_reals_to_remove_;
+  std::vector<std::pair<int, NodeItem>> of_reals_to_remove_;  // by the real server's number
+  kube_lvs::Tunnel tunnel_;
 };
 
 }  // namespace kube_lvs::ebpf

@@ -33,7 +33,7 @@ bool SameThing(const NodeItem& a, const NodeItem& b) {
   if (std::holds_alternative<LocalLink>(a)) return std::holds_alternative<LocalLink>(b);
   if (const auto* v = std::get_if<LocalVip>(&a)) {
     const auto* w = std::get_if<LocalVip>(&b);
-    return w != nullptr && v->vip == w->vip;
+    return w != nullptr && v->Vips() == w->Vips();
   }
   return a == b;
 }

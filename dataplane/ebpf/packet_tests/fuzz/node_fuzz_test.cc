@@ -46,13 +46,25 @@ const std::array<std::string, 3> kDirectors6 = {"2001:db8:1::fe", "2001:db8:1::f
 // nothing.
 struct Rule {
   std::string director, vips;
+  std::string real = "";  // of GUE
+  uint16_t port = 0;      // 0: by IPIP
 };
-const std::array<Rule, 6> kTunnels = {{{kDirectors[0], "10.9.0.1"},
-                                       {kDirectors[1], "10.9.0.2"},
-                                       {kDirectors[0], "10.9.1.64/26"},
-                                       {kDirectors6[0], "2001:db8:9::1"},
-                                       {kDirectors6[1], "2001:db8:9::2"},
-                                       {kDirectors6[0], "2001:db8:9:1::/64"}}};
+const std::array<std::string, 2> kReals = {"10.1.0.2", "10.1.0.3"};
+const std::array<std::string, 2> kReals6 = {"2001:db8:1::2", "2001:db8:1::3"};
+const std::array<uint16_t, 3> kPorts = {6080, 7000, 53};  // the last of no rule
+const std::array<Rule, 12> kTunnels = {{{kDirectors[0], "10.9.0.1"},
+                                        {kDirectors[1], "10.9.0.2"},
+                                        {kDirectors[0], "10.9.1.64/26"},
+                                        {kDirectors6[0], "2001:db8:9::1"},
+                                        {kDirectors6[1], "2001:db8:9::2"},
+                                        {kDirectors6[0], "2001:db8:9:1::/64"},
+                                        {kDirectors[0], "10.9.0.1", kReals[0], kPorts[0]},
+                                        {kDirectors[1], "10.9.0.3", kReals[1], kPorts[1]},
+                                        {kDirectors[0], "10.9.1.64/26", kReals[0], kPorts[1]},
+                                        {kDirectors6[0], "2001:db8:9::1", kReals6[0], kPorts[0]},
+                                        {kDirectors6[1], "2001:db8:9::3", kReals6[1], kPorts[1]},
+                                        {kDirectors6[0], "2001:db8:9:1::/64", kReals6[0],
+                                         kPorts[1]}}};
 struct Clamp {
   std::string vips;
   uint32_t mss;
@@ -90,16 +102,33 @@ bool IsIp(const Bytes& frame, bool ipv6) {
          Number(frame, 12) == (ipv6 ? 0x86dd : 0x0800) && frame[14] >> 4 == (ipv6 ? 6 : 4);
 }
 
-// How long the outer header is that must go; nothing: the packet is none of ours.
-std::optional<size_t> OuterHeader(const Bytes& frame) {
+// How long the headers are that must go, and whether GUE's are among them; nothing: the packet is
+// none of ours.
+struct Outer {
+  size_t length = 0;
+  bool gue = false;
+};
+std::optional<Outer> OuterHeader(const Bytes& frame) {
   const bool ipv6 = IsIp(frame, true);
   if (!ipv6 && !IsIp(frame, false)) return std::nullopt;
-  const size_t header = ipv6 ? 40 : (frame[14] & 15) * size_t{4}, plain = ipv6 ? 40 : 20;
+  size_t header = ipv6 ? 40 : (frame[14] & 15) * size_t{4};
+  const size_t plain = ipv6 ? 40 : 20;
   const size_t length = ipv6 ? 40 + Number(frame, 18) : Number(frame, 16);
-  if (header < plain || length < header + plain || kEthernet + length > frame.size()) {
+  if (header < plain || length < header || kEthernet + length > frame.size()) return std::nullopt;
+  const uint8_t carried = frame[ipv6 ? 20 : 23], ip = ipv6 ? 41 : 4;
+  size_t port = 0;
+  if (carried == 17) {
+    const size_t at = kEthernet + header;
+    if (length < header + 12 || Number(frame, at + 4) != length - header) return std::nullopt;
+    if (Number(frame, at + 6) != 0 || Number(frame, at + 8) != ip) return std::nullopt;
+    if (Number(frame, at + 10) != 0) return std::nullopt;
+    port = Number(frame, at + 2);
+    if (port == 0) return std::nullopt;
+    header += 12;
+  } else if (carried != ip) {
     return std::nullopt;
   }
-  if (frame[ipv6 ? 20 : 23] != (ipv6 ? 41 : 4)) return std::nullopt;
+  if (length < header + plain) return std::nullopt;
   if (!ipv6 && (Number(frame, 20) & 0x3fff) != 0) return std::nullopt;  // a fragment
   const size_t in = kEthernet + header;
   const size_t inner = ipv6 ? 40 + Number(frame, in + 4) : Number(frame, in + 2);
@@ -109,20 +138,25 @@ std::optional<size_t> OuterHeader(const Bytes& frame) {
   if (!ipv6 && (frame[in] & 15) < 5) return std::nullopt;
   const IpAddress director = AddressAt(frame, ipv6 ? 22 : 26, ipv6);
   const IpAddress vip = AddressAt(frame, in + (ipv6 ? 24 : 16), ipv6);
+  const IpAddress real = AddressAt(frame, ipv6 ? 38 : 30, ipv6);
   const bool known = std::ranges::any_of(kTunnels, [&](const Rule& rule) {
-    return *IpAddress::Parse(rule.director) == director && Holds(rule.vips, vip);
+    return *IpAddress::Parse(rule.director) == director && Holds(rule.vips, vip) &&
+           rule.port == port && (port == 0 || *IpAddress::Parse(rule.real) == real);
   });
-  return known ? std::optional(header) : std::nullopt;
+  if (!known) return std::nullopt;
+  return Outer{header, port != 0};
 }
 
 std::string JudgeDecap(Director& node, const Bytes& frame, std::map<std::string, uint64_t>& seen) {
   const Outcome out = node.RunDecap(frame);
-  const std::optional<size_t> header = OuterHeader(frame);
-  ++seen[header ? (frame[12] == 8 ? "unpacked IPv4" : "unpacked IPv6") : "no tunnel of ours"];
+  const std::optional<Outer> header = OuterHeader(frame);
+  ++seen[header ? std::string("unpacked ") + (frame[12] == 8 ? "IPv4" : "IPv6") +
+                      (header->gue ? " by GUE" : "")
+                : "no tunnel of ours"];
   Bytes expected = frame;
   if (header) {
     expected.erase(expected.begin() + kEthernet,
-                   expected.begin() + static_cast<ptrdiff_t>(kEthernet + *header));
+                   expected.begin() + static_cast<ptrdiff_t>(kEthernet + header->length));
   }
   const Verdict verdict = header ? Verdict::kToStack : Verdict::kUntouched;
   if (out.verdict == verdict && out.frame == expected) return "";
@@ -229,9 +263,25 @@ Bytes RandomTunnelled(Chance& chance) {
   const bool ipv6 = chance.OneIn(2);
   const Bytes inner = RandomInner(ipv6, chance);
   Bytes out;
-  switch (chance.Below(8)) {
+  switch (chance.Below(12)) {
     case 0:
       return inner;
+    case 2:
+    case 3:
+    case 4:
+    case 5: {
+      const Rule any = {chance.Of(ipv6 ? kDirectors6 : kDirectors), "",
+                        chance.Of(ipv6 ? kReals6 : kReals), chance.Of(kPorts)};
+      const Rule& to = chance.OneIn(2) ? any : kTunnels[(ipv6 ? 9 : 6) + chance.Below(3)];
+      const auto source = static_cast<uint16_t>(chance.Below(65536));
+      out = ipv6 ? EncapsulateGue6(inner, to.director, to.real, source, to.port)
+                 : EncapsulateGue(inner, Ip(to.director), Ip(to.real), source, to.port);
+      const size_t gue = kEthernet + (ipv6 ? 40 : 20);
+      if (chance.OneIn(4)) {
+        out[gue + 4 + chance.Below(8)] ^= static_cast<uint8_t>(1 << chance.Below(8));
+      }
+      break;
+    }
     case 1:  // of the other family, as by sit or ip6tnl
       out = ipv6 ? Encapsulate(inner, Ip(chance.Of(kDirectors)), Ip("10.1.0.2"))
                  : Encapsulate6(inner, chance.Of(kDirectors6), "2001:db8:1::2");
@@ -310,7 +360,13 @@ class NodeFuzzTest : public testing::Test {
   using Make = Bytes (*)(Chance&);
 
   NodeFuzzTest() {
-    for (const Rule& rule : kTunnels) node_.AddTunnelPeer(rule.director, rule.vips);
+    for (const Rule& rule : kTunnels) {
+      if (rule.port == 0) {
+        node_.AddTunnelPeer(rule.director, rule.vips);
+      } else {
+        node_.AddGuePeer(rule.director, rule.vips, rule.real, rule.port);
+      }
+    }
     for (const Clamp& clamp : kClamps) node_.AddMssClamp(clamp.vips, clamp.mss);
   }
 
@@ -355,7 +411,9 @@ class NodeFuzzTest : public testing::Test {
 
 TEST_F(NodeFuzzTest, OnlyWhatARuleNamesIsUnpackedAndNothingElseOfItChanges) {
   Rounds(RandomTunnelled, JudgeDecap);
-  if (!HasFailure()) ExpectSeen({"unpacked IPv4", "unpacked IPv6", "no tunnel of ours"});
+  if (HasFailure()) return;
+  ExpectSeen({"unpacked IPv4", "unpacked IPv6", "unpacked IPv4 by GUE", "unpacked IPv6 by GUE",
+              "no tunnel of ours"});
 }
 
 TEST_F(NodeFuzzTest, ATunnelledPacketCutAtEveryByte) { Cuts(RandomTunnelled, JudgeDecap); }
