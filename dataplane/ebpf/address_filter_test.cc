@@ -6,6 +6,7 @@
 
 #include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/addresses.h"
+#include "dataplane/ebpf/codec.h"
 #include "dataplane/ebpf/map_names.h"
 #include "dataplane/ebpf/testing/fake_maps.h"
 #include "gmock/gmock.h"
