@@ -467,14 +467,29 @@ TEST_F(AloneLocalClientsTest, WhatIsOfNoServiceDoesNotGoRound) {
   EXPECT_LT(came, 5);
 }
 
-// Its program would not get what comes out of the pair.
-TEST_F(AloneLocalClientsTest, AVipOfIpv6GoesAsTheHostsRoutesSay) {
+TEST_F(AloneLocalClientsTest, AreBalancedByNatOfIpv6) {
   GiveIpv6();
-  director_->Sh("ip addr del 2001:db8::1/128 dev lo; ip route add 2001:db8::/64 via fd00:c::2");
+  director_->Sh("ip addr del 2001:db8::1/128 dev lo");
+  for (Namespace* real : {&real1_, &real2_}) real->Sh("ip -6 route add default via fd00:a::1");
+  const Server one(real1_, "real1", SOCK_STREAM, 8080, "fd00:a::11");
+  const Server two(real2_, "real2", SOCK_STREAM, 8080, "fd00:a::12");
   ASSERT_EQ(Lvsadm(*director_, "-A -t [2001:db8::1]:80 -s rr").status, 0);
-  ASSERT_EQ(Lvsadm(*director_, "-a -t [2001:db8::1]:80 -r [fd00:a::11]:80 -g").status, 0);
-  EXPECT_FALSE(HasPair());
-  EXPECT_NE(WayToVip(kVip6).find("via fd00:c::2"), std::string::npos);
+  for (const char* real : {"[fd00:a::11]:8080", "[fd00:a::12]:8080"}) {
+    ASSERT_EQ(
+        Lvsadm(*director_, std::string("-a -t [2001:db8::1]:80 -r ") + real + " -m").status, 0);
+  }
+  std::map<std::string, int> here;
+  for (int i = 0; i < 10; ++i) ++here[Ask(*director_, SOCK_STREAM, 80, kVip6)];
+  EXPECT_EQ(here, (Answers{{"real1 sees fd00:a::1", 5}, {"real2 sees fd00:a::1", 5}}));
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM, kVip6),
+            (Answers{{"real1 sees fd00:c::2", 5}, {"real2 sees fd00:c::2", 5}}));
+  // What is of no service does not go round, where the host forwards.
+  director_->Sh("sysctl -qw net.ipv6.conf.all.forwarding=1");
+  const int before = Received("kube-lvs1");
+  EXPECT_EQ(Ask(client_, SOCK_DGRAM, 81, kVip6), "silence");
+  const int came = Received("kube-lvs1") - before;
+  EXPECT_GE(came, 1);
+  EXPECT_LT(came, 5);
 }
 
 // For a VIP on the director's segment that is no address of it, with the kernel's own means.

@@ -53,9 +53,7 @@ std::set<NodeItem> LocalItems(const Rules& rules, Network& network) {
   std::optional<uint32_t> mtu;
   for (const ReadService& rule : rules) {
     const auto vips = VipsOf(rule.key);
-    // IPv6's program has a filter of its own here, and IPv4's, which is the first, lets nothing pass
-    // that comes out of the pair.
-    if (!vips || !vips->address.IsV4()) continue;
+    if (!vips) continue;
     // The table local comes before all routes.
     if (const auto& here = way(vips->address); here && here->local) continue;
     for (const auto& [real, stats] : rule.reals) {

@@ -39,7 +39,7 @@ class Alone {
   // and brings the ways to real servers up to date. kAlreadyExists: an agent's programs are there.
   absl::Status Serve();
 
-  // Has clients on this host reach the IPv4 VIPs that are no addresses of it, as the rules are now: by
+  // Has clients on this host reach the VIPs that are no addresses of it, as the rules are now: by
   // LocalLink and LocalVips, which are taken back when no rule wants them.
   absl::Status ServeLocalClients();
 

@@ -550,8 +550,18 @@ int FAMILY_PROGRAM(tc_director)(struct __sk_buff *ctx)
 {
 	int verdict = director(ctx);
 
+	if (verdict != KLVS_UNTOUCHED || !is_local_link(ctx->ifindex))
+		return verdict;
+#ifndef KLVS_IPV6
+	/* IPv6's program is the next filter. */
+	struct klvs_settings *settings = settings_get();
+
+	if (ctx->protocol == bpf_htons(ETH_P_IPV6) && settings &&
+	    settings->flags & KLVS_SETTING_SHARED_VIPS)
+		return verdict;
+#endif
 	/* The stack's route leads back to where it came in, so it would go round. */
-	return verdict == KLVS_UNTOUCHED && is_local_link(ctx->ifindex) ? KLVS_DROP : verdict;
+	return KLVS_DROP;
 }
 
 struct sweep {
