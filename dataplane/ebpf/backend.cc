@@ -174,7 +174,8 @@ absl::StatusOr<std::unique_ptr<EbpfBackend>> EbpfBackend::Adopt(MapStore& maps, 
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t layout, GetLayout(maps));
   if (layout != KLVS_LAYOUT) {
     return absl::FailedPreconditionError(
-        "the maps have layout " + std::to_string(layout) + ", this version writes layout " + std::to_string(KLVS_LAYOUT) +
+        "the maps have layout " + std::to_string(layout) + ", this version writes layout " +
+        std::to_string(KLVS_LAYOUT) +
         "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
   }
   KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(maps, kSettingsMap));

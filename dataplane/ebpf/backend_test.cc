@@ -1201,6 +1201,15 @@ TEST_F(EbpfBackendTest, MapsOfAnotherLayoutAreRefusedWithTheMend) {
   EXPECT_NE(Message(refused.status()).find("--cleanup"), std::string::npos);
 }
 
+TEST_F(EbpfBackendTest, OfSettingsOfAnotherSizeTheLayoutIsReadAllTheSame) {
+  FakeMapStore maps;
+  maps.Make(std::string(kSettingsMap), FakeMapStore::Kind::kArray, 4, 192, 1);
+  maps.Mapped(kSettingsMap).value()[0] = 2;
+  const auto refused = EbpfBackend::Adopt(maps, programs_, network_, clock_);
+  EXPECT_NE(Message(refused.status()).find("the maps have layout 2, "), std::string::npos)
+      << refused.status();
+}
+
 TEST_F(EbpfBackendTest, MapsThatContradictThemselvesAreRefusedNotFollowed) {
   ASSERT_TRUE(Do({AddService{web_, Config("rr")}, AddReal{web_, Real("10.0.0.1:80")}}).ok());
   const klvs_address vip = Address("192.0.2.1");

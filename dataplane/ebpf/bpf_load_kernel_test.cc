@@ -17,6 +17,8 @@
 #include "base/status.h"
 #include "base/unique_fd.h"
 #include "dataplane/ebpf/bpf/node_tc.skel.h"
+#include "dataplane/ebpf/map_names.h"
+#include "dataplane/ebpf/map_store.h"
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ebpf/testing/namespaces.h"
 #include "dataplane/ebpf/testing/xdp.h"
@@ -137,7 +139,7 @@ TEST(Load, ALoadThatIsRefusedLeavesTheMapsThatWereThere) {
       std::filesystem::rename(entry.path(), options.dir + "/programs-0123456789abcdef");
     }
   }
-  std::filesystem::remove(options.dir + "/klvs_filter");
+  std::filesystem::remove(options.dir + "/klvs_gue_peers");
   std::filesystem::remove(options.dir + "/klvs_families_xdp");
   PinAnotherFamiliesMap(options.dir);
   const auto before = Pins(options.dir);
@@ -146,6 +148,28 @@ TEST(Load, ALoadThatIsRefusedLeavesTheMapsThatWereThere) {
   const absl::Status refused = open();
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
   EXPECT_EQ(Pins(options.dir), before);
+}
+
+TEST(Load, MapsOfAStartThatWasCutShortAreMadeAnew) {
+  const Namespace node;
+  const SystemClock clock;
+  BpfOptions options;
+  options.dir = PrivateBpfDir("cut_short");
+  options.sizes = kSmall;
+  const auto open = [&] { return node.In([&] { return OpenEbpfDataplane(options, clock); }); };
+  {
+    const auto loaded = open();
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    GetArray<klvs_settings>(*loaded->objects.maps, kSettingsMap).value()[0].layout = 0;
+  }
+  for (const auto& [name, id] : Pins(options.dir)) {
+    if (id == 0 || name == "klvs_conn_tags") std::filesystem::remove_all(options.dir + "/" + name);
+  }
+  options.sizes.connections = 4096;
+  const auto loaded = open();
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(*loaded->objects.maps->Capacity(kConnsMap), 512U);
+  EXPECT_EQ(*loaded->objects.maps->Capacity(kConnTagsMap), 512U);
 }
 
 // As where an agent of this version comes after another one, and may do less.

@@ -281,6 +281,23 @@ absl::Status CheckLayout(const std::string& dir) {
       "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
 }
 
+// Maps of a start that was cut short before InitialiseSettings, when nothing is hooked in yet: of other
+// sizes than this one's, maybe, and not all of one size.
+absl::Status RemoveUnfinishedMaps(const std::string& dir) {
+  BpfMaps maps;
+  const absl::Status found =
+      maps.AddPinned(std::string(kSettingsMap), dir + "/" + std::string(kSettingsMap));
+  // It is made first.
+  if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
+  KUBE_LVS_RETURN_IF_ERROR(found);
+  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t layout, GetLayout(maps));
+  if (layout != 0) return absl::OkStatus();
+  for (const std::string& name : NamesIn(dir)) {
+    if (name.starts_with(kMapPrefix)) KUBE_LVS_RETURN_IF_ERROR(RemoveAll(dir + "/" + name));
+  }
+  return absl::OkStatus();
+}
+
 // Has the attached directors jump to these programs for IPv6.
 absl::Status JoinFamilies(const std::string& dir, const ProgramSet& programs) {
   const auto join = [&dir](const char* map, const Program& program) -> absl::Status {
@@ -409,6 +426,7 @@ absl::StatusOr<BpfObjects> OpenBpfObjects(const BpfOptions& options, Network& ne
   KUBE_LVS_RETURN_IF_ERROR(CheckBpfFs(options.dir));
   KUBE_LVS_RETURN_IF_ERROR(MakeDir(options.dir));
   KUBE_LVS_RETURN_IF_ERROR(CheckLayout(options.dir));
+  KUBE_LVS_RETURN_IF_ERROR(RemoveUnfinishedMaps(options.dir));
 
   std::string log(1 << 18, '\0');
   KUBE_LVS_ASSIGN_OR_RETURN(const auto tc,

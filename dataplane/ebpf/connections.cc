@@ -73,8 +73,8 @@ absl::Status AddTemplates(MapStore& maps, std::string_view map, const Reals& rea
 
 // The entries of one family.
 template <typename Set>
-void Add(std::span<Set> sets, std::span<klvs_set_tags> tags, const Reals& reals, uint64_t jiffies, uint32_t hz,
-         std::vector<Connection>& out) {
+void Add(std::span<Set> sets, std::span<klvs_set_tags> tags, const Reals& reals,
+         uint64_t jiffies, uint32_t hz, std::vector<Connection>& out) {
   for (size_t i = 0; i < sets.size(); ++i) {
     for (int way = 0; way < KLVS_CONN_WAYS; ++way) {
       if (std::atomic_ref<__u16>(tags[i].way[way]).load(std::memory_order_relaxed) == 0) continue;

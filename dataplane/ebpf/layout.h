@@ -1,6 +1,7 @@
 // The layout of maps that are there already, whatever the size of their klvs_settings.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>

@@ -226,14 +226,6 @@ static __always_inline int conn_is(const struct klvs_conn *c, const struct klvs_
 	return conn_key_equal(&c->key, key) && READ_ONCE(c->ctl) == *ctl;
 }
 
-/* Has a cache line on its way from memory, at the same time as what is read next. */
-static __always_inline void conn_fetch(const void *line)
-{
-	__u64 word = *(const volatile __u64 *)line;
-
-	asm volatile("" ::"r"(word));
-}
-
 /*
  * As conn_find, but looks only at the key's own way and where its tag is met first, which is nearly
  * always right, and says nothing of whether the entry is LIVE.

@@ -293,6 +293,7 @@ __noinline int conn_come_in(struct klvs_conn *new, __u64 hash, __u64 now,
 		}
 	}
 	set = bpf_map_lookup_elem(&klvs_conns, &index);
+	/* There are as many sets as tags. */
 	if (!set)
 		return CONN_FULL;
 	way = klvs_mask(way, KLVS_CONN_WAYS - 1);

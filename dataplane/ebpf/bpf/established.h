@@ -30,7 +30,6 @@
 #define SHORT_WAY_REAL (KLVS_REAL_VALID | KLVS_REAL_L2)
 #endif
 
-
 /* The length of the IP packet, if its header is plain and may lose a hop; else 0. */
 static __always_inline __u32 plain_length(const klvs_ip *ip)
 {
