@@ -359,6 +359,18 @@ static __always_inline int conn_insert(struct klvs_conn *new, __u64 hash, __u64 
 	return result;
 }
 
+/* As conn_look, of the entry of a key, if there is one. */
+__noinline int conn_look_for(struct klvs_conn_key *key, __u64 hash, struct conn_survey *survey)
+{
+	struct klvs_settings *settings = settings_get();
+	__u32 handle;
+	__u64 ctl;
+
+	if (!key || !survey || !settings || !conn_find(key, hash, &ctl, &handle, settings))
+		return 0;
+	return conn_look(handle, survey);
+}
+
 /* Takes out the entry of a key if it is of an expired connection; 1 if it did. */
 __noinline int conn_expire_key(struct klvs_conn_key *key, __u64 hash, __u64 now)
 {

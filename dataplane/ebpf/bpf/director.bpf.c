@@ -339,8 +339,12 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		ctl = p->found_ctl;
 		if (ctl & CTL_PENDING) {
 			reason = conn_translate(p, opened, settings);
-			if (reason)
+			if (reason == KLVS_DROP_NO_SOURCE_PORT)
+				reason = conn_translate_anyway(p, opened, settings);
+			if (reason) {
+				conn_remove(opened, ctl);
 				return drop(ctx, reason);
+			}
 			ctl &= ~CTL_PENDING;
 		}
 		/* It has given way to another one already. */

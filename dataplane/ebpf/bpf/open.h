@@ -14,9 +14,8 @@
 #include "dataplane/ebpf/bpf/schedule_twos.h"
 #include "dataplane/ebpf/bpf/scratch.h"
 #include "dataplane/ebpf/bpf/service.h"
+#include "dataplane/ebpf/bpf/source_port.h"
 #include "dataplane/ebpf/bpf/stateless.h"
-
-#define SNAT_TRIES 16
 
 /* Whether this node itself sent what comes in there. */
 static __noinline int is_local_link(__u32 ifindex)
@@ -70,114 +69,6 @@ static __always_inline __u32 choose(struct packet *p, struct klvs_service *servi
 	if (scheduler_has_table(service->scheduler))
 		return schedule_table(service, p);
 	return schedule(p, service);
-}
-
-/* Inserts a reply key; its handle, or 0. */
-static __always_inline __u32 claim_key(struct klvs_conn *reply, __u64 now,
-				       struct klvs_settings *settings)
-{
-	__u64 hash = conn_hash(&reply->key, settings);
-	int handle;
-
-	reply->ctl = CTL_LIVE | CTL_REPLY;
-	handle = conn_insert(reply, hash, now, settings);
-	if (handle == CONN_EXISTS && conn_expire_key(&reply->key, hash, now)) {
-		reply->ctl = CTL_LIVE | CTL_REPLY;
-		handle = conn_insert(reply, hash, now, settings);
-	}
-	return handle > 0 ? handle : 0;
-}
-
-/*
- * Inserts the reply key of a connection, which claims its port on the real server's `source`
- * address: the client's own port if that is in the range and free, else up to SNAT_TRIES - 1 from
- * a hashed start; of SCTP, only the client's own port. Without source NAT the key is what it is.
- * Returns the handle of the reply key, or 0; the port is in `reply->key.dport`.
- */
-static __always_inline int claim_reply(struct klvs_conn *reply, __u64 hash, __u64 now, __u32 snat,
-				       struct klvs_settings *settings)
-{
-	__u32 base = settings->snat_port_base, count = settings->snat_port_count;
-	__u32 start, own, i, handle;
-
-	if (!snat || reply->key.protocol == IPPROTO_SCTP)
-		return claim_key(reply, now, settings);
-	if (!count)
-		return 0;
-	own = bpf_ntohs(reply->key.dport) - base;
-	start = (__u32)(hash >> 20) % count;
-	for (i = 0; i < SNAT_TRIES; i++) {
-		__u32 offset = i == 0 && own < count ? own : (start + i) % count;
-
-		reply->key.dport = bpf_htons(base + offset);
-		handle = claim_key(reply, now, settings);
-		if (handle)
-			return handle;
-	}
-	return 0;
-}
-
-#ifdef KLVS_IPV6
-/* Of klvs_conn6. */
-static __always_inline __u16 sum_change(const struct klvs_conn_key *key,
-					const struct klvs_conn *reply)
-{
-	__u64 sum = csum_change_addr(0, &key->src, &reply->key.dst);
-	__u16 change;
-
-	sum = csum_change_addr(sum, &key->dst, &reply->key.src);
-	sum = csum_change16(sum, key->sport, reply->key.dport);
-	change = csum_fold(csum_change16(sum, key->dport, reply->key.sport));
-	return change ? change : 0xffff;
-}
-#endif
-
-/*
- * Gives the new NAT connection at `handle` its reply key. Returns 0, or a KLVS_DROP_*; then the
- * connection is gone.
- */
-__noinline int conn_translate(struct packet *p, __u32 handle, struct klvs_settings *settings)
-{
-	struct klvs_conn *c = conn_get(handle);
-	CONN_DRAFT(reply, 1);
-	struct klvs_real *real;
-	const klvs_ends *ends;
-	__u32 id, snat;
-	int claimed;
-	__u64 ctl;
-
-	if (!p || !settings || !c || !reply)
-		return KLVS_DROP_NO_SOURCE_PORT;
-	ctl = p->found_ctl;
-	id = c->real;
-	snat = KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT;
-	real = bpf_map_lookup_elem(&klvs_reals, &id);
-	ends = real_ends(&id, real);
-	if (!real || !ends)
-		return KLVS_DROP_BAD_REAL;
-	reply->key.src = ends->address;
-	reply->key.dst = snat ? ends->source : p->key.src;
-	reply->key.sport = real_port(real, p->key.dport);
-	reply->key.dport = p->key.sport;
-	reply->key.protocol = p->key.protocol;
-	reply->peer = handle;
-	reply->peer_generation = ctl >> 32;
-	claimed = claim_reply(reply, p->hash, p->now, snat, settings);
-	if (!claimed) {
-		conn_remove(handle, ctl);
-		return KLVS_DROP_NO_SOURCE_PORT;
-	}
-	c->nat_addr = reply->key.dst;
-	c->nat_port = reply->key.dport;
-	c->peer = claimed;
-#ifdef KLVS_IPV6
-	c->sum_change = sum_change(&c->key, reply);
-#endif
-	if (__sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_PENDING) != ctl) {
-		conn_release(claimed, reply->ctl >> 32);
-		return KLVS_DROP_RACE;
-	}
-	return 0;
 }
 
 /* Where the client of a persistent service stays, and how it is remembered; 0 if nowhere. */

@@ -248,16 +248,89 @@ TEST_P(ForwardingTest, SourceNatTakesAnotherPortWhenTheClientsIsTakenOrOutside) 
   EXPECT_TRUE(ports.contains(2000));
 }
 
-TEST_P(ForwardingTest, SourceNatDropsWhenNoPortIsLeftAndReusesOneThatIsFree) {
-  director_.settings().snat_port_base = 5000;
-  director_.settings().snat_port_count = 3;
-  director_.Add({.flags = KLVS_SERVICE_SOURCE_NAT,
-                 .method = KLVS_METHOD_NAT,
-                 .reals = {{.address = "10.1.0.2"}}});
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(director_.Run(ClientFrame("10.1.0.1", 40000 + i)).verdict, Verdict::kSent);
+// Of an address with three ports, by a connection each of which has got so far.
+class SourcePortTest : public ForwardingTest {
+ protected:
+  SourcePortTest() {
+    director_.settings().snat_port_base = 5000;
+    director_.settings().snat_port_count = 3;
+    director_.Add({.flags = KLVS_SERVICE_SOURCE_NAT,
+                   .method = KLVS_METHOD_NAT,
+                   .reals = {{.address = "10.1.0.2"}}});
   }
-  EXPECT_EQ(director_.Run(ClientFrame("10.1.0.1", 40003)).verdict, Verdict::kDropped);
+  Verdict Send(uint16_t port, uint8_t flags = kSyn) {
+    Frame frame = ClientFrame("10.1.0.1", port);
+    frame.flags = flags;
+    return director_.Run(frame).verdict;
+  }
+  void Answer(uint16_t port, uint8_t flags) {
+    for (const klvs_conn* c : director_.Entries()) {
+      if (ntohs(c->key.sport) != port) continue;
+      Frame reply = ClientFrame("10.1.0.2", 80, "10.1.0.254", ntohs(c->nat_port));
+      reply.flags = flags;
+      EXPECT_EQ(director_.Run(reply).verdict, Verdict::kSent);
+    }
+  }
+  void Establish(uint16_t port) {
+    EXPECT_EQ(Send(port), Verdict::kSent);
+    Answer(port, kSyn | kAck);
+    EXPECT_EQ(Send(port, kAck), Verdict::kSent);
+  }
+  void Close(uint16_t port) {
+    EXPECT_EQ(Send(port, kFin | kAck), Verdict::kSent);
+    Answer(port, kFin | kAck);
+    EXPECT_EQ(Send(port, kAck), Verdict::kSent);
+  }
+  // The connection was last seen so many seconds before now.
+  void Age(uint16_t port, uint64_t seconds) {
+    for (klvs_conn* c : director_.Entries()) {
+      if (ntohs(c->key.sport) == port) c->expires -= seconds * kHz;
+    }
+  }
+  std::set<uint16_t> Clients() {
+    std::set<uint16_t> out;
+    for (const klvs_conn* c : director_.Entries()) out.insert(ntohs(c->key.sport));
+    return out;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Stages, SourcePortTest, testing::Values(Stage::kXdp, Stage::kTc),
+                         [](const auto& info) { return ToString(info.param); });
+
+TEST_P(SourcePortTest, WhatIsOverLongestGivesItsPort) {
+  for (const uint16_t port : {40000, 40001, 40002}) Establish(port);
+  Close(40001);
+  Close(40002);
+  Age(40002, 5);
+  Age(40001, 1);
+  Age(40000, 60);
+  EXPECT_EQ(Send(40003), Verdict::kSent);
+  EXPECT_EQ(Clients(), (std::set<uint16_t>{40000, 40001, 40003}));
+  EXPECT_EQ(director_.Entries(true).size(), 3u);
+  EXPECT_EQ(director_.real_conns(1).active, 2u);
+  EXPECT_EQ(director_.real_conns(1).inactive, 1u);
+  Answer(40003, kSyn | kAck);
+  EXPECT_EQ(Send(40004), Verdict::kSent);
+  EXPECT_EQ(Clients(), (std::set<uint16_t>{40000, 40003, 40004}));
+  EXPECT_EQ(director_.real_conns(1).active, 3u);
+  EXPECT_EQ(director_.real_conns(1).inactive, 0u);
+  EXPECT_TRUE(director_.Drops().empty());
+}
+
+TEST_P(SourcePortTest, ThenWhatIsHalfOpen) {
+  Establish(40000);
+  EXPECT_EQ(Send(40001), Verdict::kSent);
+  EXPECT_EQ(Send(40002), Verdict::kSent);
+  Age(40000, 60);
+  Age(40001, 3);
+  EXPECT_EQ(Send(40003), Verdict::kSent);
+  EXPECT_EQ(Clients(), (std::set<uint16_t>{40000, 40002, 40003}));
+  EXPECT_EQ(director_.real_conns(1).active, 3u);
+}
+
+TEST_P(SourcePortTest, AConnectionDropsWhenNoneIsLeftAndTakesOneThatIsFree) {
+  for (const uint16_t port : {40000, 40001, 40002}) Establish(port);
+  EXPECT_EQ(Send(40003), Verdict::kDropped);
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"no_source_port", 1}}));
   EXPECT_EQ(director_.Entries().size(), 3u);  // the failed one left nothing
   EXPECT_EQ(director_.Entries(true).size(), 3u);
@@ -265,7 +338,7 @@ TEST_P(ForwardingTest, SourceNatDropsWhenNoPortIsLeftAndReusesOneThatIsFree) {
   EXPECT_EQ(director_.ServiceCounters(1).connections, 3u);
 
   director_.Entries()[1]->expires = 0;
-  EXPECT_EQ(director_.Run(ClientFrame("10.1.0.1", 40004)).verdict, Verdict::kSent);
+  EXPECT_EQ(Send(40004), Verdict::kSent);
   EXPECT_EQ(director_.real_conns(1).active, 3u);
 }
 

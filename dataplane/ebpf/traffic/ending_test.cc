@@ -5,7 +5,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dataplane/ebpf/conn_tables.h"
@@ -59,6 +61,17 @@ TEST_P(TrafficTest, AServiceWhoseRealServersHaveNoWeightRefusesAtOnce) {
   auto drops = Drops();
   EXPECT_LE(drops["no_real_server"], 2U);
   EXPECT_EQ(drops.size(), 1U);
+}
+
+TEST_P(TrafficTest, ManyShortConnectionsShareFewSourcePorts) {
+  if (!SourceNat()) return;
+  ServeAlone();
+  klvs_settings& settings =
+      GetArray<klvs_settings>(*Director().objects.maps, kSettingsMap).value()[0];
+  const uint16_t ports = std::exchange(settings.snat_port_count, uint16_t{16});
+  for (int i = 0; i < 200; ++i) EXPECT_NE(Ask("x\n"), "") << i;
+  settings.snat_port_count = ports;
+  EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
 }
 
 // As with a director that takes over.
