@@ -257,6 +257,7 @@ class SourcePortTest : public ForwardingTest {
     director_.Add({.flags = KLVS_SERVICE_SOURCE_NAT,
                    .method = KLVS_METHOD_NAT,
                    .reals = {{.address = "10.1.0.2"}}});
+    director_.SetAddress("10.1.0.254", KLVS_ADDRESS_SNAT);
   }
   Verdict Send(uint16_t port, uint8_t flags = kSyn) {
     Frame frame = ClientFrame("10.1.0.1", port);
