@@ -339,8 +339,9 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		ctl = p->found_ctl;
 		if (ctl & CTL_PENDING) {
 			reason = conn_translate(p, opened, settings);
-			if (reason == KLVS_DROP_NO_SOURCE_PORT)
-				reason = conn_translate_anyway(p, opened, settings);
+			if (reason == KLVS_DROP_NO_SOURCE_PORT &&
+			    source_port_free(p, opened, settings))
+				reason = conn_translate(p, opened, settings);
 			if (reason) {
 				conn_remove(opened, ctl);
 				return drop(ctx, reason);

@@ -169,11 +169,3 @@ __noinline int source_port_free(struct packet *p, __u32 handle, struct klvs_sett
 		return 0;
 	return conn_remove(survey.handle, survey.ctl);
 }
-
-/* After KLVS_DROP_NO_SOURCE_PORT: with one made free. */
-__noinline int conn_translate_anyway(struct packet *p, __u32 handle, struct klvs_settings *settings)
-{
-	if (!p || !settings || !source_port_free(p, handle, settings))
-		return KLVS_DROP_NO_SOURCE_PORT;
-	return conn_translate(p, handle, settings);
-}
