@@ -69,7 +69,7 @@ TEST_P(TrafficTest, ManyShortConnectionsShareFewSourcePorts) {
   klvs_settings& settings =
       GetArray<klvs_settings>(*Director().objects.maps, kSettingsMap).value()[0];
   const uint16_t ports = std::exchange(settings.snat_port_count, uint16_t{16});
-  for (int i = 0; i < 200; ++i) EXPECT_NE(Ask("x\n"), "") << i;
+  for (int i = 0; i < 60; ++i) EXPECT_NE(Ask("x\n"), "") << i;
   settings.snat_port_count = ports;
   EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
 }
