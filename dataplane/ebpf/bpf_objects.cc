@@ -266,14 +266,21 @@ absl::StatusOr<std::unique_ptr<BpfMaps>> OpenMaps(const std::string& dir) {
   return maps;
 }
 
-// Maps that a newer or older version made are not ours to write.
-absl::Status CheckLayout(const std::string& dir) {
+// Of the maps that are pinned; nullopt: none are, for klvs_settings is made first.
+absl::StatusOr<std::optional<uint32_t>> PinnedLayout(const std::string& dir) {
   BpfMaps maps;
   const absl::Status found =
       maps.AddPinned(std::string(kSettingsMap), dir + "/" + std::string(kSettingsMap));
-  if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
+  if (found.code() == absl::StatusCode::kNotFound) return std::optional<uint32_t>();
   KUBE_LVS_RETURN_IF_ERROR(found);
   KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t layout, GetLayout(maps));
+  return std::optional<uint32_t>(layout);
+}
+
+// Maps that a newer or older version made are not ours to write.
+absl::Status CheckLayout(const std::string& dir) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::optional<uint32_t> pinned, PinnedLayout(dir));
+  const uint32_t layout = pinned.value_or(0);
   if (layout == 0 || layout == KLVS_LAYOUT) return absl::OkStatus();
   return absl::FailedPreconditionError(
       "the maps in " + dir + " have layout " + std::to_string(layout) + ", this version needs " +
@@ -281,17 +288,11 @@ absl::Status CheckLayout(const std::string& dir) {
       "; run the version that made them, or drain this node and run kube-lvs-agent --cleanup");
 }
 
-// Maps of a start that was cut short before InitialiseSettings, when nothing is hooked in yet: of other
-// sizes than this one's, maybe, and not all of one size.
+// Maps of a start that was cut short before InitialiseSettings, when nothing is hooked in yet: maybe
+// of other sizes than this one's, and not all of one size.
 absl::Status RemoveUnfinishedMaps(const std::string& dir) {
-  BpfMaps maps;
-  const absl::Status found =
-      maps.AddPinned(std::string(kSettingsMap), dir + "/" + std::string(kSettingsMap));
-  // It is made first.
-  if (found.code() == absl::StatusCode::kNotFound) return absl::OkStatus();
-  KUBE_LVS_RETURN_IF_ERROR(found);
-  KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t layout, GetLayout(maps));
-  if (layout != 0) return absl::OkStatus();
+  KUBE_LVS_ASSIGN_OR_RETURN(const std::optional<uint32_t> layout, PinnedLayout(dir));
+  if (layout != 0U) return absl::OkStatus();
   for (const std::string& name : NamesIn(dir)) {
     if (name.starts_with(kMapPrefix)) KUBE_LVS_RETURN_IF_ERROR(RemoveAll(dir + "/" + name));
   }
