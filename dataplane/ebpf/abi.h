@@ -12,6 +12,8 @@
  *
  *   director_xdp: SEC xdp    xdp_director   XDP of an interface
  *   director_tc:  SEC tc     tc_director    clsact ingress of every interface of a director
+ *                 SEC tc     tc_reply       clsact egress of the same: what processes of the
+ *                                           director itself answer by NAT without source NAT
  *                 SEC syscall klvs_clock     BPF_PROG_TEST_RUN with ctx struct klvs_clock: the time
  *                 SEC tc     klvs_sweep     only by BPF_PROG_TEST_RUN: takes out expired
  *                                           connections of cb[1] sets from set cb[0] on; returns
@@ -19,7 +21,8 @@
  *   director6_xdp, director6_tc: the same source compiled for IPv6, with a table of connections of
  *                 its own. Their programs xdp_director6, tc_director6 are never attached: the
  *                 attached ones jump to them through the PROG_ARRAYs klvs_families_xdp and
- *                 klvs_families_tc (entry 0, which user space fills). `klvs_sweep6` as klvs_sweep.
+ *                 klvs_families_tc (entry 0, which user space fills). `tc_reply6` is a filter beside
+ *                 tc_reply. `klvs_sweep6` as klvs_sweep.
  *   node_tc:      SEC tc     tc_decap       clsact ingress of a real server, *before* tc_director
  *                 SEC tc     tc_mss_clamp   clsact egress of a real server
  *
@@ -406,7 +409,7 @@ enum klvs_method {
 enum klvs_real_flags {
 	KLVS_REAL_VALID = 1,
 	KLVS_REAL_REMOVED = 2, /* only its connections remain */
-	KLVS_REAL_LOCAL = 4,   /* this node: handed to the stack (not NAT) */
+	KLVS_REAL_LOCAL = 4,   /* this node: handed to the stack (NAT: without source NAT) */
 	KLVS_REAL_L2 = 8, /* dst_mac, src_mac are valid, so that XDP on `ifindex` may transmit */
 	KLVS_REAL_IPV6 = 16, /* address, next_hop and source are in klvs_reals6, here 0 */
 	KLVS_REAL_FORGOTTEN = 32, /* with REMOVED: klvs_sweep takes out its templates */

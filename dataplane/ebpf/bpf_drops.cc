@@ -113,9 +113,9 @@ absl::StatusOr<bpf_map_info> InfoOf(const UniqueFd& fd) {
   return info;
 }
 
-// Of the programs of lvsadm's that a family has; nothing if there are none, or older ones.
-absl::Status AddRingOf(Network& network, Family family, std::vector<Map>& maps) {
-  KUBE_LVS_ASSIGN_OR_RETURN(const Program program, FindLvsadmProgram(network, family));
+// Of one of lvsadm's programs; nothing if it is not there, or an older one.
+absl::Status AddRingOf(Network& network, ProgramOfSet which, std::vector<Map>& maps) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const Program program, FindLvsadmProgram(network, which));
   if (program.id == 0) return absl::OkStatus();
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, MapIdsOf(program));
   for (const uint32_t id : ids) {
@@ -142,8 +142,8 @@ absl::StatusOr<std::unique_ptr<DropRing>> OpenPinnedDropRing(const std::string& 
 absl::StatusOr<std::unique_ptr<DropRing>> OpenUnpinnedDropRing(Network& network) {
   Silence();
   std::vector<Map> maps;
-  KUBE_LVS_RETURN_IF_ERROR(AddRingOf(network, Family::kIpv4, maps));
-  KUBE_LVS_RETURN_IF_ERROR(AddRingOf(network, Family::kIpv6, maps));
+  KUBE_LVS_RETURN_IF_ERROR(AddRingOf(network, &ProgramSet::tc_director, maps));
+  KUBE_LVS_RETURN_IF_ERROR(AddRingOf(network, &ProgramSet::tc_director6, maps));
   return Open(std::move(maps));
 }
 

@@ -29,20 +29,26 @@ constexpr uint32_t kDecapPreference = 187;
 constexpr uint32_t kDirectorPreference = 188;
 constexpr uint32_t kDirector6Preference = 189;
 constexpr uint32_t kMssPreference = 187;
+constexpr uint32_t kReplyPreference = 188;
+constexpr uint32_t kReply6Preference = 189;
 
 struct Filter {
   bpf_tc_attach_point point;
   uint32_t preference;
-  const Program ProgramSet::*program;
+  ProgramOfSet program;
 };
 constexpr Filter kDirector = {BPF_TC_INGRESS, kDirectorPreference, &ProgramSet::tc_director};
 constexpr Filter kDirector6 = {BPF_TC_INGRESS, kDirector6Preference, &ProgramSet::tc_director6};
-constexpr std::array<Filter, 3> kAgentFilters = {{
+constexpr Filter kReply = {BPF_TC_EGRESS, kReplyPreference, &ProgramSet::tc_reply};
+constexpr Filter kReply6 = {BPF_TC_EGRESS, kReply6Preference, &ProgramSet::tc_reply6};
+constexpr std::array<Filter, 5> kAgentFilters = {{
     {BPF_TC_INGRESS, kDecapPreference, &ProgramSet::tc_decap},
     kDirector,
     {BPF_TC_EGRESS, kMssPreference, &ProgramSet::tc_mss_clamp},
+    kReply,
+    kReply6,
 }};
-constexpr std::array<Filter, 2> kLvsadmFilters = {{kDirector, kDirector6}};
+constexpr std::array<Filter, 4> kLvsadmFilters = {{kDirector, kDirector6, kReply, kReply6}};
 
 std::span<const Filter> FiltersOf(Owner owner) {
   if (owner == Owner::kAgent) return kAgentFilters;
@@ -148,18 +154,17 @@ absl::StatusOr<std::vector<uint32_t>> MapIdsOf(const Program& program) {
   return out;
 }
 
-absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner) {
-  return FilterProgram(link, kDirector, owner);
+absl::StatusOr<uint32_t> ProgramOn(const Link& link, Owner owner, ProgramOfSet which) {
+  const auto filters = FiltersOf(owner);
+  const auto filter = std::ranges::find(filters, which, &Filter::program);
+  if (filter == filters.end()) return 0U;
+  return FilterProgram(link, *filter, owner);
 }
 
-absl::StatusOr<uint32_t> LvsadmProgramOn(const Link& link, Family family) {
-  return FilterProgram(link, family == Family::kIpv4 ? kDirector : kDirector6, Owner::kLvsadm);
-}
-
-absl::StatusOr<Program> FindLvsadmProgram(Network& network, Family family) {
+absl::StatusOr<Program> FindLvsadmProgram(Network& network, ProgramOfSet which) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
   for (const Link& link : links) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, LvsadmProgramOn(link, family));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t id, ProgramOn(link, Owner::kLvsadm, which));
     if (id == 0) continue;
     UniqueFd fd(bpf_prog_get_fd_by_id(id));
     if (fd.ok()) return ProgramOf(std::move(fd));
@@ -171,7 +176,8 @@ absl::StatusOr<Program> FindLvsadmProgram(Network& network, Family family) {
 
 absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links) {
   for (const Link& link : links) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, DirectorProgramOn(link, owner));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there,
+                              ProgramOn(link, owner, &ProgramSet::tc_director));
     if (there == 0) continue;
     if (owner == Owner::kLvsadm) {
       return absl::AlreadyExistsError(
@@ -360,6 +366,14 @@ absl::StatusOr<bool> BpfHooks::HasOlder(const Link& link) const {
       KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
       if (there != 0 && there == (set.*filter.program).id) return true;
     }
+  }
+  return false;
+}
+
+absl::StatusOr<bool> BpfHooks::HasAny(const Link& link) const {
+  for (const Filter& filter : FiltersOf(owner_)) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, FilterProgram(link, filter, owner_));
+    if (there != 0) return true;
   }
   return false;
 }

@@ -32,15 +32,6 @@ absl::StatusOr<std::vector<uint32_t>> MapIdsOf(const Program& program);
 // Whose programs: their tc filters have different handles. A network namespace has one owner.
 enum class Owner { kAgent, kLvsadm };
 
-// The number of the director's program that `owner` hooked into ingress; 0: none.
-absl::StatusOr<uint32_t> DirectorProgramOn(const Link& link, Owner owner);
-// The number of the program of a family that lvsadm hooked in there; 0: none.
-absl::StatusOr<uint32_t> LvsadmProgramOn(const Link& link, Family family);
-// That program, on whichever interface it is; without a number when it is on none.
-absl::StatusOr<Program> FindLvsadmProgram(Network& network, Family family);
-// kAlreadyExists, with the mend: there is one on some interface.
-absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links);
-
 // One set of programs, as one version of kube-lvs loads them. Those that are not there (number 0)
 // are hooked in nowhere; without xdp_director there is no XDP.
 struct ProgramSet {
@@ -48,6 +39,8 @@ struct ProgramSet {
   Program tc_director;
   Program tc_decap;
   Program tc_mss_clamp;
+  Program tc_reply;
+  Program tc_reply6;
   // Never hooked in: the agent's directors jump to those of IPv6. Only lvsadm hooks in
   // tc_director6.
   Program sweep;
@@ -55,6 +48,14 @@ struct ProgramSet {
   Program xdp_director6;
   Program tc_director6;
 };
+using ProgramOfSet = Program ProgramSet::*;
+
+// The number of the program that `owner` hooked in there; 0: none.
+absl::StatusOr<uint32_t> ProgramOn(const Link& link, Owner owner, ProgramOfSet which);
+// That program of lvsadm, on whichever interface it is; without a number when it is on none.
+absl::StatusOr<Program> FindLvsadmProgram(Network& network, ProgramOfSet which);
+// kAlreadyExists, with the mend: there is one on some interface.
+absl::Status CheckNoneOf(Owner owner, const std::vector<Link>& links);
 
 class BpfHooks final : public Programs {
  public:
@@ -74,6 +75,8 @@ class BpfHooks final : public Programs {
 
   // Whether a program of an older set is hooked in there.
   absl::StatusOr<bool> HasOlder(const Link& link) const;
+  // Whether a tc program of this owner is hooked in there, of whatever version.
+  absl::StatusOr<bool> HasAny(const Link& link) const;
 
  private:
   // Why XDP is not even tried there; nullopt when it is.

@@ -206,6 +206,8 @@ absl::StatusOr<ProgramSet> OpenSet(const std::string& dir) {
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_director, OpenPinnedProgram(dir + "/tc_director"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_decap, OpenPinnedProgram(dir + "/tc_decap"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_mss_clamp, OpenPinnedProgram(dir + "/tc_mss_clamp"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.tc_reply, OpenPinnedProgram(dir + "/tc_reply"));
+  KUBE_LVS_ASSIGN_OR_RETURN(out.tc_reply6, OpenPinnedProgram(dir + "/tc_reply6"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.sweep, OpenPinnedProgram(dir + "/klvs_sweep"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.xdp_director6, OpenPinnedProgram(dir + "/xdp_director6"));
   KUBE_LVS_ASSIGN_OR_RETURN(out.tc_director6, OpenPinnedProgram(dir + "/tc_director6"));
@@ -224,6 +226,8 @@ ProgramSet OpenWhatIsThere(const std::string& dir) {
   open("tc_director", out.tc_director);
   open("tc_decap", out.tc_decap);
   open("tc_mss_clamp", out.tc_mss_clamp);
+  open("tc_reply", out.tc_reply);
+  open("tc_reply6", out.tc_reply6);
   return out;
 }
 

@@ -143,7 +143,8 @@ absl::Status CheckLayout(MapStore& maps) {
 absl::Status TakePlaces(BpfHooks& hooks, Network& network) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
   for (const Link& link : links) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there, LvsadmProgramOn(link, Family::kIpv4));
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t there,
+                              ProgramOn(link, Owner::kLvsadm, &ProgramSet::tc_director));
     if (there == 0) continue;
     const absl::Status attached = hooks.Attach(link).status();
     if (!attached.ok() && !absl::IsNotFound(attached)) return attached;
@@ -165,20 +166,24 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
     KUBE_LVS_ASSIGN_OR_RETURN(const auto settings, GetArray<klvs_settings>(*maps, kSettingsMap));
     other_version = access == Access::kWrite && settings[0].programs != directors.Fingerprint();
   }
-  const bool load_v4 = set.tc_director.id == 0 || other_version;
-  const bool load_v6 = set.tc_director6.id == 0 || other_version;
+  const bool load_v4 = set.tc_director.id == 0 || set.tc_reply.id == 0 || other_version;
+  const bool load_v6 = set.tc_director6.id == 0 || set.tc_reply6.id == 0 || other_version;
   bpf_program__set_autoload(directors.v4->progs.tc_director, load_v4);
+  bpf_program__set_autoload(directors.v4->progs.tc_reply, load_v4);
   bpf_program__set_autoload(directors.v6->progs.tc_director6, load_v6);
+  bpf_program__set_autoload(directors.v6->progs.tc_reply6, load_v6);
   KUBE_LVS_RETURN_IF_ERROR(CheckMemoryFor(directors, sizes, *maps));
   KUBE_LVS_RETURN_IF_ERROR(LoadUpon(directors.v4->obj, sizes, *maps, log));
   if (load_v4) {
     KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, Keep(directors.v4->progs.tc_director));
+    KUBE_LVS_ASSIGN_OR_RETURN(set.tc_reply, Keep(directors.v4->progs.tc_reply));
     KUBE_LVS_RETURN_IF_ERROR(HoldMaps(set.tc_director, directors.v4->obj));
     KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director, *maps));
   }
   KUBE_LVS_RETURN_IF_ERROR(LoadUpon(directors.v6->obj, sizes, *maps, log));
   if (load_v6) {
     KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, Keep(directors.v6->progs.tc_director6));
+    KUBE_LVS_ASSIGN_OR_RETURN(set.tc_reply6, Keep(directors.v6->progs.tc_reply6));
     KUBE_LVS_RETURN_IF_ERROR(HoldMaps(set.tc_director6, directors.v6->obj));
     KUBE_LVS_RETURN_IF_ERROR(AddMapsOf(set.tc_director6, *maps));
   }
@@ -210,13 +215,15 @@ absl::StatusOr<BpfObjects> Make(ProgramSet set, const MapSizes& sizes, Access ac
 absl::StatusOr<BpfObjects> OpenUnpinned(const MapSizes& sizes, Network& network, Access access) {
   Silence();
   ProgramSet set;
-  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, FindLvsadmProgram(network, Family::kIpv4));
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director, FindLvsadmProgram(network, &ProgramSet::tc_director));
   if (set.tc_director.id == 0) {
     if (access == Access::kWrite) KUBE_LVS_RETURN_IF_ERROR(CheckNoAgents(network));
     return absl::NotFoundError("lvsadm has no eBPF dataplane in this network namespace");
   }
-  // Without it a command was cut short: it is made anew.
-  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, FindLvsadmProgram(network, Family::kIpv6));
+  // Without one of these a command was cut short: they are made anew.
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_director6, FindLvsadmProgram(network, &ProgramSet::tc_director6));
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_reply, FindLvsadmProgram(network, &ProgramSet::tc_reply));
+  KUBE_LVS_ASSIGN_OR_RETURN(set.tc_reply6, FindLvsadmProgram(network, &ProgramSet::tc_reply6));
   return Make(std::move(set), sizes, access, network);
 }
 
@@ -232,9 +239,8 @@ absl::Status RemoveUnpinned(Network& network) {
   KUBE_LVS_ASSIGN_OR_RETURN(const std::vector<Link> links, network.Links());
   bool found = false;
   for (const Link& link : links) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t v4, LvsadmProgramOn(link, Family::kIpv4));
-    KUBE_LVS_ASSIGN_OR_RETURN(const uint32_t v6, LvsadmProgramOn(link, Family::kIpv6));
-    if (v4 == 0 && v6 == 0) continue;
+    KUBE_LVS_ASSIGN_OR_RETURN(const bool any, hooks.HasAny(link));
+    if (!any) continue;
     KUBE_LVS_RETURN_IF_ERROR(hooks.Detach(link));
     found = true;
   }

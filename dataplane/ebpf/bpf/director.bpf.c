@@ -91,7 +91,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		/* The outer length has 16 bits, too. */
 		if (p->total_length + overhead > 0xffff)
 			return drop(ctx, KLVS_DROP_TOO_BIG);
-	} else if (nat) {
+	} else if (nat && (KLVS_CTL_FLAGS(ctl) & KLVS_CONN_SNAT || is_local_link(p->ifindex))) {
 		return drop(ctx, KLVS_DROP_LOCAL_NAT);
 	}
 
@@ -99,7 +99,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		conn_step(c, ctl, nat ? STATE_INPUT : STATE_INPUT_ONLY, p->event, p->now, settings);
 	count_packet(service, id, p->total_length, 0);
 
-	if (real->flags & KLVS_REAL_LOCAL)
+	p->at_home = !!(real->flags & KLVS_REAL_LOCAL);
+	if (p->at_home && !nat)
 		return KLVS_UNTOUCHED;
 	ends = real_ends(&id, real);
 	if (!ends)
@@ -143,6 +144,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 	} else if (age(ctx)) {
 		return drop(ctx, KLVS_DROP_REWRITE);
 	}
+	if (p->at_home)
+		return KLVS_UNTOUCHED;
 	return send_to_real(ctx, p, real, ends);
 }
 
@@ -158,10 +161,12 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 
 	if (reason == KLVS_DROP_ICMP) {
 #ifndef KLVS_XDP
-		int verdict = tunnel_error(ctx, p);
+		if (!p->at_home) {
+			int verdict = tunnel_error(ctx, p);
 
-		if (verdict != KLVS_UNTOUCHED)
-			return verdict;
+			if (verdict != KLVS_UNTOUCHED)
+				return verdict;
+		}
 #endif
 		reason = icmp_read(ctx, p);
 	}
@@ -192,7 +197,7 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 		fragment_learn(ctx, p, handle, generation);
 	if (!may_send_to_client(p, c))
 		return KLVS_UNTOUCHED;
-	if (p->ttl <= 1)
+	if (!p->at_home && p->ttl <= 1)
 		return drop(ctx, KLVS_DROP_TTL);
 
 	if (p->kind == PACKET_WHOLE)
@@ -567,6 +572,40 @@ int FAMILY_PROGRAM(tc_director)(struct __sk_buff *ctx)
 #endif
 	/* The stack's route leads back to where it came in, so it would go round. */
 	return KLVS_DROP;
+}
+
+/* NAT without source NAT to a process of this node: what it answers, on the way out. */
+static __always_inline int home_reply(struct __sk_buff *ctx)
+{
+	struct klvs_settings *settings = settings_get();
+	struct klvs_address *address;
+	klvs_addr key;
+	klvs_ip *ip;
+
+	if (ctx->vlan_present || ctx->protocol != bpf_htons(IP_ETHERTYPE) || !settings ||
+	    !(settings->flags & KLVS_SETTING_PLAIN_NAT))
+		return KLVS_UNTOUCHED;
+	parse_pull(ctx, ETH_HEADER + IP_HEADER);
+	ip = (void *)(long)ctx->data + ETH_HEADER;
+	if ((void *)(ip + 1) > (void *)(long)ctx->data_end)
+		return KLVS_UNTOUCHED;
+	key = IP_SRC(ip);
+	address = bpf_map_lookup_elem(&klvs_addresses, &key);
+	if (!address || !(address->flags & KLVS_ADDRESS_NAT_REAL))
+		return KLVS_UNTOUCHED;
+
+	PACKET_NEW(p);
+	p->ifindex = ctx->ifindex;
+	p->gso = ctx->gso_segs > 1 || ctx->gso_size;
+	p->at_home = 1;
+	p->now = bpf_jiffies64();
+	return reply(ctx, p, settings);
+}
+
+SEC("tc")
+int FAMILY_PROGRAM(tc_reply)(struct __sk_buff *ctx)
+{
+	return home_reply(ctx);
 }
 
 struct sweep {

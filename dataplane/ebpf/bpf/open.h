@@ -44,6 +44,13 @@ static __always_inline int source_is_ours(const struct packet *p,
 	return address->flags & KLVS_ADDRESS_VIP || !is_local_link(p->ifindex);
 }
 
+/* Whether what this node itself answers by NAT leaves it by an interface, where tc_reply is: not with
+ * source NAT, nor to itself. */
+static __always_inline int replies_leave(const struct packet *p, __u32 service_flags)
+{
+	return !(service_flags & KLVS_SERVICE_SOURCE_NAT) && !is_local_link(p->ifindex);
+}
+
 static __always_inline int ends_connection(const struct packet *p)
 {
 	return p->event == (p->key.protocol == IPPROTO_SCTP ? SCTP_ABORT : EVENT_RST);
@@ -133,7 +140,7 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	if (addr_equal(&p->key.src, &ends->source) && !is_local_link(p->ifindex))
 		return -KLVS_DROP_MARTIAN;
 	nat = real->method == KLVS_METHOD_NAT;
-	if (nat && real->flags & KLVS_REAL_LOCAL)
+	if (nat && real->flags & KLVS_REAL_LOCAL && !replies_leave(p, service->flags))
 		return -KLVS_DROP_LOCAL_NAT;
 
 	if (service->flags & KLVS_SERVICE_ONE_PACKET) {

@@ -29,6 +29,7 @@ struct packet {
 	__u8 opening; /* may open a connection: UDP, TCP with SYN and without RST, SCTP INIT */
 	__u8 gso; /* tc: a bundle of segments; see wire_length.h */
 	__u8 kind; /* PACKET_* */
+	__u8 at_home; /* tc: this node itself gets or sends it, so that it takes no hop */
 #ifdef KLVS_IPV6
 	__u16 fragment_id; /* offset of a fragment's number in the frame */
 #endif

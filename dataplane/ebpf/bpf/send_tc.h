@@ -43,6 +43,8 @@ static __always_inline int send_to_real(klvs_ctx *ctx, const struct packet *p,
 static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
 					  const struct klvs_conn *c)
 {
+	if (p->at_home)
+		return KLVS_UNTOUCHED; /* it is on its way */
 	return bpf_redirect_neigh(c->client_ifindex, NULL, 0, 0);
 }
 
@@ -73,7 +75,7 @@ static __always_inline int rewrite_ip(klvs_ctx *ctx, const struct packet *p, __u
 	 * here they do. */
 	if (bpf_skb_store_bytes(ctx, at, &new->src, 2 * sizeof(new->src), BPF_F_RECOMPUTE_CSUM))
 		return -1;
-	return age(ctx);
+	return p->at_home ? 0 : age(ctx);
 }
 
 #else
@@ -96,7 +98,7 @@ static __always_inline int rewrite_address(klvs_ctx *ctx, const struct packet *p
 static __always_inline int rewrite_ip(klvs_ctx *ctx, const struct packet *p, __u32 check,
 				      __u64 flags, const struct klvs_conn_key *new)
 {
-	__u8 ttl = p->ttl - 1;
+	__u8 ttl = p->at_home ? p->ttl : p->ttl - 1;
 
 	if (rewrite_address(ctx, p, check, flags, 12, p->key.src, new->src) ||
 	    rewrite_address(ctx, p, check, flags, 16, p->key.dst, new->dst) ||

@@ -356,6 +356,12 @@ int Director::xdp_program() const {
   return bpf_program__fd(programs_->xdp().progs.xdp_director);
 }
 
+Outcome Director::RunReply(const Bytes& frame) {
+  const bool ipv6 = frame.size() > 12 && frame[12] == 0x86;
+  return Test(ipv6 ? programs_->tc6().progs.tc_reply6 : programs_->tc().progs.tc_reply, frame,
+              Stage::kTc);
+}
+
 Outcome Director::RunDecap(const Bytes& frame) {
   return Test(programs_->node().progs.tc_decap, frame, Stage::kTc);
 }

@@ -365,8 +365,9 @@ TEST_P(DropTest, WhatARealServerSendsBackIsDropped) {
   EXPECT_EQ(director_.Run(own).verdict, Verdict::kSent);
 }
 
-TEST_P(DropTest, NatToThisNodeIsDropped) {
-  director_.Add({.method = KLVS_METHOD_NAT,
+TEST_P(DropTest, NatToThisNodeIsDroppedWhereItsAnswersWouldBeLost) {
+  director_.Add({.flags = KLVS_SERVICE_SOURCE_NAT,
+                 .method = KLVS_METHOD_NAT,
                  .reals = {{.address = "10.1.0.2", .flags = KLVS_REAL_VALID | KLVS_REAL_LOCAL}}});
   ExpectDropped(ClientFrame(), KLVS_DROP_LOCAL_NAT);
 }
