@@ -6,9 +6,12 @@
  */
 #pragma once
 
+#include <linux/if_ether.h>
+
 #include "dataplane/ebpf/bpf/answer_budget.h"
 #include "dataplane/ebpf/bpf/csum.h"
 #include "dataplane/ebpf/bpf/packet.h"
+#include "dataplane/ebpf/bpf/state.h"
 
 #define ANSWER_HOPS 64
 

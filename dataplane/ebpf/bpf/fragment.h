@@ -14,6 +14,11 @@
 
 #define FRAGMENT_SECONDS 30 /* the kernel's time to put a packet together */
 
+static __always_inline int is_first_fragment(const struct packet *p)
+{
+	return p->fragment & IP_MORE_FRAGMENTS && p->kind == PACKET_WHOLE;
+}
+
 static __always_inline int fragment_key(klvs_ctx *ctx, const struct packet *p,
 					struct klvs_fragment_key *key)
 {
