@@ -1,202 +1,35 @@
 // lvsadm alone on this machine's kernel: commands in network namespaces that have no agent, no pins
 // and no forwarding, and real sockets through what they set up.
-#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
-#include <memory>
-#include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/unique_fd.h"
+#include "cli/alone_site.h"
 #include "dataplane/ebpf/open.h"
 #include "dataplane/ebpf/testing/attached.h"
 #include "dataplane/ebpf/testing/namespaces.h"
+#include "dataplane/ebpf/testing/sockets.h"
 #include "gtest/gtest.h"
 
 namespace kube_lvs::cli {
 namespace {
 
-using ebpf::Namespace;
-
-constexpr char kVip[] = "192.0.2.1";
-constexpr char kVip6[] = "2001:db8::1";
-constexpr timeval kPatience = {.tv_sec = 3, .tv_usec = 0};
-
-struct Ran {
-  int status = -1;
-  std::string output;  // both streams
-};
-
-// A shell's commands in a namespace, as `ip netns exec` runs them: with a /sys of their own, in
-// which no BPF file system is mounted.
-Ran Shell(const Namespace& where, const std::string& commands) {
-  const std::string line = "PATH=/usr/sbin:/sbin:$PATH nsenter --net=" + where.path() +
-                           " unshare --mount sh -c 'mount -t sysfs sysfs /sys && { " + commands +
-                           "; }' 2>&1";
-  FILE* pipe = popen(line.c_str(), "r");
-  if (pipe == nullptr) std::abort();
-  Ran out;
-  std::array<char, 4096> buffer;
-  for (size_t got = 0; (got = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-    out.output.append(buffer.data(), got);
-  }
-  const int status = pclose(pipe);
-  out.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return out;
-}
-
-Ran Lvsadm(const Namespace& where, const std::string& options) {
-  return Shell(where, "cli/lvsadm " + options + " --dataplane ebpf");
-}
-
-// lvsadm that goes on, until it is interrupted; its output by lines.
-class Watching {
- public:
-  Watching(const Namespace& where, const std::string& options) {
-    const std::string line = "PATH=/usr/sbin:/sbin:$PATH exec nsenter --net=" + where.path() +
-                             " sh -c 'echo $$; exec cli/lvsadm " + options + "' 2>&1";
-    pipe_ = popen(line.c_str(), "r");
-    if (pipe_ == nullptr) std::abort();
-    pid_ = std::stoi(Line());
-  }
-  ~Watching() {
-    Interrupt();
-    pclose(pipe_);
-  }
-  Watching(const Watching&) = delete;
-
-  std::string Line() {
-    std::array<char, 512> buffer{};
-    return fgets(buffer.data(), buffer.size(), pipe_) != nullptr ? buffer.data() : "";
-  }
-  void Interrupt() { kill(pid_, SIGINT); }
-
- private:
-  FILE* pipe_ = nullptr;
-  pid_t pid_ = 0;
-};
-
-struct SocketAddress {
-  SocketAddress() = default;
-  SocketAddress(const std::string& ip, uint16_t port) {
-    if (ip.find(':') == std::string::npos) {
-      any.v4.sin_family = AF_INET;
-      any.v4.sin_port = htons(port);
-      inet_pton(AF_INET, ip.c_str(), &any.v4.sin_addr);
-    } else {
-      any.v6.sin6_family = AF_INET6;
-      any.v6.sin6_port = htons(port);
-      inet_pton(AF_INET6, ip.c_str(), &any.v6.sin6_addr);
-    }
-  }
-  std::string Ip() const {
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    const bool v4 = any.v4.sin_family == AF_INET;
-    const void* at = v4 ? static_cast<const void*>(&any.v4.sin_addr) : &any.v6.sin6_addr;
-    return inet_ntop(any.v4.sin_family, at, text.data(), text.size());
-  }
-  sockaddr* get() { return &any.base; }
-  const sockaddr* get() const { return &any.base; }
-
-  union {
-    sockaddr base;
-    sockaddr_in v4;
-    sockaddr_in6 v6;
-  } any = {.v6 = {}};
-  socklen_t size = sizeof any;
-};
-
-UniqueFd Socket(const Namespace& where, int family, int type) {
-  UniqueFd out =
-      where.In([family, type] { return UniqueFd(socket(family, type | SOCK_CLOEXEC, 0)); });
-  setsockopt(out.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
-  setsockopt(out.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
-  return out;
-}
-
-// Says "NAME sees CLIENT" to each connection, and to each datagram.
-class Server {
- public:
-  Server(const Namespace& where, std::string name, int type, uint16_t port,
-         const std::string& ip = "0.0.0.0")
-      : name_(std::move(name)), type_(type) {
-    const SocketAddress at(ip, port);
-    socket_ = Socket(where, at.get()->sa_family, type);
-    const int yes = 1;
-    setsockopt(socket_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (bind(socket_.get(), at.get(), at.size) != 0 ||
-        (type == SOCK_STREAM && listen(socket_.get(), 16) != 0)) {
-      std::perror("server");
-      std::abort();
-    }
-    thread_ = std::jthread([this](const std::stop_token& stop) { Run(stop); });
-  }
-
- private:
-  void Run(const std::stop_token& stop) {
-    while (!stop.stop_requested()) {
-      pollfd wait{.fd = socket_.get(), .events = POLLIN, .revents = 0};
-      if (poll(&wait, 1, 50) <= 0) continue;
-      SocketAddress from;
-      std::array<char, 64> buffer;
-      const auto answer = [&] { return name_ + " sees " + from.Ip(); };
-      if (type_ == SOCK_STREAM) {
-        const UniqueFd client(accept4(socket_.get(), from.get(), &from.size, SOCK_CLOEXEC));
-        send(client.get(), answer().data(), answer().size(), MSG_NOSIGNAL);
-        shutdown(client.get(), SHUT_WR);
-        setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
-        while (recv(client.get(), buffer.data(), buffer.size(), 0) > 0) {
-        }
-      } else if (recvfrom(socket_.get(), buffer.data(), buffer.size(), 0, from.get(), &from.size) >=
-                 0) {
-        sendto(socket_.get(), answer().data(), answer().size(), 0, from.get(), from.size);
-      }
-    }
-  }
-
-  std::string name_;
-  int type_;
-  UniqueFd socket_;
-  std::jthread thread_;
-};
-
-// What a server says to a client of the VIP; "refused" or "silence".
-std::string Ask(const Namespace& client, int type, uint16_t port = 80,
-                const std::string& vip = kVip) {
-  const SocketAddress to(vip, port);
-  const UniqueFd socket = Socket(client, to.get()->sa_family, type);
-  if (connect(socket.get(), to.get(), to.size) != 0) {
-    return errno == ECONNREFUSED ? "refused" : "silence";
-  }
-  if (type == SOCK_DGRAM) send(socket.get(), "?", 1, 0);
-  std::array<char, 256> buffer;
-  const ssize_t got = recv(socket.get(), buffer.data(), buffer.size(), 0);
-  if (got < 0) return errno == ECONNREFUSED ? "refused" : "silence";
-  return std::string(buffer.data(), static_cast<size_t>(got));
-}
-
 // Whether the VIP answers an echo request.
 bool Ping(const Namespace& client) {
-  const UniqueFd socket =
-      client.In([] { return UniqueFd(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)); });
-  setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  const UniqueFd socket = ebpf::NewSocket(client, Family::kIpv4, SOCK_RAW, IPPROTO_ICMP);
+  ebpf::LimitWaits(socket, 3);
   const std::array<uint8_t, 8> request = {8, 0, 0xf7, 0xff, 0, 0, 0, 0};
-  const SocketAddress to(kVip, 0);
-  if (sendto(socket.get(), request.data(), request.size(), 0, to.get(), to.size) < 0) {
+  const ebpf::SocketAddress to({*IpAddress::Parse(kVip), 0});
+  if (sendto(socket.get(), request.data(), request.size(), 0, to.Get(), to.size) < 0) {
     return false;
   }
   std::array<uint8_t, 128> buffer;
@@ -207,90 +40,10 @@ bool Ping(const Namespace& client) {
   }
 }
 
-// client 172.16.0.2 --+-- director 172.16.0.1, 10.0.0.1, and the VIP on its lo
-//     (switch)        +-- real servers 10.0.0.11, 10.0.0.12
-class AloneTest : public testing::Test {
- protected:
-  AloneTest() {
-    director_ = std::make_unique<Namespace>();
-    switch_.Sh("ip link add name sw0 type bridge; ip link set sw0 up");
-    const std::pair<Namespace*, const char*> hosts[] = {{&client_, "client"},
-                                                        {director_.get(), "director"},
-                                                        {&real1_, "real1"},
-                                                        {&real2_, "real2"}};
-    for (const auto& [host, name] : hosts) {
-      ebpf::Wire(*host, "eth0", switch_, std::string("p-") + name);
-      switch_.Sh(std::string("ip link set p-") + name + " master sw0");
-      host->Sh(
-          "sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0 "
-          "net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=0");
-    }
-    client_.Sh("ip addr add 172.16.0.2/24 dev eth0; ip route add 192.0.2.0/24 via 172.16.0.1");
-    director_->Sh(
-        "ip addr add 172.16.0.1/24 dev eth0; ip addr add 10.0.0.1/24 dev eth0; "
-        "ip addr add 192.0.2.1/32 dev lo");
-    for (int n = 1; n <= 2; ++n) {
-      Namespace& real = n == 1 ? real1_ : real2_;
-      real.Sh("ip addr add 10.0.0.1" + std::to_string(n) + "/24 dev eth0");
-    }
-  }
-
-  // The real servers as DirectRouting wants them: the VIP, silent.
-  void GiveVipToReals() {
-    for (Namespace* real : {&real1_, &real2_}) {
-      real->Sh(
-          "sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2; "
-          "ip addr add 192.0.2.1/32 dev lo; ip route add 172.16.0.0/24 dev eth0");
-    }
-  }
-
-  // As the constructor, of IPv6: fd00:c::/64 is the clients' network, fd00:a::/64 that of the real
-  // servers.
-  void GiveIpv6() {
-    for (Namespace* host : {&client_, director_.get(), &real1_, &real2_}) {
-      host->Sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.eth0.disable_ipv6=0");
-    }
-    client_.Sh(
-        "ip addr add fd00:c::2/64 dev eth0 nodad; "
-        "ip route add 2001:db8::/64 via fd00:c::1 dev eth0");
-    director_->Sh(
-        "ip addr add fd00:c::1/64 dev eth0 nodad; ip addr add fd00:a::1/64 dev eth0 nodad; "
-        "ip addr add 2001:db8::1/128 dev lo nodad");
-    real1_.Sh("ip addr add fd00:a::11/64 dev eth0 nodad");
-    real2_.Sh("ip addr add fd00:a::12/64 dev eth0 nodad");
-  }
-
-  // One service and both real servers; `-t 192.0.2.1:80` or `-u ...`.
-  void Balance(const std::string& service, const std::string& real_options) {
-    const Ran added = Lvsadm(*director_, "-A " + service + " -s rr");
-    ASSERT_EQ(added.status, 0) << added.output;
-    const std::string port = real_options == "-m" ? ":8080" : "";
-    for (const char* real : {"10.0.0.11", "10.0.0.12"}) {
-      const Ran ran =
-          Lvsadm(*director_, "-a " + service + " -r " + real + port + " " + real_options);
-      ASSERT_EQ(ran.status, 0) << ran.output;
-    }
-  }
-
-  uint32_t Program() {
-    return director_->In([] { return ebpf::LvsadmProgramOn("eth0"); });
-  }
-
-  // Ten connections; how many got which answer.
-  std::map<std::string, int> AskTenTimes(int type, const std::string& vip = kVip) {
-    std::map<std::string, int> out;
-    for (int i = 0; i < 10; ++i) ++out[Ask(client_, type, 80, vip)];
-    return out;
-  }
-
-  Namespace switch_;
-  Namespace client_;
-  std::unique_ptr<Namespace> director_;
-  Namespace real1_;
-  Namespace real2_;
-};
-
-using Answers = std::map<std::string, int>;
+// The number of the program that the director has, 0 for none.
+uint32_t ProgramOf(const Namespace& director) {
+  return director.In([] { return ebpf::LvsadmProgramOn("eth0"); });
+}
 
 // Whether nothing is left of them; the kernel ends namespaces and programs in the background.
 bool Gone(uint32_t program, const std::vector<uint32_t>& maps) {
@@ -391,139 +144,6 @@ TEST_F(AloneTest, BalancesByTunnel) {
   EXPECT_EQ(Ask(client_, SOCK_STREAM), "silence") << "there was a tunnel without the item";
 }
 
-// The VIP is no address of the director: its clients' routes lead there.
-class AloneLocalClientsTest : public AloneTest {
- protected:
-  AloneLocalClientsTest() { director_->Sh("ip addr del 192.0.2.1/32 dev lo"); }
-
-  bool HasPair() {
-    return Shell(*director_, "ip link show kube-lvs0 && ip link show kube-lvs1").status == 0;
-  }
-  std::string WayToVip(const std::string& vip = kVip) {
-    return Shell(*director_, "ip route get " + vip).output;
-  }
-  // Ten connections of a process on the director.
-  std::map<std::string, int> AskHereTenTimes() {
-    std::map<std::string, int> out;
-    for (int i = 0; i < 10; ++i) ++out[Ask(*director_, SOCK_STREAM)];
-    return out;
-  }
-  int Received(const std::string& device) {
-    return std::stoi(
-        Shell(*director_, "cat /sys/class/net/" + device + "/statistics/rx_packets").output);
-  }
-};
-
-TEST_F(AloneLocalClientsTest, AreBalancedByDirectRouting) {
-  GiveVipToReals();
-  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
-  Balance("-t 192.0.2.1:80", "-g");
-  const Answers here = {{"real1 sees 10.0.0.1", 5}, {"real2 sees 10.0.0.1", 5}};
-  const Answers elsewhere = {{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}};
-  EXPECT_EQ(AskHereTenTimes(), here);
-  EXPECT_EQ(AskTenTimes(SOCK_STREAM), elsewhere);
-  EXPECT_NE(Lvsadm(*director_, "-Ln --stats").output.find("192.0.2.1:80                       20 "),
-            std::string::npos);
-  // Other namespaces have none of it.
-  EXPECT_NE(Shell(real1_, "ip link show kube-lvs0").status, 0);
-
-  // Where the VIP comes to the host, it is the host's again, at the latest after the next command.
-  const std::string nothing_new = "-E -t 192.0.2.1:80 -s rr";
-  director_->Sh("ip addr add 192.0.2.1/32 dev lo");
-  EXPECT_EQ(Ask(*director_, SOCK_STREAM), "refused");
-  ASSERT_EQ(Lvsadm(*director_, nothing_new).status, 0);
-  EXPECT_FALSE(HasPair());
-  EXPECT_EQ(AskTenTimes(SOCK_STREAM), elsewhere);
-  director_->Sh("ip addr del 192.0.2.1/32 dev lo");
-  ASSERT_EQ(Lvsadm(*director_, nothing_new).status, 0);
-  EXPECT_EQ(AskHereTenTimes(), here);
-
-  ASSERT_EQ(Lvsadm(*director_, "-D -t 192.0.2.1:80").status, 0);
-  EXPECT_FALSE(HasPair()) << "nobody wants it any more";
-  Balance("-t 192.0.2.1:80", "-g");
-  EXPECT_TRUE(HasPair());
-  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
-  EXPECT_FALSE(HasPair());
-  EXPECT_EQ(WayToVip().find("kube-lvs0"), std::string::npos);
-}
-
-TEST_F(AloneLocalClientsTest, AreBalancedByNat) {
-  for (Namespace* real : {&real1_, &real2_}) real->Sh("ip route add default via 10.0.0.1");
-  const Server one(real1_, "real1", SOCK_STREAM, 8080), two(real2_, "real2", SOCK_STREAM, 8080);
-  Balance("-t 192.0.2.1:80", "-m");
-  EXPECT_EQ(AskHereTenTimes(), (Answers{{"real1 sees 10.0.0.1", 5}, {"real2 sees 10.0.0.1", 5}}));
-  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
-            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
-}
-
-// What no service takes comes out at the far end once, also where the host forwards.
-TEST_F(AloneLocalClientsTest, WhatIsOfNoServiceDoesNotGoRound) {
-  director_->Sh("sysctl -qw net.ipv4.ip_forward=1");
-  Balance("-t 192.0.2.1:80", "-g");
-  const int before = Received("kube-lvs1");
-  EXPECT_EQ(Ask(client_, SOCK_DGRAM, 81), "silence");
-  const int came = Received("kube-lvs1") - before;
-  EXPECT_GE(came, 1);
-  EXPECT_LT(came, 5);
-}
-
-TEST_F(AloneLocalClientsTest, AreBalancedByNatOfIpv6) {
-  GiveIpv6();
-  director_->Sh("ip addr del 2001:db8::1/128 dev lo");
-  for (Namespace* real : {&real1_, &real2_}) real->Sh("ip -6 route add default via fd00:a::1");
-  const Server one(real1_, "real1", SOCK_STREAM, 8080, "fd00:a::11");
-  const Server two(real2_, "real2", SOCK_STREAM, 8080, "fd00:a::12");
-  ASSERT_EQ(Lvsadm(*director_, "-A -t [2001:db8::1]:80 -s rr").status, 0);
-  for (const char* real : {"[fd00:a::11]:8080", "[fd00:a::12]:8080"}) {
-    ASSERT_EQ(
-        Lvsadm(*director_, std::string("-a -t [2001:db8::1]:80 -r ") + real + " -m").status, 0);
-  }
-  std::map<std::string, int> here;
-  for (int i = 0; i < 10; ++i) ++here[Ask(*director_, SOCK_STREAM, 80, kVip6)];
-  EXPECT_EQ(here, (Answers{{"real1 sees fd00:a::1", 5}, {"real2 sees fd00:a::1", 5}}));
-  EXPECT_EQ(AskTenTimes(SOCK_STREAM, kVip6),
-            (Answers{{"real1 sees fd00:c::2", 5}, {"real2 sees fd00:c::2", 5}}));
-  // What is of no service does not go round, where the host forwards.
-  director_->Sh("sysctl -qw net.ipv6.conf.all.forwarding=1");
-  const int before = Received("kube-lvs1");
-  EXPECT_EQ(Ask(client_, SOCK_DGRAM, 81, kVip6), "silence");
-  const int came = Received("kube-lvs1") - before;
-  EXPECT_GE(came, 1);
-  EXPECT_LT(came, 5);
-}
-
-// For a VIP on the director's segment that is no address of it, with the kernel's own means.
-TEST_F(AloneLocalClientsTest, TheHostMayAnswerForTheVipByAProxyEntry) {
-  GiveVipToReals();
-  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
-  Balance("-t 192.0.2.1:80", "-g");
-  client_.Sh("ip route replace 192.0.2.0/24 dev eth0");
-  EXPECT_EQ(Ask(client_, SOCK_STREAM), "silence");
-  director_->Sh(
-      "sysctl -qw net.ipv4.conf.eth0.forwarding=1; ip neigh add proxy 192.0.2.1 dev eth0");
-  client_.Sh("ip neigh flush all");
-  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
-            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
-  EXPECT_EQ(AskHereTenTimes(), (Answers{{"real1 sees 10.0.0.1", 5}, {"real2 sees 10.0.0.1", 5}}));
-}
-
-TEST_F(AloneLocalClientsTest, ADeviceOfSomebodyElseIsLeftAloneAndTheRestIsServed) {
-  GiveVipToReals();
-  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
-  director_->Sh("ip link add kube-lvs0 type bridge");
-  Balance("-t 192.0.2.1:80", "-g");
-  const Ran ran = Lvsadm(*director_, "-E -t 192.0.2.1:80 -s rr");
-  EXPECT_EQ(ran.status, 0);
-  EXPECT_EQ(ran.output,
-            "lvsadm: warning: clients on this host do not reach all VIPs: interface kube-lvs0 was "
-            "made by somebody else and is left alone; rename it, so that clients on this node "
-            "reach VIPs\n");
-  EXPECT_EQ(AskTenTimes(SOCK_STREAM),
-            (Answers{{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}}));
-  ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
-  EXPECT_EQ(Shell(*director_, "ip link show kube-lvs0").status, 0);
-}
-
 TEST_F(AloneTest, PersistenceHasAClientStay) {
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
@@ -583,7 +203,7 @@ TEST_F(AloneTest, BalancesIpv6BesideIpv4) {
   EXPECT_NE(connections.output.find("[2001:db8::1]:80"), std::string::npos) << connections.output;
   EXPECT_NE(connections.output.find("[fd00:a::12]:80"), std::string::npos) << connections.output;
   EXPECT_EQ(Lvsadm(*director_, "-C").status, 0);
-  EXPECT_EQ(Program(), 0u);
+  EXPECT_EQ(ProgramOf(*director_), 0u);
 }
 
 TEST_F(AloneTest, BalancesIpv6ByNatWithoutForwarding) {
@@ -632,11 +252,11 @@ TEST_F(AloneTest, ClearTakesEverythingOff) {
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
   Balance("-t 192.0.2.1:80", "-g");
-  const uint32_t program = Program();
+  const uint32_t program = ProgramOf(*director_);
   ASSERT_NE(program, 0U);
   const auto maps = ebpf::MapsOfProgram(program);
   ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
-  EXPECT_EQ(Program(), 0U);
+  EXPECT_EQ(ProgramOf(*director_), 0U);
   EXPECT_EQ(Ask(client_, SOCK_STREAM), "refused");
   EXPECT_TRUE(Gone(program, maps));
 }
@@ -645,7 +265,7 @@ TEST_F(AloneTest, ADataplaneOfAnotherLayoutIsLeftAloneUntilItIsCleared) {
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
   Balance("-t 192.0.2.1:80", "-g");
-  const uint32_t program = Program();
+  const uint32_t program = ProgramOf(*director_);
   ASSERT_NE(program, 0U);
   const uint32_t layout = ebpf::RaiseLayout(program);
   for (const char* command : {"-A -t 192.0.2.1:81", "-D -t 192.0.2.1:80", "-Z", "-Ln", "-Lnc",
@@ -659,19 +279,19 @@ TEST_F(AloneTest, ADataplaneOfAnotherLayoutIsLeftAloneUntilItIsCleared) {
     EXPECT_NE(ran.output.find("lvsadm --dataplane ebpf -C"), std::string::npos) << ran.output;
   }
   // It serves on as it was.
-  EXPECT_EQ(Program(), program);
+  EXPECT_EQ(ProgramOf(*director_), program);
   const Answers even = {{"real1 sees 172.16.0.2", 5}, {"real2 sees 172.16.0.2", 5}};
   EXPECT_EQ(AskTenTimes(SOCK_STREAM), even);
   // What the message says is the mend.
   ASSERT_EQ(Lvsadm(*director_, "-C").status, 0);
-  EXPECT_EQ(Program(), 0U);
+  EXPECT_EQ(ProgramOf(*director_), 0U);
   Balance("-t 192.0.2.1:80", "-g");
   EXPECT_EQ(AskTenTimes(SOCK_STREAM), even);
 }
 
 TEST_F(AloneTest, TheRulesEndWithTheNamespace) {
   Balance("-t 192.0.2.1:80", "-g");
-  const uint32_t program = Program();
+  const uint32_t program = ProgramOf(*director_);
   ASSERT_NE(program, 0U);
   const auto maps = ebpf::MapsOfProgram(program);
   EXPECT_FALSE(maps.empty());
@@ -736,7 +356,7 @@ TEST_F(AloneTest, AnAgentsDataplaneAndThisOneStayApart) {
     EXPECT_EQ(ran.status, 2) << change;
     EXPECT_NE(ran.output.find("kube-lvs-agent"), std::string::npos) << ran.output;
   }
-  EXPECT_EQ(Program(), 0U);
+  EXPECT_EQ(ProgramOf(*director_), 0U);
 }
 
 }  // namespace
