@@ -109,6 +109,24 @@ TEST_F(AloneTest, BalancesByNatWithoutForwarding) {
 }
 
 // The real servers, too, have no ipip here: our own program takes off the outer header.
+TEST_F(AloneTest, TheHostMayBeARealServerByNatItself) {
+  real1_.Sh("ip route add default via 10.0.0.1");
+  const Server one(real1_, "real1", SOCK_STREAM, 8080), here(*director_, "host", SOCK_STREAM, 8080);
+  // Bound to no address, it would answer UDP from the one towards the client.
+  const Server two(real1_, "real1", SOCK_DGRAM, 8080);
+  const Server there(*director_, "host", SOCK_DGRAM, 8080, "10.0.0.1");
+  for (const char* service : {"-t 192.0.2.1:80", "-u 192.0.2.1:80"}) {
+    ASSERT_EQ(Lvsadm(*director_, "-A " + std::string(service) + " -s rr").status, 0);
+    for (const char* real : {"10.0.0.11", "10.0.0.1"}) {
+      const Ran ran = Lvsadm(*director_, "-a " + std::string(service) + " -r " + real + ":8080 -m");
+      ASSERT_EQ(ran.status, 0) << ran.output;
+    }
+  }
+  const Answers even = {{"real1 sees 172.16.0.2", 5}, {"host sees 172.16.0.2", 5}};
+  EXPECT_EQ(AskTenTimes(SOCK_STREAM), even);
+  EXPECT_EQ(AskTenTimes(SOCK_DGRAM), even);
+}
+
 TEST_F(AloneTest, BalancesByTunnel) {
   GiveVipToReals();
   const SystemClock clock;
