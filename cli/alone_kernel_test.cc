@@ -6,9 +6,7 @@
 
 #include <array>
 #include <chrono>
-#include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/clock.h"
