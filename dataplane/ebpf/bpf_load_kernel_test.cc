@@ -94,94 +94,95 @@ void PinAnotherFamiliesMap(const std::string& dir) {
   if (!map.ok() || bpf_obj_pin(map.get(), (dir + "/klvs_families_xdp").c_str()) != 0) std::abort();
 }
 
-TEST(Load, AFirstLoadThatIsRefusedLeavesNothingPinned) {
-  const Namespace node;
-  const SystemClock clock;
-  BpfOptions options;
-  options.dir = PrivateBpfDir("refused_first");
-  options.sizes = kSmall;
-  const auto open = [&] {
-    return node.In([&] { return OpenEbpfDataplane(options, clock).status(); });
-  };
-  const absl::Status unprivileged = node.In([&] {
-    const WithoutPerfmon without;
-    return OpenEbpfDataplane(options, clock).status();
-  });
+constexpr char kProgramsOfAnother[] = "programs-0123456789abcdef";
+
+// A node, and the dataplane as the agent on it opens it.
+class LoadTest : public testing::Test {
+ protected:
+  LoadTest() {
+    options_.dir = PrivateBpfDir(testing::UnitTest::GetInstance()->current_test_info()->name());
+    options_.sizes = kSmall;
+  }
+
+  absl::StatusOr<EbpfDataplane> Open() {
+    return node_.In([&] { return OpenEbpfDataplane(options_, clock_); });
+  }
+  absl::Status OpenWithoutPerfmon() {
+    return node_.In([&] {
+      const WithoutPerfmon without;
+      return OpenEbpfDataplane(options_, clock_).status();
+    });
+  }
+  std::map<std::string, uint32_t> Pins() { return ebpf::Pins(options_.dir); }
+
+  // What was loaded looks as if another version had left it.
+  void LeaveToAnotherVersion() {
+    for (const auto& entry : std::filesystem::directory_iterator(options_.dir)) {
+      if (entry.is_directory()) {
+        std::filesystem::rename(entry.path(), options_.dir + "/" + kProgramsOfAnother);
+      }
+    }
+  }
+
+  const Namespace node_;
+  const SystemClock clock_;
+  BpfOptions options_;
+};
+
+TEST_F(LoadTest, AFirstLoadThatIsRefusedLeavesNothingPinned) {
+  const absl::Status unprivileged = OpenWithoutPerfmon();
   EXPECT_EQ(unprivileged.code(), absl::StatusCode::kFailedPrecondition) << unprivileged;
-  EXPECT_EQ(Pins(options.dir), (std::map<std::string, uint32_t>{}));
-  PinAnotherFamiliesMap(options.dir);
-  const auto before = Pins(options.dir);
+  EXPECT_EQ(Pins(), (std::map<std::string, uint32_t>{}));
+  PinAnotherFamiliesMap(options_.dir);
+  const auto before = Pins();
   for (int attempt = 0; attempt < 2; ++attempt) {
-    const absl::Status refused = open();
+    const absl::Status refused = Open().status();
     EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
     EXPECT_NE(Message(refused).find("director_xdp"), std::string::npos) << refused;
-    EXPECT_EQ(Pins(options.dir), before);
+    EXPECT_EQ(Pins(), before);
   }
-  std::filesystem::remove(options.dir + "/klvs_families_xdp");
-  const absl::Status loaded = open();
+  std::filesystem::remove(options_.dir + "/klvs_families_xdp");
+  const absl::Status loaded = Open().status();
   EXPECT_TRUE(loaded.ok()) << loaded;
 }
 
-TEST(Load, ALoadThatIsRefusedLeavesTheMapsThatWereThere) {
-  const Namespace node;
-  const SystemClock clock;
-  BpfOptions options;
-  options.dir = PrivateBpfDir("refused_later");
-  options.sizes = kSmall;
-  const auto open = [&] {
-    return node.In([&] { return OpenEbpfDataplane(options, clock).status(); });
-  };
-  const absl::Status loaded = open();
+TEST_F(LoadTest, ALoadThatIsRefusedLeavesTheMapsThatWereThere) {
+  const absl::Status loaded = Open().status();
   ASSERT_TRUE(loaded.ok()) << loaded;
-  // As another version left it, which had not every map.
-  for (const auto& entry : std::filesystem::directory_iterator(options.dir)) {
-    if (entry.is_directory()) {
-      std::filesystem::rename(entry.path(), options.dir + "/programs-0123456789abcdef");
-    }
-  }
-  std::filesystem::remove(options.dir + "/klvs_gue_peers");
-  std::filesystem::remove(options.dir + "/klvs_families_xdp");
-  PinAnotherFamiliesMap(options.dir);
-  const auto before = Pins(options.dir);
+  LeaveToAnotherVersion();
+  // It had not every map.
+  std::filesystem::remove(options_.dir + "/klvs_gue_peers");
+  std::filesystem::remove(options_.dir + "/klvs_families_xdp");
+  PinAnotherFamiliesMap(options_.dir);
+  const auto before = Pins();
   ASSERT_TRUE(before.contains("klvs_conns"));
-  ASSERT_TRUE(before.contains("programs-0123456789abcdef"));
-  const absl::Status refused = open();
+  ASSERT_TRUE(before.contains(kProgramsOfAnother));
+  const absl::Status refused = Open().status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
-  EXPECT_EQ(Pins(options.dir), before);
+  EXPECT_EQ(Pins(), before);
 }
 
-TEST(Load, MapsOfAStartThatWasCutShortAreMadeAnew) {
-  const Namespace node;
-  const SystemClock clock;
-  BpfOptions options;
-  options.dir = PrivateBpfDir("cut_short");
-  options.sizes = kSmall;
-  const auto open = [&] { return node.In([&] { return OpenEbpfDataplane(options, clock); }); };
+TEST_F(LoadTest, MapsOfAStartThatWasCutShortAreMadeAnew) {
   {
-    const auto loaded = open();
+    const auto loaded = Open();
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     GetArray<klvs_settings>(*loaded->objects.maps, kSettingsMap).value()[0].layout = 0;
   }
-  for (const auto& [name, id] : Pins(options.dir)) {
-    if (id == 0 || name == "klvs_conn_tags") std::filesystem::remove_all(options.dir + "/" + name);
+  for (const auto& [name, id] : Pins()) {
+    if (id == 0 || name == "klvs_conn_tags") std::filesystem::remove_all(options_.dir + "/" + name);
   }
-  options.sizes.connections = 4096;
-  const auto loaded = open();
+  options_.sizes.connections = 4096;
+  const auto loaded = Open();
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_EQ(*loaded->objects.maps->Capacity(kConnsMap), 512U);
   EXPECT_EQ(*loaded->objects.maps->Capacity(kConnTagsMap), 512U);
 }
 
 // As where an agent of this version comes after another one, and may do less.
-TEST(Load, WhatWasLoadedBeforeServesOnWhenTheKernelRefusesWhatIsToReplaceIt) {
-  const Namespace node, peer;
-  Wire(node, "up0", peer, "p0");
-  const SystemClock clock;
-  BpfOptions options;
-  options.dir = PrivateBpfDir("refused");
-  options.xdp_interfaces = {"up0"};
-  options.sizes = kSmall;
-  const auto open = [&] { return node.In([&] { return OpenEbpfDataplane(options, clock); }); };
+TEST_F(LoadTest, WhatWasLoadedBeforeServesOnWhenTheKernelRefusesWhatIsToReplaceIt) {
+  const Namespace peer;
+  Wire(node_, "up0", peer, "p0");
+  options_.xdp_interfaces = {"up0"};
   State state;
   const IpAddress vip = *IpAddress::Parse("192.0.2.1");
   VirtualService web;
@@ -191,40 +192,32 @@ TEST(Load, WhatWasLoadedBeforeServesOnWhenTheKernelRefusesWhatIsToReplaceIt) {
   state.items = {Attachment{"up0"}, AnsweredVip{Dataplane::kEbpf, vip, "up0"}};
   uint32_t before = 0;
   {
-    auto dataplane = open();
+    auto dataplane = Open();
     ASSERT_TRUE(dataplane.ok()) << dataplane.status();
     for (const absl::Status& status :
-         node.In([&] { return dataplane->backend->Apply(Diff(state, State{}).steps); })) {
+         node_.In([&] { return dataplane->backend->Apply(Diff(state, State{}).steps); })) {
       ASSERT_TRUE(status.ok()) << status;
     }
-    before = node.In([] { return XdpProgramId("up0"); });
+    before = node_.In([] { return XdpProgramId("up0"); });
     ASSERT_NE(before, 0U);
   }
-  // What another version left looks like this.
-  for (const auto& entry : std::filesystem::directory_iterator(options.dir)) {
-    if (entry.is_directory()) {
-      std::filesystem::rename(entry.path(), options.dir + "/programs-0123456789abcdef");
-    }
-  }
+  LeaveToAnotherVersion();
   for (int attempt = 0; attempt < 2; ++attempt) {
-    const absl::Status refused = node.In([&] {
-      const WithoutPerfmon without;
-      return OpenEbpfDataplane(options, clock).status();
-    });
+    const absl::Status refused = OpenWithoutPerfmon();
     EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
     const std::string message = Message(refused);
     EXPECT_TRUE(message.starts_with("the kernel refuses the program ")) << message;
     EXPECT_TRUE(message.ends_with("; run it with CAP_PERFMON")) << message;
     EXPECT_NE(message.find(" (at "), std::string::npos) << message;
   }
-  EXPECT_EQ(node.In([] { return XdpProgramId("up0"); }), before);
-  node.Sh("tc filter show dev up0 ingress | grep -q director");
+  EXPECT_EQ(node_.In([] { return XdpProgramId("up0"); }), before);
+  node_.Sh("tc filter show dev up0 ingress | grep -q director");
   // With the right to it, the same takes over.
-  auto dataplane = open();
+  auto dataplane = Open();
   ASSERT_TRUE(dataplane.ok()) << dataplane.status();
   EXPECT_TRUE(dataplane->objects.loaded);
-  EXPECT_EQ(node.In([&] { return dataplane->backend->Read().value(); }), state);
-  EXPECT_NE(node.In([] { return XdpProgramId("up0"); }), before);
+  EXPECT_EQ(node_.In([&] { return dataplane->backend->Read().value(); }), state);
+  EXPECT_NE(node_.In([] { return XdpProgramId("up0"); }), before);
 }
 
 }  // namespace
