@@ -106,7 +106,6 @@ TEST_F(AloneTest, BalancesByNatWithoutForwarding) {
   EXPECT_EQ(AskTenTimes(SOCK_STREAM), (Answers{{"real2 sees 172.16.0.2", 10}}));
 }
 
-// The real servers, too, have no ipip here: our own program takes off the outer header.
 TEST_F(AloneTest, TheHostMayBeARealServerByNatItself) {
   real1_.Sh("ip route add default via 10.0.0.1");
   const Server one(real1_, "real1", SOCK_STREAM, 8080), here(*director_, "host", SOCK_STREAM, 8080);
@@ -125,6 +124,7 @@ TEST_F(AloneTest, TheHostMayBeARealServerByNatItself) {
   EXPECT_EQ(AskTenTimes(SOCK_DGRAM), even);
 }
 
+// The real servers, too, have no ipip here: our own program takes off the outer header.
 TEST_F(AloneTest, BalancesByTunnel) {
   GiveVipToReals();
   const SystemClock clock;
