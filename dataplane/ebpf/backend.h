@@ -15,10 +15,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
-#include "dataplane/ebpf/abi.h"
 #include "dataplane/ebpf/addresses.h"
 #include "dataplane/ebpf/map_store.h"
 #include "dataplane/ebpf/network.h"
+#include "dataplane/ebpf/node_items.h"
 #include "dataplane/ebpf/programs.h"
 #include "dataplane/ebpf/service_tables.h"
 #include "dataplane/model/backend.h"
@@ -62,14 +62,18 @@ class EbpfBackend final : public Backend {
 
   // Every answered VIP is answered until then (CLOCK_BOOTTIME, nanoseconds); those answered later
   // start with it, too. Without a call the right to answer does not end.
-  absl::Status RenewClaims(uint64_t until_boottime_ns);
+  absl::Status RenewClaims(uint64_t until_boottime_ns) {
+    return items_->RenewClaims(until_boottime_ns);
+  }
   // Whether each VIP is claimed by one director: then others leave what comes for it to the real
   // servers on them.
   void SetClaims(bool by_one);
 
   // Tells the neighbours again that those of these VIPs which are answered here are at this node; a
   // network goes by its first address.
-  absl::Status AnnounceAgain(const std::set<IpAddress>& vips);
+  absl::Status AnnounceAgain(const std::set<IpAddress>& vips) {
+    return items_->AnnounceAgain(vips);
+  }
 
   // The interfaces through which these real servers are reached now, without lo: where the replies
   // of NAT come in. Those without a route are left out.
@@ -79,7 +83,7 @@ class EbpfBackend final : public Backend {
   absl::StatusOr<std::map<std::string, uint64_t>> ReadDrops();
 
   // How each attached interface is served, for reports.
-  absl::StatusOr<std::vector<AttachReport>> Attachments();
+  absl::StatusOr<std::vector<AttachReport>> Attachments() { return items_->Attachments(); }
 
   // How full the tables are, 0 .. 1, by name.
   std::map<std::string, double> Fill() const { return services_->Fill(); }
@@ -96,30 +100,17 @@ class EbpfBackend final : public Backend {
   // The steps of one service, one after the other; the statuses of those that are not OK and of
   // all after them are set.
   void ApplyService(std::span<const Step> steps, std::span<absl::Status> statuses);
-  absl::Status ApplyItem(const NodeItem& item, bool add, std::span<const Step> all);
-
-  absl::Status Set(const Attachment& item, bool add);
-  absl::Status Set(const TunnelPeer& item, bool add);
-  absl::Status Set(const MssClamp& item, bool add);
-  absl::Status Set(const ConnectionTimeout& item, bool add);
-  absl::Status Set(const AnsweredVip& item, bool add, std::span<const Step> all);
 
   absl::StatusOr<ServiceReading> ReadRules(const std::set<ServiceKey>& keys);
-  absl::Status ReadItems(std::set<NodeItem>& items);
-  absl::StatusOr<std::vector<std::pair<Link, AttachReport>>> Attached();
-  absl::Status RefreshInterfaces();
-  absl::Status RefreshHearing();
   absl::Status SweepConnections();
 
   MapStore& maps_;
   Programs& programs_;
   Network& network_;
   const Clock& clock_;
-  klvs_settings* settings_ = nullptr;  // the running programs' own
-  std::span<klvs_interface> interfaces_;
   std::unique_ptr<Addresses> addresses_;
   std::unique_ptr<ServiceTables> services_;
-  uint64_t claim_until_ = UINT64_MAX;
+  std::unique_ptr<NodeItems> items_;
   std::optional<TimePoint> swept_;      // when the connection table was last
   std::optional<TimePoint> recounted_;  // when counts were last compared with the table
   uint64_t counts_repaired_ = 0;
