@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "base/status.h"
 #include "dataplane/ebpf/backend_fixture.h"
 #include "dataplane/ebpf/rules.h"
 #include "gtest/gtest.h"
