@@ -222,6 +222,8 @@ class RandomFlows {
   ~RandomFlows() { random_flow__destroy(programs_); }
   RandomFlows(const RandomFlows&) = delete;
 
+  int one_access() const { return bpf_program__fd(programs_->progs.one_access); }
+
   double Nanoseconds(int program, uint32_t flows) {
     const uint32_t zero = 0;
     programs_->bss->flows = flows;
@@ -251,13 +253,16 @@ void Nanoseconds() {
   }
   RandomFlows packets(director);
   const int empty_program = LoadEmptyProgram();
-  double empty = std::numeric_limits<double>::max(), hot = empty, many = empty;
+  const int one_access = packets.one_access();
+  double empty = std::numeric_limits<double>::max(), access = empty, hot = empty, many = empty;
   for (int round = 0; round < kRounds; ++round) {
     empty = std::min(empty, packets.Nanoseconds(empty_program, kManyFlows));
+    access = std::min(access, packets.Nanoseconds(one_access, kManyFlows));
     hot = std::min(hot, packets.Nanoseconds(director.xdp_program(), 1));
     many = std::min(many, packets.Nanoseconds(director.xdp_program(), kManyFlows));
   }
   Print("empty program", empty);
+  Print("one access to so much memory", access - empty);
   Print("one hot flow", hot - empty);
   Print("a million flows", many - empty);
   Print("new connection, wlc, 10 real servers", Median(opened) - EmptyProgram());

@@ -47,4 +47,30 @@ int random_flow(struct xdp_md *ctx)
 	return XDP_ABORTED;
 }
 
+/* As many cache lines as the connection table has, all zero. */
+#define LINES (1 << 21)
+struct line {
+	__u64 word[WORDS];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LINES);
+	__type(key, __u32);
+	__type(value, struct line);
+} lines SEC(".maps");
+
+/* Under test: no more than one access to memory, which the next packet waits for. */
+SEC("xdp")
+int one_access(struct xdp_md *ctx)
+{
+	__u32 n = (state * 0x9E3779B97F4A7C15ULL) >> 43;
+	struct line *line = bpf_map_lookup_elem(&lines, &n);
+
+	if (!line)
+		return XDP_ABORTED;
+	state ^= line->word[0];
+	line->word[1] = n;
+	return XDP_TX;
+}
+
 char _license[] SEC("license") = "Dual BSD/GPL";
