@@ -347,20 +347,39 @@ static __noinline __u64 conn_settle(struct klvs_conn *c, __u64 ctl, __u32 direct
 	return ctl;
 }
 
+/* Moves a connection on from `*ctl`, which is what is there afterwards. 0: another CPU was quicker. */
+static __always_inline int conn_move(struct klvs_conn *c, __u64 *ctl, __u32 direction, __u32 event)
+{
+	__u32 state = KLVS_CTL_STATE(*ctl), next = state_next(state, direction, event);
+	__u64 moved = (*ctl & ~0xffULL) | next, there;
+
+	if (next == state)
+		return 1;
+	there = __sync_val_compare_and_swap(&c->ctl, *ctl, moved);
+	if (there != *ctl) {
+		*ctl = there;
+		return 0;
+	}
+	*ctl = moved;
+	if (state_is_active(state) != state_is_active(next))
+		real_conns_move(c->real, state, next);
+	return 1;
+}
+
 /* A packet was seen: the state that follows, and a new life. */
 static __always_inline void conn_step(struct klvs_conn *c, __u64 ctl, __u32 direction, __u32 event,
 				      __u64 now, const struct klvs_settings *settings)
 {
-	__u32 state = KLVS_CTL_STATE(ctl), next = state_next(state, direction, event);
+	__u32 generation = ctl >> 32;
 	__u64 expires;
 
 	if (ctl & CTL_EMBRYONIC)
 		ctl = conn_settle(c, ctl, direction);
-	if (next != state &&
-	    __sync_val_compare_and_swap(&c->ctl, ctl, (ctl & ~0xffULL) | next) == ctl &&
-	    state_is_active(state) != state_is_active(next))
-		real_conns_move(c->real, state, next);
-	expires = now + state_timeout(settings, next);
+	/* The other end may have said something at the same time: this comes behind it. */
+	if (!conn_move(c, &ctl, direction, event) &&
+	    (ctl >> 32 != generation || !(ctl & CTL_LIVE) || !conn_move(c, &ctl, direction, event)))
+		return;
+	expires = now + state_timeout(settings, KLVS_CTL_STATE(ctl));
 	if (c->expires != expires)
 		WRITE_ONCE(c->expires, expires);
 }

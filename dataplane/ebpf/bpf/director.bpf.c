@@ -8,7 +8,7 @@
  * that XDP leaves to tc, untouched and uncounted, what it cannot send by the interface the packet
  * came from, and that a packet for a real server on this node goes to the stack. XDP may have
  * opened the connection of such a packet; tc then finds it, and the same event a second time
- * changes nothing.
+ * changes nothing. Where there may be no connection, tc alone schedules.
  */
 #include "dataplane/ebpf/bpf/maps.h"
 
@@ -220,7 +220,8 @@ int FAMILY_PROGRAM(tc_director)(struct __sk_buff *ctx)
 	    settings->flags & KLVS_SETTING_SHARED_VIPS)
 		return verdict;
 #endif
-	/* The stack's route leads back to where it came in, so it would go round. */
+	/* The stack's route leads back to where it came in, so it would go round. Most of it is
+	 * what any interface says by itself, such as to multicast: not counted. */
 	return KLVS_DROP;
 }
 

@@ -235,11 +235,12 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 	if (!is_settled(ctl, state)) {
 		__u32 ifindex = ctx->ingress_ifindex, slot = ifindex % KLVS_INTERFACE_SLOTS;
 		struct klvs_interface *interface;
-		__u32 generation = c->peer_generation;
+		__u32 generation = c->peer_generation, peer = c->peer;
 
-		if ((ctl & (CTL_LIVE | CTL_REPLY)) != (CTL_LIVE | CTL_REPLY))
+		if ((ctl & (CTL_LIVE | CTL_REPLY)) != (CTL_LIVE | CTL_REPLY) ||
+		    (READ_ONCE(c->ctl) ^ ctl) >> 32)
 			return LONG_WAY;
-		c = conn_get(c->peer);
+		c = conn_get(peer);
 		interface = bpf_map_lookup_elem(&klvs_interfaces, &slot);
 		if (!c || !interface || interface->ifindex != ifindex ||
 		    c->client_ifindex != ifindex || !mac_same(eth->h_dest, interface->mac))

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dataplane/ebpf/bpf/address.h"
+#include "dataplane/ebpf/bpf/by_family.h"
 #include "dataplane/ebpf/bpf/conn_insert.h"
 #include "dataplane/ebpf/bpf/count.h"
 #include "dataplane/ebpf/bpf/filter.h"
@@ -93,8 +94,10 @@ static __always_inline __u64 choose_persistent(struct packet *p, struct klvs_ser
 	return choice;
 }
 
+#define CONN_OF_TC -256 /* it is left to tc */
+
 /*
- * Opens a connection for `p`. Returns its handle, and p->found_ctl, or a negated KLVS_DROP_*. With NAT the
+ * Opens a connection for `p`. Returns its handle, and p->found_ctl, or a negated KLVS_DROP_*, or CONN_OF_TC. With NAT the
  * connection is PENDING until conn_translate. Where each packet is scheduled for itself, or the service
  * goes stateless, there is no connection: p->once is set.
  */
@@ -118,6 +121,11 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 		return -KLVS_DROP_NO_CONNECTION;
 	if (source_is_martian(p) || source_is_ours(p, settings))
 		return -KLVS_DROP_MARTIAN;
+#ifdef KLVS_XDP
+	/* What XDP cannot send would be scheduled twice. */
+	if (service->flags & KLVS_SERVICE_ONE_PACKET)
+		return CONN_OF_TC;
+#endif
 	if (scheduler_counts(service->scheduler) ||
 	    service->flags & (KLVS_SERVICE_THRESHOLDS | KLVS_SERVICE_PERSISTENT))
 		conn_sweep(p->now);
@@ -140,6 +148,11 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 	if (addr_equal(&p->key.src, &ends->source) && !is_local_link(p->ifindex))
 		return -KLVS_DROP_MARTIAN;
 	nat = real->method == KLVS_METHOD_NAT;
+#ifdef KLVS_XDP
+	/* tc chooses the same, and counts what gets no entry. */
+	if (!nat && scheduler_has_table(service->scheduler) && !may_send_to_real(p, real))
+		return CONN_OF_TC;
+#endif
 	if (nat && real->flags & KLVS_REAL_LOCAL && !replies_leave(p, service->flags))
 		return -KLVS_DROP_LOCAL_NAT;
 

@@ -44,6 +44,9 @@ static __always_inline int reply(klvs_ctx *ctx, struct packet *p, struct klvs_se
 			return KLVS_UNTOUCHED;
 		generation = c->peer_generation;
 		handle = c->peer;
+		/* It was that entry's still? */
+		if ((READ_ONCE(c->ctl) ^ p->found_ctl) >> 32)
+			return KLVS_UNTOUCHED;
 		c = conn_get(handle);
 		if (!c)
 			return KLVS_UNTOUCHED;

@@ -115,6 +115,8 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (p->kind == PACKET_ICMP_ERROR)
 			return refuse(ctx, KLVS_DROP_ICMP, settings);
 		opened = conn_open(p, settings);
+		if (opened == CONN_OF_TC)
+			return KLVS_UNTOUCHED;
 		if (opened <= 0) {
 			int verdict = refuse(ctx, -opened, settings);
 

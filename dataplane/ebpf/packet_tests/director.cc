@@ -335,6 +335,12 @@ Outcome Director::RunTc(const Bytes& frame, uint32_t gso_size) {
   return Test(programs_->tc().progs.tc_director, frame, Stage::kTc, gso_size);
 }
 
+Outcome Director::RunBoth(const Bytes& frame) {
+  const Outcome out = Run(frame);
+  if (stage_ != Stage::kXdp || out.verdict != Verdict::kUntouched) return out;
+  return RunTc(frame);
+}
+
 uint32_t Director::NanosecondsOf(int program, Bytes frame, uint32_t repeat) {
   xdp_md xdp = {};
   xdp.data_end = static_cast<uint32_t>(frame.size());

@@ -105,6 +105,8 @@ class Director {
   uint32_t NanosecondsOf(int program, Bytes frame, uint32_t repeat);
   int xdp_program() const;
   // On a real server.
+  // As on an interface: what XDP leaves untouched comes to tc.
+  Outcome RunBoth(const Bytes& frame);
   // What this node itself sends, on the way out; of the frame's family.
   Outcome RunReply(const Bytes& frame);
   Outcome RunDecap(const Bytes& frame);

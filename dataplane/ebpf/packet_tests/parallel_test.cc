@@ -17,6 +17,7 @@
 #include <iostream>
 #include <latch>
 #include <random>
+#include <map>
 #include <string>
 #include <thread>
 #include <utility>
@@ -567,6 +568,64 @@ TEST_P(RoomyTest, AConnectionThatTwoCpusOpenAtOnceIsThereOnce) {
   std::cout << dropped << " packets met the other CPU's claim\n";
   EXPECT_EQ(tallies[0].sent + tallies[1].sent + dropped, uint64_t{kCpus} * kOpens);
   EXPECT_LE(dropped, kOpens);
+}
+
+// Both ends say FIN at the same time: the connection is over, whichever came first.
+TEST_P(RoomyTest, NeitherEndsFinIsLost) {
+  constexpr uint32_t kConnections = 20000;
+  const Sort& sort = Sorts()[2];
+  Tally opened;
+  std::vector<Bytes> fins[kCpus];
+  node_.In([&] {
+    for (uint32_t i = 0; i < kConnections; ++i) {
+      const int port = static_cast<int>(i) / kClients;
+      Send(ClientPacket(sort, static_cast<int>(i) % kClients, port, kSyn), opened);
+    }
+    return 0;
+  });
+  ASSERT_EQ(opened.sent, kConnections);
+  for (klvs_conn_set& set : conns_) {
+    for (klvs_conn& c : set.ways) {
+      const uint32_t flags = KLVS_CTL_FLAGS(c.ctl);
+      if (!(flags & KLVS_CONN_LIVE) || (flags & KLVS_CONN_REPLY)) continue;
+      const Bytes reply = ReplyOf(c, kAck);
+      Tally tally;
+      node_.In([&] { return Send(reply, tally), 0; });
+      c.ctl = (c.ctl & ~0xffULL) | KLVS_ESTABLISHED;
+      fins[0].push_back(ClientPacket(sort, static_cast<int>(ntohl(c.key.src) - Ip("10.1.0.1")),
+                                     ntohs(c.key.sport) - 20000, kFin | kAck));
+      fins[1].push_back(ReplyOf(c, kFin | kAck));
+    }
+  }
+  ASSERT_EQ(fins[0].size(), kConnections);
+  Tally tallies[kCpus];
+  {
+    std::atomic<uint32_t> arrived = 0;
+    std::vector<std::jthread> threads;
+    for (uint32_t cpu = 0; cpu < kCpus; ++cpu) {
+      threads.emplace_back([&, cpu] {
+        node_.In([&] {
+          StayOn(cpu);
+          for (uint32_t i = 0; i < kConnections; ++i) {
+            ++arrived;
+            while (arrived < (i + 1) * kCpus) {
+            }
+            Send(fins[cpu][i], tallies[cpu]);
+          }
+          return 0;
+        });
+      });
+    }
+  }
+  for (const Tally& tally : tallies) EXPECT_EQ(tally.sent, kConnections);
+  std::map<uint32_t, uint32_t> states;
+  for (const klvs_conn_set& set : conns_) {
+    for (const klvs_conn& c : set.ways) {
+      const uint32_t flags = KLVS_CTL_FLAGS(c.ctl);
+      if ((flags & KLVS_CONN_LIVE) && !(flags & KLVS_CONN_REPLY)) ++states[KLVS_CTL_STATE(c.ctl)];
+    }
+  }
+  EXPECT_EQ(states[KLVS_TIME_WAIT], kConnections) << testing::PrintToString(states);
 }
 
 // A new connection tries the port that another one has, again and again: the replies of that one pass.

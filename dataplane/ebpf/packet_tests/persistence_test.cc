@@ -37,7 +37,7 @@ class PersistenceTest : public testing::TestWithParam<std::tuple<Stage, bool>> {
     const auto send = [&](auto frame) {
       frame.flags = flags;
       frame.protocol = protocol;
-      return director_.Run(frame).verdict;
+      return director_.RunBoth(frame.Build()).verdict;
     };
     if (Ipv6()) return send(ClientFrame6(Client(client), port));
     return send(ClientFrame(Client(client), port));

@@ -177,6 +177,21 @@ TEST_P(FloodTest, IsServedWithoutEntries) {
   EXPECT_EQ(director_.Entries().size(), kClients);
 }
 
+// What XDP cannot send is tc's alone.
+TEST_P(FloodTest, IsCountedOnceWhereXdpLeavesItToTc) {
+  Add(KernelTcp(KLVS_SCHEDULER_SH, {1, 1, 1}));
+  for (uint32_t n = 1; n <= size_; ++n) {
+    director_.real(Id(n)).flags &= static_cast<uint8_t>(~KLVS_REAL_L2);
+  }
+  OnlyOneASecond();
+  for (int i = 0; i < kClients; ++i) {
+    EXPECT_EQ(director_.RunBoth(Client(i, kSyn).Build()).verdict, Verdict::kSent);
+  }
+  EXPECT_EQ(director_.Entries().size(), 1U);
+  EXPECT_EQ(director_.ServiceCounters(1).connections, kClients);
+  EXPECT_EQ(director_.ServiceCounters(1).packets, kClients);
+}
+
 TEST_P(FloodTest, HasEntriesWhereTheyAreNeeded) {
   OnlyOneASecond();
   for (const char* why : {"NAT", "thresholds", "persistence", "round robin"}) {

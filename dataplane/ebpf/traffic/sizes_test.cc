@@ -101,8 +101,16 @@ TEST_P(TrafficTest, AClientLearnsWhatFitsThroughARouterBehindTheDirector) {
   }
 }
 
-// Datagrams in pieces, both ways.
-TEST_P(TrafficTest, ALargeDatagramAndItsAnswerPass) {
+// Datagrams of about that size, and their answers.
+class DatagramTest : public TrafficTest {
+ protected:
+  void ExpectAnswers(size_t size);
+};
+
+INSTANTIATE_TEST_SUITE_P(Methods, DatagramTest, testing::ValuesIn(Variants()),
+                         [](const auto& info) { return ToString(info.param); });
+
+void DatagramTest::ExpectAnswers(size_t size) {
   // The pieces must fit the tunnel: nobody cuts them again.
   const std::string route = vip_.ToString() + " dev eth0";
   Do(site_.client(), "ip route add " + route + " mtu 1400", "ip route del " + route);
@@ -120,7 +128,7 @@ TEST_P(TrafficTest, ALargeDatagramAndItsAnswerPass) {
   ASSERT_EQ(connect(client.get(), to.Get(), to.size), 0);
   std::array<char, 9000> buffer;
   for (int i = 0; i < 3; ++i) {
-    const std::string question(7000 + i, static_cast<char>('a' + i));
+    const std::string question(size + i, static_cast<char>('a' + i));
     ASSERT_EQ(send(client.get(), question.data(), question.size(), 0),
               static_cast<ssize_t>(question.size()));
     std::array<pollfd, 2> ready = {pollfd{servers[0].get(), POLLIN, 0},
@@ -139,6 +147,9 @@ TEST_P(TrafficTest, ALargeDatagramAndItsAnswerPass) {
   EXPECT_EQ(ReadStats().services.at(key).connections, 1U);
   EXPECT_EQ(Drops(), (std::map<std::string, uint64_t>{}));
 }
+
+TEST_P(DatagramTest, PassWhole) { ExpectAnswers(100); }
+TEST_P(DatagramTest, PassInPieces) { ExpectAnswers(7000); }
 
 }  // namespace
 }  // namespace kube_lvs::ebpf

@@ -59,6 +59,12 @@ std::string QuoteError(const Bytes& in, const Reading& asked, const Bytes& out,
 
 }  // namespace
 
+bool Oracle::IsOfTc(const Reading& asked) const {
+  if (director_.stage() != Stage::kXdp) return false;
+  const Service* service = site_.Find(asked.dst, asked.dport, asked.protocol);
+  return service != nullptr && (service->flags & KLVS_SERVICE_ONE_PACKET) != 0;
+}
+
 std::string Oracle::Judge(const Bytes& frame) {
   const Reading asked = Read(frame);
   const auto before = director_.DropCounts();
@@ -85,7 +91,7 @@ std::string Oracle::Judge(const Bytes& frame) {
       ++seen_["untouched"];
       if (outcome.frame != frame) return wrong("untouched, but it changed");
       if (dropped != 0) return wrong("untouched, but counted as dropped");
-      if (to_vip) return wrong("to a VIP of ours, and left alone");
+      if (to_vip && !IsOfTc(asked)) return wrong("to a VIP of ours, and left alone");
       return "";
     case Verdict::kDropped:
       ++seen_["dropped"];

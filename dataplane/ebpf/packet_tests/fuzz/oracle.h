@@ -24,6 +24,8 @@ class Oracle {
   const std::map<std::string, uint64_t>& seen() const { return seen_; }  // what happened how often
 
  private:
+  // XDP schedules no packet for itself.
+  bool IsOfTc(const Reading& asked) const;
   struct Forwarded {
     uint64_t packets = 0, bytes = 0, reply_packets = 0, reply_bytes = 0;
     bool operator==(const Forwarded&) const = default;
