@@ -65,9 +65,7 @@ std::vector<History> Histories(Family family) {
         History history{family, std::string(name), {}, protocol, thresholds};
         out.push_back(history);
         const bool often = name == "rr" || name == "wlc" || name == "mh";
-        const bool once = name == "wrr" || name == "lc" || name == "sed" || name == "nq" ||
-                          name == "sh" || name == "dh";
-        if (often || (once && protocol == Protocol::kTcp && !thresholds)) {
+        if (often || (protocol == Protocol::kTcp && !thresholds)) {
           history.persistent = true;
           out.push_back(history);
         }
