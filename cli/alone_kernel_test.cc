@@ -160,6 +160,28 @@ TEST_F(AloneTest, BalancesByTunnel) {
   EXPECT_EQ(Ask(client_, SOCK_STREAM), "silence") << "there was a tunnel without the item";
 }
 
+TEST_F(AloneTest, TraceChangesNothing) {
+  GiveVipToReals();
+  const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);
+  Balance("-t 192.0.2.1:80", "-g");
+  ASSERT_EQ(Lvsadm(*director_, "-E -t 192.0.2.1:80 -s rr -p 100").status, 0);
+  ASSERT_EQ(Ask(client_, SOCK_STREAM), "real1 sees 172.16.0.2");
+  const auto state = [this] {
+    return Lvsadm(*director_, "-Ln").output + Lvsadm(*director_, "-Ln --stats --exact").output +
+           Lvsadm(*director_, "-Ln --persistent-conn").output;
+  };
+  const std::string before = state();
+  for (int i = 0; i < 3; ++i) {
+    // Whom persistence does not know is scheduled, and again to the same one.
+    EXPECT_NE(Lvsadm(*director_, "--trace 172.16.0.99:50000,192.0.2.1:80")
+                  .output.find(": to 10.0.0.12:80 DirectRouting weight 1\n"),
+              std::string::npos);
+    // Nobody serves that port.
+    Lvsadm(*director_, "--trace 172.16.0.99:50000,192.0.2.1:81");
+  }
+  EXPECT_EQ(state(), before);
+}
+
 TEST_F(AloneTest, PersistenceHasAClientStay) {
   GiveVipToReals();
   const Server one(real1_, "real1", SOCK_STREAM, 80), two(real2_, "real2", SOCK_STREAM, 80);

@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "node-agent/loop/agent_fixture.h"
+#include "node-agent/loop/lazy_backend.h"
 
 namespace kube_lvs {
 namespace {
@@ -118,6 +119,27 @@ TEST_F(AgentTest, AnotherProgramsMarksOnPacketsForManyPortsAreAProblemWhileThere
   source_.Put(media);
   look(9);
   EXPECT_EQ(look(10).node_problems.count("ForeignMarks"), 0u);
+}
+
+// What lvsadm made there is in the way of the agent's own.
+TEST_F(AgentTest, ADataplaneOfAnotherOwnerIsAConflictThatSaysHowToHandItOver) {
+  const std::string mend = "save its rules and run: lvsadm --dataplane ebpf -C";
+  LazyBackend taken("eBPF", TakenByEbpf, [] { return false; },
+                    [&mend]() -> absl::StatusOr<std::unique_ptr<Backend>> {
+                      return absl::AlreadyExistsError(mend);
+                    });
+  agent_ = std::make_unique<Agent>(source_, facts_, std::vector<Backend*>{&taken, &ipvs_, &host_},
+                                   *peers_, clock_, log_, AgentOptions{});
+  source_.Put(Service("web", "192.0.2.200", {"10.0.0.1"}));
+  api::LvsService of_ipvs = Service("mail", "192.0.2.201", {"10.0.0.1"});
+  of_ipvs.spec.dataplane = api::DataplaneChoice::kIpvs;
+  source_.Put(of_ipvs);
+  const PassReport report = agent_->Pass();
+  ASSERT_EQ(report.service_problems.size(), 1U);
+  EXPECT_EQ(report.service_problems[0].reason, "Conflict");
+  EXPECT_NE(report.service_problems[0].message.find(mend), std::string::npos)
+      << report.service_problems[0].message;
+  EXPECT_EQ(ipvs_.state().services.size(), 1U);
 }
 
 }  // namespace
