@@ -97,9 +97,9 @@ static __always_inline __u64 choose_persistent(struct packet *p, struct klvs_ser
 #define CONN_OF_TC -256 /* it is left to tc */
 
 /*
- * Opens a connection for `p`. Returns its handle, and p->found_ctl, or a negated KLVS_DROP_*, or CONN_OF_TC. With NAT the
- * connection is PENDING until conn_translate. Where each packet is scheduled for itself, or the service
- * goes stateless, there is no connection: p->once is set.
+ * Opens a connection for `p`. Returns its handle, and p->found_ctl, or a negated KLVS_DROP_*, or
+ * CONN_OF_TC. With NAT the connection is PENDING until conn_translate. Where each packet is scheduled
+ * for itself, or the service goes stateless, there is no connection: p->once is set.
  */
 __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 {

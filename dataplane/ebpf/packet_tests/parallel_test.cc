@@ -294,6 +294,28 @@ class ParallelTest : public testing::TestWithParam<bool> {
     });
   }
 
+  // Each CPU's packet of that number, `packet(cpu, i)`, at the same time as the other's.
+  template <typename Packet>
+  void SendTogether(uint32_t count, Packet packet, Tally (&tallies)[kCpus]) const {
+    std::atomic<uint32_t> arrived = 0;
+    std::vector<std::jthread> threads;
+    for (uint32_t cpu = 0; cpu < kCpus; ++cpu) {
+      threads.emplace_back([&, cpu] {
+        node_.In([&] {
+          StayOn(cpu);
+          for (uint32_t i = 0; i < count; ++i) {
+            const Bytes frame = packet(cpu, i);
+            ++arrived;
+            while (arrived < (i + 1) * kCpus) {
+            }
+            Send(frame, tallies[cpu]);
+          }
+          return 0;
+        });
+      });
+    }
+  }
+
   // How many connections passed a threshold; 0 is none.
   int OverThreshold() const {
     int over = 0;
@@ -539,25 +561,7 @@ TEST_P(RoomyTest, AConnectionThatTwoCpusOpenAtOnceIsThereOnce) {
   Apply(steps);
 
   Tally tallies[kCpus];
-  {
-    std::atomic<uint32_t> arrived = 0;
-    std::vector<std::jthread> threads;
-    for (uint32_t cpu = 0; cpu < kCpus; ++cpu) {
-      threads.emplace_back([&, cpu] {
-        node_.In([&] {
-          StayOn(cpu);
-          for (uint32_t i = 0; i < kOpens; ++i) {
-            const Bytes frame = NewClient(i, kPort);
-            ++arrived;
-            while (arrived < (i + 1) * kCpus) {
-            }
-            Send(frame, tallies[cpu]);
-          }
-          return 0;
-        });
-      });
-    }
-  }
+  SendTogether(kOpens, [](uint32_t, uint32_t i) { return NewClient(i, kPort); }, tallies);
   EXPECT_EQ(Fault(), "");
   uint32_t connections = 0;
   for (const klvs_conn_set& set : conns_) {
@@ -599,24 +603,7 @@ TEST_P(RoomyTest, NeitherEndsFinIsLost) {
   }
   ASSERT_EQ(fins[0].size(), kConnections);
   Tally tallies[kCpus];
-  {
-    std::atomic<uint32_t> arrived = 0;
-    std::vector<std::jthread> threads;
-    for (uint32_t cpu = 0; cpu < kCpus; ++cpu) {
-      threads.emplace_back([&, cpu] {
-        node_.In([&] {
-          StayOn(cpu);
-          for (uint32_t i = 0; i < kConnections; ++i) {
-            ++arrived;
-            while (arrived < (i + 1) * kCpus) {
-            }
-            Send(fins[cpu][i], tallies[cpu]);
-          }
-          return 0;
-        });
-      });
-    }
-  }
+  SendTogether(kConnections, [&](uint32_t cpu, uint32_t i) { return fins[cpu][i]; }, tallies);
   for (const Tally& tally : tallies) EXPECT_EQ(tally.sent, kConnections);
   std::map<uint32_t, uint32_t> states;
   for (const klvs_conn_set& set : conns_) {
