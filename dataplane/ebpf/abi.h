@@ -54,7 +54,7 @@
 #define KLVS_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type)
 #endif
 
-#define KLVS_LAYOUT 3
+#define KLVS_LAYOUT 4
 
 /* An IPv6 address. Names that end in 6 are IPv6's own of what IPv4 has without it; everything
  * without addresses is of both. */
@@ -515,13 +515,15 @@ struct klvs_conn {
 	__be16 nat_port;
 	__u16 seen; /* EMBRYONIC: packets of the client */
 	__u32 peer; /* handle of the reply entry, or of a REPLY entry's connection; 0 none */
-	__u8 client_mac[6]; /* where the client's packets came from; NAT: the last one */
-	__u8 template_prefix; /* CONTROLLED */
-	__u8 template_generation;
 	union {
 		__u32 client_ifindex;  /* interface of the client's packets */
 		__u32 peer_generation; /* of a REPLY entry */
 	};
+	/* Where the client's packets came from; NAT: the last one. It is read and written with the
+	 * two bytes behind it as one word, so that nobody meets half of it. */
+	__u8 client_mac[6];
+	__u8 template_prefix; /* CONTROLLED */
+	__u8 template_generation;
 };
 KLVS_ASSERT_SIZE(struct klvs_conn, 64);
 
@@ -566,9 +568,6 @@ struct klvs_conn6 {
 	__be16 nat_port;
 	__u16 seen;
 	__u32 peer;
-	__u8 client_mac[6];
-	__u8 template_prefix; /* CONTROLLED */
-	__u8 template_generation;
 	union {
 		__u32 client_ifindex;
 		__u32 peer_generation;
@@ -576,6 +575,9 @@ struct klvs_conn6 {
 	__u16 sum_change; /* NAT: what the way to the real server adds to a sum over addresses and
 			     ports, RFC 1624; 0 is not known */
 	__u16 reserved1;
+	__u8 client_mac[6];
+	__u8 template_prefix; /* CONTROLLED */
+	__u8 template_generation;
 	__u32 reserved2[6];
 };
 KLVS_ASSERT_SIZE(struct klvs_conn6, 128);

@@ -381,6 +381,31 @@ TEST_F(EbpfKernelTest, AnInterfaceThatReturnsIsAttachedAgain) {
   EXPECT_EQ(Read(), desired);
 }
 
+TEST_F(EbpfKernelTest, AnInterfaceThatIsGoneIsNamedAndReturnsWithXdpAndItsVips) {
+  options_.xdp_interfaces = {"up1"};
+  Open();
+  const State others = SomeState();
+  State desired = others;
+  desired.items.insert({Attachment{"up1"}, AnsweredVip{Dataplane::kEbpf, Ip("192.0.2.2"), "up1"},
+                        AnsweredVip{Dataplane::kEbpf, Ip("2001:db8::1"), "up1"}});
+  ASSERT_TRUE(Reach(desired).ok());
+  EXPECT_NE(node_.In([] { return XdpProgramId("up1"); }), 0U);
+  node_.Sh("ip link del up1");
+  EXPECT_EQ(Read(), others);
+  const ServiceKey web = Key("192.0.2.1:80");
+  State changed = desired;
+  changed.services.at(web).reals[0].weight = 7;
+  const absl::Status gone = Reach(changed);
+  EXPECT_NE(gone.message().find("up1"), std::string::npos) << gone;
+  EXPECT_EQ(Read().services, changed.services);
+  Wire(node_, "up1", peer_, "p1");
+  const absl::Status back = Reach(changed);
+  ASSERT_TRUE(back.ok()) << back;
+  EXPECT_EQ(Read(), changed);
+  EXPECT_NE(node_.In([] { return XdpProgramId("up1"); }), 0U);
+  node_.Sh("ip -6 neigh show proxy dev up1 | grep -q 2001:db8::1");
+}
+
 TEST_F(EbpfKernelTest, CleanUpTakesAwayOursAndOnlyOurs) {
   options_.xdp_interfaces = {"up0"};
   Open();

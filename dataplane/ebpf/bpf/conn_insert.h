@@ -56,10 +56,8 @@ __noinline int conn_look(__u32 handle, struct conn_survey *survey)
 
 		c = conn_get(peer);
 		ctl = c ? READ_ONCE(c->ctl) : 0;
-		if (!c || !(ctl & CTL_LIVE) || ctl >> 32 != generation) {
-			conn_release(handle, reply >> 32);
-			return 1;
-		}
+		if (!c || !(ctl & CTL_LIVE) || ctl >> 32 != generation)
+			return conn_release(handle, reply >> 32);
 		handle = peer;
 	}
 	/* What another CPU is setting up is not touched: it still writes to the entry. */
@@ -149,7 +147,7 @@ static __always_inline int conn_claim(__u16 tag, struct klvs_set_tags *one,
 		__u32 free = conn_room_ways(&room), second = 0, way;
 
 		/* The first set is found faster; when it fills up, the emptier one. */
-		if (free <= KLVS_CONN_WAYS / 2) {
+		if (free < KLVS_CONN_WAYS / 2) {
 			struct conn_room other = conn_room_of(two);
 			__u32 more = conn_room_ways(&other);
 

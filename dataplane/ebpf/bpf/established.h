@@ -93,15 +93,6 @@ static __always_inline int is_settled(__u64 ctl, __u32 state)
 	return (ctl & (flags | 0xff)) == (CTL_LIVE | state);
 }
 
-static __always_inline void stay(struct klvs_conn *c, __u32 state, __u64 now,
-				 const struct klvs_settings *settings)
-{
-	__u64 expires = now + settings->timeouts[state & (KLVS_STATES - 1)];
-
-	if (c->expires != expires)
-		WRITE_ONCE(c->expires, expires);
-}
-
 /* The key of a packet, by words as wide as they come. */
 union plain_key {
 	struct klvs_conn_key key;
@@ -160,7 +151,7 @@ static __always_inline void see(struct klvs_conn *c, const struct klvs_real *rea
 		count_opening(real->service, id, length);
 		return;
 	}
-	stay(c, state, now, settings);
+	conn_stay(c, now, settings->timeouts[state & (KLVS_STATES - 1)]);
 	count_packet(real->service, id, length, 0);
 }
 
@@ -236,6 +227,7 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 		__u32 ifindex = ctx->ingress_ifindex, slot = ifindex % KLVS_INTERFACE_SLOTS;
 		struct klvs_interface *interface;
 		__u32 generation = c->peer_generation, peer = c->peer;
+		__u64 client_mac;
 
 		if ((ctl & (CTL_LIVE | CTL_REPLY)) != (CTL_LIVE | CTL_REPLY) ||
 		    (READ_ONCE(c->ctl) ^ ctl) >> 32)
@@ -252,10 +244,11 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 		if (translate(ip, end, c, 1, &c->key.dst, &c->key.src, c->key.dport, c->key.sport,
 			      state))
 			return drop(ctx, KLVS_DROP_REWRITE);
-		stay(c, state, now, settings);
+		conn_stay(c, now, settings->timeouts[state & (KLVS_STATES - 1)]);
 		count_packet(c->service, c->real, length, 1);
 		mac_move(eth->h_source, eth->h_dest);
-		mac_move(eth->h_dest, c->client_mac);
+		client_mac = conn_client_mac(c);
+		mac_move(eth->h_dest, &client_mac);
 		return XDP_TX;
 	}
 	id = c->real;

@@ -86,10 +86,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		new.src = c->nat_addr;
 		new.sport = c->nat_port;
 		/* The client's router may have changed. */
-		if (!mac_same(c->client_mac, p->src_mac))
-			mac_move(c->client_mac, p->src_mac);
-		if (c->client_ifindex != p->ifindex)
-			WRITE_ONCE(c->client_ifindex, p->ifindex);
+		if (!mac_same(c->client_mac, p->src_mac) || c->client_ifindex != p->ifindex)
+			conn_client_moved(c, p);
 		if (rewrite(ctx, p, &new))
 			return drop(ctx, KLVS_DROP_REWRITE);
 	} else if (real->method == KLVS_METHOD_TUNNEL) {

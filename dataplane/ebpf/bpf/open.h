@@ -199,14 +199,15 @@ __noinline int conn_open(struct packet *p, struct klvs_settings *settings)
 		new->template_prefix = service->template_prefix;
 		new->template_generation = KLVS_TEMPLATE_GENERATION(choice);
 	}
-	handle = conn_insert(new, p->hash, p->now, settings);
-	if (handle <= 0 && new->ctl & CTL_CONTROLLED)
-		template_release(new);
-	if (handle == CONN_EXISTS)
-		return -KLVS_DROP_RACE;
-	if (handle <= 0)
-		return -KLVS_DROP_TABLE_FULL;
+	/* Before anybody finds it, and takes it out of the counts again. */
 	real_conns_open(new->real, real, state);
-	p->found_ctl = new->ctl;
-	return handle;
+	handle = conn_insert(new, p->hash, p->now, settings);
+	if (handle > 0) {
+		p->found_ctl = new->ctl;
+		return handle;
+	}
+	real_conns_close(new->real, state);
+	if (new->ctl & CTL_CONTROLLED)
+		template_release(new);
+	return handle == CONN_EXISTS ? -KLVS_DROP_RACE : -KLVS_DROP_TABLE_FULL;
 }

@@ -2,6 +2,7 @@
 /* XDP: how a packet is rewritten and leaves by the interface it came from. */
 #pragma once
 
+#include "dataplane/ebpf/bpf/conn.h"
 #include "dataplane/ebpf/bpf/csum.h"
 #include "dataplane/ebpf/bpf/gue.h"
 #include "dataplane/ebpf/bpf/parse.h"
@@ -42,7 +43,9 @@ static __always_inline int send_to_real(klvs_ctx *ctx, const struct packet *p,
 static __always_inline int send_to_client(klvs_ctx *ctx, const struct packet *p,
 					  const struct klvs_conn *c)
 {
-	return send_frame(ctx, c->client_mac, p->own_mac);
+	__u64 client_mac = conn_client_mac(c);
+
+	return send_frame(ctx, &client_mac, p->own_mac);
 }
 
 /* What other addresses add to a sum; narrow. */

@@ -237,6 +237,28 @@ TEST_P(ConnectionTest, AQuiescedRealServerKeepsItsConnections) {
 }
 
 // One set of 8 entries.
+TEST_P(ConnectionTest, APacketGivesItsTimeoutOfWhichAThousandthMayBeMissing) {
+  constexpr uint64_t kTimeout = 1 << 30, kThousandth = kTimeout >> 10;  // an hour: no test is so slow
+  AddNat();
+  director_.settings().timeouts[KLVS_ESTABLISHED] = kTimeout;
+  director_.Run(Client(kSyn));
+  director_.Run(Reply(kSyn | kAck));
+  director_.Run(Client(kAck));
+  for (const Frame& frame : {Client(kAck), Reply(kAck)}) {
+    klvs_conn& c = director_.Connection();
+    const uint64_t full = director_.Now().jiffies + kTimeout, nearly = full - kThousandth / 2;
+    c.expires = nearly;
+    ASSERT_EQ(director_.Run(frame).verdict, Verdict::kSent);
+    EXPECT_EQ(c.expires, nearly);
+    for (const uint64_t expires : {full - 2 * kThousandth, full + 2 * kThousandth}) {
+      c.expires = expires;
+      ASSERT_EQ(director_.Run(frame).verdict, Verdict::kSent);
+      EXPECT_GE(c.expires, full);
+      EXPECT_LT(c.expires, full + kThousandth);
+    }
+  }
+}
+
 class SmallTableTest : public testing::TestWithParam<Stage> {
  protected:
   Frame Client(int number, uint8_t flags = kSyn) {
