@@ -160,38 +160,6 @@ TEST_P(ClaimTest, WhoIsPutOutReleasesItsTemplate) {
   EXPECT_EQ(director_.Drops(), (std::map<std::string, uint64_t>{{"race", 1}}));
 }
 
-// The other CPU claims and frees a way in the same word of tags, again and again.
-TEST_P(ClaimTest, AWayIsClaimedBesideAnothersWithoutHarm) {
-  const Frame frame = ClientFrame();
-  const Place own = PlaceOf(frame);
-  const uint32_t theirs = own.way / 4 * 4 + (own.way + 1) % 4;
-  uint16_t* lane = &tags_[own.set].way[theirs];
-  auto* word = reinterpret_cast<uint64_t*>(&tags_[own.set].way[own.way / 4 * 4]);
-  std::atomic<uint64_t> taken = 0;
-  {
-    const std::jthread other([&](const std::stop_token& stop) {
-      StayOn(kOtherCpu);
-      while (!stop.stop_requested()) {
-        uint64_t was = __atomic_load_n(word, __ATOMIC_SEQ_CST);
-        if (!__atomic_compare_exchange_n(word, &was, was | uint64_t{0xffff} << theirs % 4 * 16,
-                                         false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-          continue;
-        }
-        if (__atomic_load_n(lane, __ATOMIC_SEQ_CST) != 0xffff) ++taken;
-        __atomic_store_n(lane, 0, __ATOMIC_SEQ_CST);
-        if (__atomic_load_n(lane, __ATOMIC_SEQ_CST) != 0) ++taken;
-      }
-    });
-    for (uint32_t i = 0; i < kRounds && !HasFailure(); ++i) {
-      EXPECT_EQ(director_.Run(frame).verdict, Verdict::kSent);
-      EXPECT_TRUE(IsThere(*own.entry));
-      TakeOut(own);
-    }
-  }
-  EXPECT_EQ(taken, 0u) << "the other CPU's way was changed";
-  EXPECT_TRUE(director_.Drops().empty());
-}
-
 // A slot at a higher handle is claimed for the same key again and again: whoever claims it after us
 // looks for his rivals after us, too.
 TEST_P(ClaimTest, AClaimOfALaterGenerationIsNoRival) {
@@ -330,7 +298,7 @@ TEST_P(ClaimTest, WhoGaveWayBeforeItsFirstPacketLeftHasItDropped) {
       }
     }
     std::cout << dropped << " of " << round << " packets dropped\n";
-    EXPECT_EQ(dropped, kWanted);
+    ASSERT_EQ(dropped, kWanted);
     EXPECT_EQ(director_.DropCounts()[KLVS_DROP_RACE] - before, dropped);
     EXPECT_LE(director_.ServiceCounters(1).packets - counted.packets, sent);
     EXPECT_LE(director_.ServiceCounters(1).connections - counted.connections, sent);
