@@ -236,6 +236,74 @@ TEST_P(ConnectionTest, AQuiescedRealServerKeepsItsConnections) {
   EXPECT_EQ(director_.RealCounters(2).packets, 3u);
 }
 
+// Where clients' connections come into a table in which nothing else is.
+class OwnWayTest : public ConnectionTest {
+ protected:
+  struct Place {
+    size_t set, way;
+    auto operator<=>(const Place&) const = default;
+  };
+  static constexpr int kClients = 4000;
+
+  OwnWayTest() {
+    director_.Add({.reals = {{.address = "10.1.0.2"}}});
+    for (int i = 0; i < kClients; ++i) {
+      clients_[ComeIn(i)].push_back(i);
+      director_.ForgetConnections();
+    }
+  }
+  Place ComeIn(int client) {
+    const std::vector<klvs_conn*> before = director_.Entries();
+    EXPECT_EQ(director_.Run(ClientFrame("10.1.0.1", 1024 + client)).verdict, Verdict::kSent);
+    for (klvs_conn* c : director_.Entries()) {
+      if (std::ranges::find(before, c) != before.end()) continue;
+      const size_t index = c - director_.conns()[0].ways;
+      return {index / KLVS_CONN_WAYS, index % KLVS_CONN_WAYS};
+    }
+    ADD_FAILURE() << "no new entry of client " << client;
+    return {};
+  }
+  // A connection of those ways of a set, each of a client whose own it is.
+  void Fill(size_t set, const std::vector<size_t>& ways) {
+    for (const size_t way : ways) {
+      const Place place = {set, way};
+      ASSERT_FALSE(clients_[place].empty());
+      ASSERT_EQ(ComeIn(clients_[place].back()), place);
+    }
+  }
+
+  std::map<Place, std::vector<int>> clients_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Stages, OwnWayTest, testing::Values(Stage::kXdp, Stage::kTc),
+                         [](const auto& info) { return ToString(info.param); });
+
+// The one beside it is the way of the same number in the other half.
+TEST_P(OwnWayTest, AKeyTakesItsOwnWayAsLongAsTheOneBesideItIsFreeToo) {
+  constexpr size_t kSet = 5;
+  for (size_t way = 0; way < KLVS_CONN_WAYS; ++way) {
+    SCOPED_TRACE("way " + std::to_string(way));
+    const Place own = {kSet, way};
+    ASSERT_FALSE(clients_[own].empty());
+    const int client = clients_[own].front();
+    const size_t pair = way % 4, beside = way ^ 4;
+    // One of each other pair, and then one more: half of the set is taken.
+    std::vector<size_t> others;
+    for (size_t other = 0; other < 4; ++other) {
+      if (other != pair) others.push_back(other);
+    }
+    director_.ForgetConnections();
+    Fill(kSet, others);
+    Fill(kSet, {others[0] ^ 4});
+    EXPECT_EQ(ComeIn(client), own);
+
+    director_.ForgetConnections();
+    Fill(kSet, others);
+    Fill(kSet, {beside});
+    EXPECT_NE(ComeIn(client).set, kSet) << "the emptier set is the second";
+  }
+}
+
 // One set of 8 entries.
 TEST_P(ConnectionTest, APacketGivesItsTimeoutOfWhichAThousandthMayBeMissing) {
   constexpr uint64_t kTimeout = 1 << 30, kThousandth = kTimeout >> 10;  // an hour: no test is so slow

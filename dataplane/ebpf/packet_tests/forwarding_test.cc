@@ -89,8 +89,19 @@ TEST_P(ForwardingTest, AVipThatIsNotAtHandIsLookedUp) {
   for (const uint64_t word : {uint64_t{0}, uint64_t{klvs_vip_word(htonl(other), 77)}}) {
     director_.settings().vips[slot] = word;
     ExpectSent(director_.Run(in), expected.Build());
+    EXPECT_EQ(director_.Connection().real, 1u);
+    director_.ForgetConnections();  // of one that is there nobody asks for the VIP
   }
-  EXPECT_EQ(director_.Connection().real, 1u);
+}
+
+TEST_P(ForwardingTest, AVipAtHandIsNotLookedUp) {
+  director_.Add({.reals = {{.address = "10.1.0.2"}}});
+  __u64& word = director_.settings().vips[klvs_vip_slot(htonl(Ip("10.9.0.1")))];
+  const __u64 at_hand = word;
+  director_.SetAddress("10.9.0.1", 0);  // whoever looks it up finds that it is no VIP
+  EXPECT_EQ(director_.Run(ClientFrame()).verdict, Verdict::kUntouched);
+  word = at_hand;
+  EXPECT_EQ(director_.Run(ClientFrame()).verdict, Verdict::kSent);
 }
 
 TEST_P(ForwardingTest, TunnelPutsAnOuterHeaderInFront) {
