@@ -244,8 +244,17 @@ Bytes RandomPacket(Director& director, const Site& site, Chance& chance) {
   }
   const std::optional<Flow> flow =
       kind < 12 ? FlowNear(director, chance.OneIn(2), chance.Below(512)) : std::nullopt;
-  if (!flow) return BuildPacket(Request(site, chance), chance);
-  if (kind < 6) return BuildPacket({.key = flow->key, .from = flow->client}, chance);
+  if (!flow) {
+    const Ends ends = Request(site, chance);
+    // About an answer that we did not see.
+    if (chance.OneIn(10)) return BuildError({.key = Reversed(ends.key)}, kClientMac, chance);
+    return BuildPacket(ends, chance);
+  }
+  if (kind < 6) {
+    // Now and then as another director sends it, who is a real server of ours.
+    const Mac& from = chance.OneIn(4) ? kRealMac : flow->client;
+    return BuildPacket({.key = flow->key, .from = from}, chance);
+  }
   // About the answer, which the client got from the VIP.
   if (kind == 6) return BuildError({.key = Reversed(flow->key)}, kClientMac, chance);
   if (!(flow->flags & KLVS_CONN_NAT)) return BuildPacket(Request(site, chance), chance);
