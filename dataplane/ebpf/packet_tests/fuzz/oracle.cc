@@ -98,7 +98,7 @@ Oracle::Delivery Oracle::DeliveryOf(const Bytes& frame, const Reading& asked) {
   const std::optional<Flow> flow = FindFlow(director_, *key);
   if (!flow || director_.Now().jiffies > flow->expires) return Delivery::kOfNoConnection;
   if (opening && (flow->state == KLVS_TIME_WAIT || flow->state == KLVS_CLOSE)) {
-    return Delivery::kOfNoConnection;
+    return Delivery::kInPlaceOfAClosed;
   }
   // It was opened when the claim was here; its real server sends it back to us.
   const bool back = service->method == KLVS_METHOD_DIRECT_ROUTING && flow->real != service->local &&
@@ -113,6 +113,7 @@ std::string Oracle::Delivered(const Bytes& frame, const Reading& asked, Delivery
     ++seen_["delivered, has a connection"];
     return "";
   }
+  if (delivery == Delivery::kInPlaceOfAClosed) ++seen_["delivered, in place of a closed one"];
   return FindFlow(director_, *KeyToVip(frame, asked)) ? "delivered, and it has a connection" : "";
 }
 

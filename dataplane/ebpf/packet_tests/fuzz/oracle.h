@@ -27,7 +27,7 @@ class Oracle {
   // XDP schedules no packet for itself.
   bool IsOfTc(const Reading& asked) const;
   // What another director, who has the claim, balanced: it is for the real server on this node.
-  enum class Delivery { kNone, kOfNoConnection, kOfAConnection };
+  enum class Delivery { kNone, kOfNoConnection, kOfAConnection, kInPlaceOfAClosed };
   Delivery DeliveryOf(const Bytes& frame, const Reading& asked);
   std::string Delivered(const Bytes& frame, const Reading& asked, Delivery delivery);
   // Of what is left alone though it is to a VIP: we balanced it, to the real server on this node.
