@@ -38,6 +38,7 @@ Flow ToFlow(const Conn& c) {
   flow.service = c.service;
   flow.flags = FlagsOf(c.ctl);
   flow.state = KLVS_CTL_STATE(c.ctl);
+  flow.expires = c.expires;
   flow.nat = ToBytes(c.nat_addr);
   flow.nat_port = ntohs(c.nat_port);
   std::memcpy(flow.client.data(), c.client_mac, flow.client.size());

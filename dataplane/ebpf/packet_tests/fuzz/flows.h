@@ -23,6 +23,7 @@ struct FlowKey {
 struct Flow {
   FlowKey key;
   uint32_t real = 0, service = 0, flags = 0, state = 0;
+  uint64_t expires = 0;  // jiffies
   Bytes nat;  // what a NAT real server sees as client
   uint16_t nat_port = 0;
   Mac client = {};

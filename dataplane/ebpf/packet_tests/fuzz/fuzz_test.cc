@@ -77,6 +77,7 @@ std::map<std::string, uint64_t> Round(Stage stage, uint64_t seed) {
     EXPECT_EQ(OverThreshold(director, site), "") << "after packet " << i << ":\n" << Hex(frame);
     if (chance.OneIn(20)) ExpireNear(director, chance.OneIn(2), chance.Below(512));
     if (chance.OneIn(100)) Reweight(director, site, chance);
+    if (chance.OneIn(100)) Reclaim(director, site, chance);
     if (chance.OneIn(1000)) director.Sweep();
   }
   EXPECT_EQ(oracle.JudgeCounters(), "");
@@ -104,7 +105,8 @@ TEST_P(FuzzTest, EveryPacketIsForwardedByARuleOrDroppedOrLeftAlone) {
   for (const char* what :
        {"untouched", "dropped", "echo", "ARP", "ND", "direct routing", "tunnel", "NAT",
         "NAT, reply", "NAT, error to a real server", "NAT, error to a client", "too big",
-        "port unreachable", "reset", "later fragment"}) {
+        "port unreachable", "reset", "later fragment", "at home", "delivered",
+        "delivered, error", "delivered, has a connection"}) {
     EXPECT_GT(seen[what], 0U) << what << " never happened";
   }
 }

@@ -22,6 +22,24 @@ bool IsEcho(const Bytes& frame, const Reading& r) {
 
 bool IsIcmp(const Reading& r) { return r.protocol == (r.family == 4 ? 1 : 58); }
 
+// Of the connection that a packet to a VIP, or an error, belongs to; none if nobody can tell.
+std::optional<FlowKey> KeyToVip(const Bytes& frame, const Reading& asked) {
+  if (!asked.sound || asked.later) return std::nullopt;
+  if (asked.ported()) return KeyOf(asked);
+  if (!IsIcmp(asked)) return std::nullopt;
+  const Reading quoted = ReadQuoted(frame, asked);
+  if (!quoted.sound || !quoted.ported()) return std::nullopt;
+  const FlowKey key = Reversed(KeyOf(quoted));
+  return key.dst == asked.dst ? std::optional(key) : std::nullopt;
+}
+
+// Dropped for what is wrong with the packet by itself, or an error of a kind that is for nobody.
+bool IsOfItsOwn(uint32_t reason) {
+  return reason == KLVS_DROP_SHORT || reason == KLVS_DROP_BAD_HEADER ||
+         reason == KLVS_DROP_FRAGMENT || reason == KLVS_DROP_ICMP ||
+         reason == KLVS_DROP_PROTOCOL;
+}
+
 uint16_t EtherType(const Bytes& frame) {
   return frame.size() < kEthernet ? 0 : static_cast<uint16_t>(frame[12] << 8 | frame[13]);
 }
@@ -65,14 +83,81 @@ bool Oracle::IsOfTc(const Reading& asked) const {
   return service != nullptr && (service->flags & KLVS_SERVICE_ONE_PACKET) != 0;
 }
 
+Oracle::Delivery Oracle::DeliveryOf(const Bytes& frame, const Reading& asked) {
+  const std::optional<FlowKey> key = KeyToVip(frame, asked);
+  if (!site_.claims || asked.to != kOwnMac || !key || !site_.IsVip(key->dst) ||
+      site_.IsClaimed(key->dst) || IsMartian(asked.src) || IsMartian(key->src)) {
+    return Delivery::kNone;
+  }
+  const Service* service = site_.Find(key->dst, key->dport, key->protocol);
+  if (service == nullptr || service->delivers == KLVS_DELIVERS_NOTHING) return Delivery::kNone;
+  const bool opening =
+      !IsIcmp(asked) &&
+      (asked.protocol == 17 || (frame[asked.header + 13] & (kSyn | kRst)) == kSyn);
+  if (opening && service->delivers != KLVS_DELIVERS) return Delivery::kNone;
+  const std::optional<Flow> flow = FindFlow(director_, *key);
+  if (!flow || director_.Now().jiffies > flow->expires) return Delivery::kOfNoConnection;
+  if (opening && (flow->state == KLVS_TIME_WAIT || flow->state == KLVS_CLOSE)) {
+    return Delivery::kInPlaceOfAClosed;
+  }
+  // It was opened when the claim was here; its real server sends it back to us.
+  const bool back = service->method == KLVS_METHOD_DIRECT_ROUTING && flow->real != service->local &&
+                    asked.from == kRealMac && flow->client != asked.from;
+  return back ? Delivery::kOfAConnection : Delivery::kNone;
+}
+
+std::string Oracle::Delivered(const Bytes& frame, const Reading& asked, Delivery delivery) {
+  ++seen_["delivered"];
+  if (IsIcmp(asked)) ++seen_["delivered, error"];
+  if (delivery == Delivery::kOfAConnection) {
+    ++seen_["delivered, has a connection"];
+    return "";
+  }
+  if (delivery == Delivery::kInPlaceOfAClosed) ++seen_["delivered, in place of a closed one"];
+  return FindFlow(director_, *KeyToVip(frame, asked)) ? "delivered, and it has a connection" : "";
+}
+
+std::string Oracle::AtHome(const Bytes& frame, const Reading& asked) {
+  const std::string wrong = "to a VIP of ours, and left alone";
+  const bool xdp = director_.stage() == Stage::kXdp;
+  if (!asked.sound) return wrong;
+  if (asked.later) {
+    // Of what was delivered, too: tc counts such fragments, though not their first.
+    const bool home = std::any_of(
+        site_.services.begin(), site_.services.end(), [&](const Service& service) {
+          return service.local != 0 && AddressBytes(service.vip) == asked.dst;
+        });
+    if (!home) return wrong;
+    ++seen_["at home, later fragment"];
+  } else {
+    const std::optional<FlowKey> key = KeyToVip(frame, asked);
+    const Service* service =
+        key ? site_.Find(key->dst, key->dport, key->protocol) : nullptr;
+    if (service == nullptr || service->local == 0) return wrong;
+    const std::optional<Flow> flow = FindFlow(director_, *key);
+    if (flow && flow->real != service->local) return wrong;
+    // XDP leaves to tc whom a table chooses, and those that are scheduled one by one.
+    const bool of_tc = xdp && HasTable(service->scheduler);
+    if (!flow && !of_tc && !(service->flags & KLVS_SERVICE_ONE_PACKET)) return wrong;
+    ++seen_["at home"];
+  }
+  if (xdp) return "";  // tc counts it
+  ++forwarded_.packets;
+  forwarded_.bytes += asked.length;
+  return "";
+}
+
 std::string Oracle::Judge(const Bytes& frame) {
   const Reading asked = Read(frame);
+  const Delivery delivery = DeliveryOf(frame, asked);
   const auto before = director_.DropCounts();
   const Outcome outcome = director_.Run(frame);
   const auto after = director_.DropCounts();
   uint64_t dropped = 0;
   std::string reasons;
+  uint32_t reason = 0;
   for (size_t i = 0; i < after.size(); ++i) {
+    if (reason == 0 && after[i] != before[i]) reason = static_cast<uint32_t>(i);
     dropped += after[i] - before[i];
     if (after[i] != before[i]) reasons += " reason " + std::to_string(i);
   }
@@ -91,17 +176,23 @@ std::string Oracle::Judge(const Bytes& frame) {
       ++seen_["untouched"];
       if (outcome.frame != frame) return wrong("untouched, but it changed");
       if (dropped != 0) return wrong("untouched, but counted as dropped");
-      if (to_vip && !IsOfTc(asked)) return wrong("to a VIP of ours, and left alone");
-      return "";
+      if (!to_vip || IsOfTc(asked)) return "";
+      {
+        const std::string what = delivery != Delivery::kNone ? Delivered(frame, asked, delivery)
+                                                             : AtHome(frame, asked);
+        return what.empty() ? "" : wrong(what);
+      }
     case Verdict::kDropped:
       ++seen_["dropped"];
       if (dropped != 1) return wrong("dropped, and counted " + std::to_string(dropped) + " times");
       if (!to_vip && !(asked.sound && asked.ttl <= 1)) return wrong("not ours, and dropped");
+      if (delivery != Delivery::kNone && asked.ttl > 1 && !IsOfItsOwn(reason)) {
+        return wrong("for the real server on this node, and dropped");
+      }
       return "";
     case Verdict::kSent: {
+      if (delivery != Delivery::kNone) return wrong("sent, but it was balanced elsewhere");
       if (dropped > 1) return wrong("sent, and counted as dropped more than once");
-      uint32_t reason = 0;
-      while (dropped == 1 && after[reason] == before[reason]) ++reason;
       const std::string what = Sent(frame, asked, outcome.frame, reason);
       return what.empty() ? "" : wrong("sent, but " + what);
     }
@@ -254,6 +345,7 @@ std::string Oracle::ToReal(const Bytes& in, const Reading& asked, const Bytes& o
                flow->real >= service->first_real + service->reals.size())) {
     return "the real server is another service's";
   }
+  if (flow && flow->real == service->local) return "its real server is on this node";
   std::string macs = Macs(sent, kRealMac);
   if (!macs.empty()) return macs;
   ++forwarded_.packets;

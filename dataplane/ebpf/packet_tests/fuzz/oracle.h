@@ -26,6 +26,12 @@ class Oracle {
  private:
   // XDP schedules no packet for itself.
   bool IsOfTc(const Reading& asked) const;
+  // What another director, who has the claim, balanced: it is for the real server on this node.
+  enum class Delivery { kNone, kOfNoConnection, kOfAConnection, kInPlaceOfAClosed };
+  Delivery DeliveryOf(const Bytes& frame, const Reading& asked);
+  std::string Delivered(const Bytes& frame, const Reading& asked, Delivery delivery);
+  // Of what is left alone though it is to a VIP: we balanced it, to the real server on this node.
+  std::string AtHome(const Bytes& frame, const Reading& asked);
   struct Forwarded {
     uint64_t packets = 0, bytes = 0, reply_packets = 0, reply_bytes = 0;
     bool operator==(const Forwarded&) const = default;

@@ -48,6 +48,7 @@ Bytes Extension(uint8_t type, Chance& chance) {
 struct Ends {
   FlowKey key;
   Mac from = kClientMac;
+  uint8_t flags = 0;  // TCP; 0: any
 };
 
 Bytes Build4(const Ends& ends, Chance& chance) {
@@ -59,7 +60,7 @@ Bytes Build4(const Ends& ends, Chance& chance) {
   frame.sport = ends.key.sport;
   frame.dport = ends.key.dport;
   frame.protocol = ends.key.protocol;
-  frame.flags = TcpFlags(chance);
+  frame.flags = ends.flags != 0 ? ends.flags : TcpFlags(chance);
   frame.payload = Payload(chance);
   frame.ip_options = Options(chance);
   frame.tcp_options = Options(chance);
@@ -86,7 +87,7 @@ Bytes Build6(const Ends& ends, Chance& chance) {
   frame.sport = ends.key.sport;
   frame.dport = ends.key.dport;
   frame.protocol = ends.key.protocol;
-  frame.flags = TcpFlags(chance);
+  frame.flags = ends.flags != 0 ? ends.flags : TcpFlags(chance);
   frame.payload = Payload(chance);
   frame.tcp_options = Options(chance);
   frame.hops = chance.OneIn(30) ? chance.Below(3) : 64;
@@ -244,8 +245,22 @@ Bytes RandomPacket(Director& director, const Site& site, Chance& chance) {
   }
   const std::optional<Flow> flow =
       kind < 12 ? FlowNear(director, chance.OneIn(2), chance.Below(512)) : std::nullopt;
-  if (!flow) return BuildPacket(Request(site, chance), chance);
-  if (kind < 6) return BuildPacket({.key = flow->key, .from = flow->client}, chance);
+  if (!flow) {
+    const Ends ends = Request(site, chance);
+    // About an answer that we did not see.
+    if (chance.OneIn(10)) return BuildError({.key = Reversed(ends.key)}, kClientMac, chance);
+    return BuildPacket(ends, chance);
+  }
+  if (kind < 6) {
+    // Now and then as another director sends it, who is a real server of ours.
+    const Mac& from = chance.OneIn(4) ? kRealMac : flow->client;
+    uint8_t flags = 0;
+    if (!(flow->flags & KLVS_CONN_NAT) && chance.OneIn(2)) {
+      // What has ended begins again.
+      flags = flow->state == KLVS_CLOSE ? kSyn : kRst;
+    }
+    return BuildPacket({.key = flow->key, .from = from, .flags = flags}, chance);
+  }
   // About the answer, which the client got from the VIP.
   if (kind == 6) return BuildError({.key = Reversed(flow->key)}, kClientMac, chance);
   if (!(flow->flags & KLVS_CONN_NAT)) return BuildPacket(Request(site, chance), chance);

@@ -19,11 +19,6 @@ void FillTable(Director& director, const Service& service) {
   }
 }
 
-bool HasTable(uint8_t scheduler) {
-  return scheduler == KLVS_SCHEDULER_MH || scheduler == KLVS_SCHEDULER_SH ||
-         scheduler == KLVS_SCHEDULER_DH;
-}
-
 std::vector<Real> RandomReals(const Service& service, bool ipv6, Chance& chance) {
   std::vector<Real> reals;
   const size_t count = chance.OneIn(8) ? 0 : 1 + chance.Below(5);
@@ -43,7 +38,22 @@ std::vector<Real> RandomReals(const Service& service, bool ipv6, Chance& chance)
   return reals;
 }
 
+// The first VIP of each family, by the site's claim; the others have none.
+void SetClaims(Director& director, const Site& site) {
+  uint32_t& flags = director.settings().flags;
+  flags = site.claims ? flags | KLVS_SETTING_CLAIMS : flags & ~uint32_t{KLVS_SETTING_CLAIMS};
+  for (const std::string& vip : {site.vips.front(), site.vips6.front()}) {
+    director.SetAddress(vip, KLVS_ADDRESS_VIP | KLVS_ADDRESS_ANSWER_ARP,
+                        site.claimed ? UINT64_MAX : 1);
+  }
+}
+
 }  // namespace
+
+bool HasTable(uint8_t scheduler) {
+  return scheduler == KLVS_SCHEDULER_MH || scheduler == KLVS_SCHEDULER_SH ||
+         scheduler == KLVS_SCHEDULER_DH;
+}
 
 Bytes AddressBytes(const std::string& text) {
   if (text.find(':') != std::string::npos) {
@@ -61,6 +71,10 @@ bool Site::IsVip(const Bytes& address) const {
   const std::vector<std::string>& all = address.size() == 4 ? vips : vips6;
   return std::any_of(all.begin(), all.end(),
                      [&](const std::string& vip) { return AddressBytes(vip) == address; });
+}
+
+bool Site::IsClaimed(const Bytes& vip) const {
+  return claimed && (vip == AddressBytes(vips.front()) || vip == AddressBytes(vips6.front()));
 }
 
 const Service* Site::Find(const Bytes& vip, uint16_t port, uint8_t protocol) const {
@@ -91,6 +105,12 @@ Site MakeSite(Director& director, Chance& chance) {
       service.method = chance.OneIn(4) ? 0 : chance.Below(3);  // NAT has most to go wrong
       service.first_real = 8 * id;
       service.reals = RandomReals(service, ipv6, chance);
+      if (service.method != KLVS_METHOD_NAT && !service.reals.empty() && chance.OneIn(2)) {
+        const size_t here = chance.Below(service.reals.size());
+        service.reals[here].flags = KLVS_REAL_VALID | KLVS_REAL_LOCAL;
+        service.local = service.first_real + static_cast<uint32_t>(here);
+        service.delivers = chance.OneIn(3) ? KLVS_DELIVERED : KLVS_DELIVERS;
+      }
       const bool limited = std::any_of(service.reals.begin(), service.reals.end(),
                                        [](const Real& real) { return real.upper != 0; });
       if (limited) service.flags |= KLVS_SERVICE_THRESHOLDS;
@@ -118,14 +138,20 @@ Site MakeSite(Director& director, Chance& chance) {
   site.reals = 8 * (id + 1);
   for (const auto* vips : {&site.vips, &site.vips6}) {
     for (const std::string& vip : *vips) {
-      const uint32_t answer = vip == vips->front() ? KLVS_ADDRESS_ANSWER_ARP : 0;
-      director.SetAddress(vip, KLVS_ADDRESS_VIP | answer, UINT64_MAX);
+      director.SetAddress(vip, KLVS_ADDRESS_VIP);
     }
   }
+  site.claims = chance.OneIn(2);
+  SetClaims(director, site);
   // One by a network, whose other address is a VIP by itself.
   director.Spread(site.vips[2], "10.9.0.2/31");
   director.Spread(site.vips6[2], "2001:db8:9::2/127");
   return site;
+}
+
+void Reclaim(Director& director, Site& site, Chance& chance) {
+  (chance.OneIn(2) ? site.claims : site.claimed) ^= true;
+  SetClaims(director, site);
 }
 
 void Reweight(Director& director, Site& site, Chance& chance) {

@@ -32,18 +32,27 @@ inline constexpr char kDip[] = "10.1.0.254", kDip6[] = "2001:db8:1::254";
 // "10.1.0.1" or "2001:db8::1" as in a packet.
 Bytes AddressBytes(const std::string& text);
 
+// mh, sh, dh.
+bool HasTable(uint8_t scheduler);
+
 struct Site {
   std::vector<std::string> vips, vips6;  // ARP or ND is answered for the first of each
   std::vector<Service> services;
   uint32_t reals = 1;  // ids are below
+  // Whether a VIP is balanced only where it is claimed, and whether the first of each family is.
+  bool claims = false, claimed = true;
 
   bool IsVip(const Bytes& address) const;
+  bool IsClaimed(const Bytes& vip) const;
   // nullptr: none.
   const Service* Find(const Bytes& vip, uint16_t port, uint8_t protocol) const;
 };
 
 // Every scheduler with every method, of both families; weights, thresholds and flags at random.
 Site MakeSite(Director& director, Chance& chance);
+
+// Other claims.
+void Reclaim(Director& director, Site& site, Chance& chance);
 
 // Other weights for one of its services.
 void Reweight(Director& director, Site& site, Chance& chance);
