@@ -1,17 +1,19 @@
-// Both dataplanes live through the same random history of one service of IPv4 or IPv6, one event
-// after the other: connections that open, go on, close and expire, weights and thresholds that
-// change, real servers that come and go; clients that persistence has stay. They choose alike and
-// count alike. The seed is printed; ALIKE_SEED sets it.
+// IPVS and both stages of our own dataplane live through the same random history of one service of
+// IPv4 or IPv6, one event after the other: connections that open, go on, close and expire, weights
+// and thresholds that change, real servers that come and go; clients that persistence has stay.
+// They choose alike and count alike. The seed is printed; ALIKE_SEED sets it.
 //
-// What twos draws is not seen: in its histories no draw matters, and of many draws both sides'
+// What twos draws is not seen: in its histories no draw matters, and of many draws each side's
 // shares are those that the weights give.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <initializer_list>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -39,7 +41,7 @@ constexpr auto kLongest = std::chrono::milliseconds(700);
 
 // Of connections that expire: so long without a packet.
 constexpr uint32_t kTimeoutSeconds = 2;
-// Events go on so long at a time: every one is over before the first connection expires, on either
+// Events go on so long at a time: every one is over before the first connection expires, on any
 // side.
 constexpr auto kBurst = std::chrono::milliseconds(600);
 constexpr int kBursts = 2;
@@ -108,7 +110,9 @@ std::string NameOf(const testing::TestParamInfo<History>& info) {
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
 struct Sides {
   IpvsSide ipvs;
-  EbpfSide ebpf;
+  EbpfSide tc{Stage::kTc};
+  EbpfSide xdp{Stage::kXdp};
+  const std::array<Side*, 3> all = {&ipvs, &tc, &xdp};
 };
 Sides& TheSides() {
   static Sides* const sides = [] {
@@ -143,8 +147,8 @@ class HistoryTest : public testing::TestWithParam<History> {
   bool Sctp() const { return GetParam().protocol == Protocol::kSctp; }
   bool Twos() const { return GetParam().scheduler == "twos"; }
 
-  ServiceKey KeyAt(Dataplane dataplane) const {
-    return {dataplane, Endpoint{VipAddress(GetParam().family), port_}, GetParam().protocol};
+  ServiceKey KeyAt(const Side& side) const {
+    return {side.dataplane(), Endpoint{VipAddress(GetParam().family), port_}, GetParam().protocol};
   }
   RealServer Real(int number) const {
     RealServer out;
@@ -154,8 +158,7 @@ class HistoryTest : public testing::TestWithParam<History> {
   }
   template <typename MakeStep>
   void Apply(MakeStep make) {
-    TheSides().ipvs.Apply({make(KeyAt(Dataplane::kIpvs))});
-    TheSides().ebpf.Apply({make(KeyAt(Dataplane::kEbpf))});
+    for (Side* side : TheSides().all) side->Apply({make(KeyAt(*side))});
   }
 
   void Randomise(RealServer& real) {
@@ -225,11 +228,12 @@ class HistoryTest : public testing::TestWithParam<History> {
     Apply([&](const ServiceKey& key) -> Step { return SetReal{key, real}; });
   }
 
-  // The same packet to both.
+  // The same packet to all of them.
   int Send(const Packet& packet) {
     const int ipvs = TheSides().ipvs.Send(packet);
-    const int ebpf = TheSides().ebpf.Send(packet);
-    EXPECT_EQ(ebpf, ipvs) << Where();
+    for (EbpfSide* side : {&TheSides().tc, &TheSides().xdp}) {
+      EXPECT_EQ(side->Send(packet), ipvs) << side->Name() << ", " << Where();
+    }
     return ipvs;
   }
   Packet NewClient() {
@@ -286,12 +290,12 @@ class HistoryTest : public testing::TestWithParam<History> {
     if (Sctp() && connection.packet.chunk == kInit && connection.real != 0) Echo(connection);
   }
 
-  std::string Counts(Side& side, Dataplane dataplane) {
+  std::string Counts(Side& side) {
     // Only the whole reading forgets what expired.
-    const Stats stats = GetParam().expiring ? side.ReadStats() : side.ReadStats(KeyAt(dataplane));
+    const Stats stats = GetParam().expiring ? side.ReadStats() : side.ReadStats(KeyAt(side));
     std::string out;
     for (const RealServer& real : reals_) {
-      const auto found = stats.reals.find({KeyAt(dataplane), real.at});
+      const auto found = stats.reals.find({KeyAt(side), real.at});
       if (found == stats.reals.end()) return "none of " + real.at.ToString();
       out += std::to_string(NumberOf(real.at.ip)) + ": " +
              std::to_string(found->second.active_connections) + "+" +
@@ -308,20 +312,29 @@ class HistoryTest : public testing::TestWithParam<History> {
       });
     }
   }
-  // Both sides forget every connection. The kernel's timers may be late by an eighth.
+  // All of them come to `expected`, or to what IPVS counts.
+  void ExpectCounts(std::chrono::seconds longest, const std::optional<std::string>& expected = {}) {
+    const auto deadline = steady_clock::now() + longest;
+    while (true) {
+      const std::string ipvs = Counts(TheSides().ipvs);
+      const std::string& all = expected ? *expected : ipvs;
+      std::string differ;
+      for (Side* side : TheSides().all) {
+        const std::string counts = side == &TheSides().ipvs ? ipvs : Counts(*side);
+        if (counts != all) differ += side->Name() + " counts " + counts + "instead of " + all;
+      }
+      if (differ.empty()) return;
+      if (steady_clock::now() < deadline) continue;
+      ADD_FAILURE() << differ << Where();
+      return;
+    }
+  }
+  // Every connection is forgotten. The kernel's timers may be late by an eighth.
   void ExpectExpiry() {
     event_ = "expiry";
-    const auto deadline = steady_clock::now() + std::chrono::seconds(2 * kTimeoutSeconds);
     std::string none;
     for (const RealServer& real : reals_) none += std::to_string(NumberOf(real.at.ip)) + ": 0+0 ";
-    std::string ipvs;
-    std::string ebpf;
-    do {
-      ipvs = Counts(TheSides().ipvs, Dataplane::kIpvs);
-      ebpf = Counts(TheSides().ebpf, Dataplane::kEbpf);
-    } while ((ipvs != none || ebpf != none) && steady_clock::now() < deadline);
-    EXPECT_EQ(ipvs, none) << Where();
-    EXPECT_EQ(ebpf, none) << Where();
+    ExpectCounts(std::chrono::seconds(2 * kTimeoutSeconds), none);
     std::cout << connections_.size() << " expired\n";
     for (Connection& connection : connections_) {
       connection.packet.flags = ebpf::kSyn;
@@ -331,16 +344,7 @@ class HistoryTest : public testing::TestWithParam<History> {
   }
 
   // The kernel's timer takes out a connection whose port is used again a tick later.
-  void ExpectEqualCounts() {
-    const auto deadline = steady_clock::now() + std::chrono::seconds(2);
-    std::string ipvs;
-    std::string ebpf;
-    do {
-      ipvs = Counts(TheSides().ipvs, Dataplane::kIpvs);
-      ebpf = Counts(TheSides().ebpf, Dataplane::kEbpf);
-    } while (ipvs != ebpf && steady_clock::now() < deadline);
-    EXPECT_EQ(ebpf, ipvs) << Where();
-  }
+  void ExpectEqualCounts() { ExpectCounts(std::chrono::seconds(2)); }
   void Happen() {
     const uint32_t what = Below(20);
     if (what < 10) {
@@ -379,7 +383,7 @@ class HistoryTest : public testing::TestWithParam<History> {
   std::string event_;
 };
 
-TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
+TEST_P(HistoryTest, TheDataplanesChooseAndCountAlike) {
   std::cout << "seed " << seed_ << "\n";
   ServiceConfig config;
   config.scheduler = GetParam().scheduler;
@@ -409,8 +413,14 @@ TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
     SetTimeouts(false);
   }
   std::cout << number_ << " events, " << connections_.size() << " connections\n";
-  EXPECT_EQ(TheSides().ebpf.Read().services.at(KeyAt(Dataplane::kEbpf)).reals,
-            TheSides().ipvs.Read().services.at(KeyAt(Dataplane::kIpvs)).reals);
+  for (Side* side : TheSides().all) {
+    EXPECT_EQ(side->Read().services.at(KeyAt(*side)).reals, reals_) << side->Name();
+  }
+  // The kernel shows its own with up to 2 s delay. What XDP leaves to tc is counted once.
+  const auto counted = [&](EbpfSide& side) {
+    return side.ReadStats(KeyAt(side)).services.at(KeyAt(side));
+  };
+  EXPECT_EQ(counted(TheSides().xdp), counted(TheSides().tc)) << Where();
   Apply([&](const ServiceKey& key) -> Step { return RemoveService{key}; });
 }
 
@@ -446,7 +456,7 @@ class ServiceTest : public HistoryTest {
     real.weight = 0;
     Apply([&](const ServiceKey& key) -> Step { return SetReal{key, real}; });
   }
-  // Active from its SYN on. It goes where both must send it.
+  // Active from its SYN on. It goes where all must send it.
   void OpenAt(int number) {
     event_ = "open at " + std::to_string(number);
     EXPECT_EQ(Send(NewClient()), number) << Where();
@@ -457,7 +467,7 @@ class ServiceTest : public HistoryTest {
   void ExpectShares(int connections, const std::map<int, double>& shares) {
     std::vector<Packet> packets;
     for (int i = 0; i < connections; ++i) packets.push_back(NewClient());
-    for (Side* side : std::initializer_list<Side*>{&TheSides().ipvs, &TheSides().ebpf}) {
+    for (Side* side : TheSides().all) {
       std::map<int, int> chosen;
       for (Packet packet : packets) {
         const int number = side->Send(packet);
@@ -523,6 +533,31 @@ TEST_P(TwosTest, NobodyIsAvailable) {
   ExpectEqualCounts();
 }
 
+// Else nothing here would tell anything of XDP.
+class StageTest : public ServiceTest {};
+TEST_P(StageTest, XdpTakesItselfWhatItMay) {
+  Serve(false);
+  for (const bool beyond : {false, true}) {
+    while (IsBeyond(lowest_ - 1) != beyond) --lowest_;
+    const int real = Add(1);
+    Packet packet = NewClient();
+    uint64_t by_tc = 0;
+    for (const uint8_t flags : {ebpf::kSyn, ebpf::kAck, ebpf::kAck}) {
+      event_ = "flags " + std::to_string(flags) + " to " + std::to_string(real);
+      packet.flags = flags;
+      const uint64_t before = TheSides().xdp.TakenByTc();
+      EXPECT_EQ(Send(packet), real) << Where();
+      by_tc += TheSides().xdp.TakenByTc() - before;
+    }
+    EXPECT_EQ(by_tc, beyond ? 3U : 0U);
+    Remove(real);
+  }
+  event_ = "refused";
+  const uint64_t before = TheSides().xdp.TakenByTc();
+  EXPECT_EQ(Send(NewClient()), 0) << Where();
+  EXPECT_EQ(TheSides().xdp.TakenByTc(), before);
+}
+
 class LoadTest : public ServiceTest {};
 TEST_P(LoadTest, AsManyInactiveConnectionsWeighAsAnActiveOne) {
   Serve(false);
@@ -556,6 +591,8 @@ INSTANTIATE_TEST_SUITE_P(Draws, TwosOnePacketTest,
                          testing::ValuesIn(OfBothFamilies("twos", Protocol::kUdp)), FamilyOf);
 INSTANTIATE_TEST_SUITE_P(Draws, TwosTest,
                          testing::ValuesIn(OfBothFamilies("twos", Protocol::kTcp)), FamilyOf);
+INSTANTIATE_TEST_SUITE_P(Rr, StageTest, testing::ValuesIn(OfBothFamilies("rr", Protocol::kTcp)),
+                         FamilyOf);
 INSTANTIATE_TEST_SUITE_P(Lc, LoadTest, testing::ValuesIn(OfBothFamilies("lc", Protocol::kTcp)),
                          FamilyOf);
 INSTANTIATE_TEST_SUITE_P(Wlc, LoadTest, testing::ValuesIn(OfBothFamilies("wlc", Protocol::kTcp)),

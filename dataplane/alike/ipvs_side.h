@@ -19,6 +19,7 @@ class IpvsSide final : public Side {
   IpvsSide();
 
   std::string Name() const override { return "IPVS"; }
+  Dataplane dataplane() const override { return Dataplane::kIpvs; }
   void Apply(const std::vector<Step>& steps) override;
   State Read() override;
   Stats ReadStats() override;
