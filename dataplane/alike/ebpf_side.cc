@@ -68,16 +68,12 @@ void EbpfSide::Apply(const std::vector<Step>& steps) {
   }
 }
 
-State EbpfSide::Read() {
-  return network().In([this] { return Value(dataplane_.backend->Read()); });
+ServiceReading EbpfSide::Read(const ServiceKey& key) {
+  return network().In([&] { return Value(dataplane_.backend->ReadServices({key})); });
 }
 
 Stats EbpfSide::ReadStats() {
   return network().In([this] { return Value(dataplane_.backend->ReadStats()); });
-}
-
-Stats EbpfSide::ReadStats(const ServiceKey& key) {
-  return network().In([&] { return Value(dataplane_.backend->ReadServices({key})).stats; });
 }
 
 uint64_t EbpfSide::TakenByTc() const {

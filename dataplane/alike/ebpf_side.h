@@ -22,9 +22,8 @@ class EbpfSide final : public Side {
   std::string Name() const override { return stage_ == Stage::kTc ? "eBPF by tc" : "eBPF by XDP"; }
   Dataplane dataplane() const override { return Dataplane::kEbpf; }
   void Apply(const std::vector<Step>& steps) override;
-  State Read() override;
+  ServiceReading Read(const ServiceKey& key) override;
   Stats ReadStats() override;
-  Stats ReadStats(const ServiceKey& key) override;
 
   // How many packets have come to tc.
   uint64_t TakenByTc() const;

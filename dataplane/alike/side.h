@@ -48,10 +48,9 @@ class Side {
   virtual std::string Name() const = 0;
   virtual Dataplane dataplane() const = 0;
   virtual void Apply(const std::vector<Step>& steps) = 0;
-  virtual State Read() = 0;
+  virtual ServiceReading Read(const ServiceKey& key) = 0;
   // Also forgets what expired.
   virtual Stats ReadStats() = 0;
-  virtual Stats ReadStats(const ServiceKey& key) = 0;
 
   // The number of the real server that the packet is sent on to; 0 if it is refused.
   int Send(const Packet& packet);
