@@ -134,6 +134,10 @@ std::string NameOf(const History& h) {
          (h.thresholds ? "Thresholds" : "");
 }
 
+void PrintTo(const History& history, std::ostream* out) {
+  *out << FamilyOf(history) << " " << NameOf(history);
+}
+
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
 struct Sides {
   IpvsSide ipvs;
@@ -217,7 +221,8 @@ class Course {
     }
     // The kernel shows its own with up to 2 s delay. What XDP leaves to tc is counted once.
     const auto counted = [&](EbpfSide& side) {
-      return side.Read(KeyAt(side)).stats.services.at(KeyAt(side));
+      const Counters counters = side.Read(KeyAt(side)).stats.services.at(KeyAt(side));
+      return std::array{counters.connections, counters.packets, counters.bytes};
     };
     EXPECT_EQ(counted(TheSides().xdp), counted(TheSides().tc)) << Where();
     Apply([&](const ServiceKey& key) -> Step { return RemoveService{key}; });
