@@ -1,20 +1,25 @@
-// Both dataplanes live through the same random history of one service of IPv4 or IPv6, one event
-// after the other: connections that open, go on, close and expire, weights and thresholds that
-// change, real servers that come and go; clients that persistence has stay. They choose alike and
-// count alike. The seed is printed; ALIKE_SEED sets it.
+// IPVS and both stages of our own dataplane live through the same random history of one service of
+// IPv4 or IPv6, one event after the other: connections that open, go on, close and expire, weights
+// and thresholds that change, real servers that come and go; clients that persistence has stay, as
+// long as it remembers them. They choose alike and count alike. The seed is printed; ALIKE_SEED
+// sets it.
 //
-// What twos draws is not seen: in its histories no draw matters, and of many draws both sides'
+// What twos draws is not seen: in its histories no draw matters, and of many draws each side's
 // shares are those that the weights give.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <initializer_list>
 #include <iostream>
+#include <list>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/ip.h"
@@ -39,10 +44,13 @@ constexpr auto kLongest = std::chrono::milliseconds(700);
 
 // Of connections that expire: so long without a packet.
 constexpr uint32_t kTimeoutSeconds = 2;
-// Events go on so long at a time: every one is over before the first connection expires, on either
-// side.
-constexpr auto kBurst = std::chrono::milliseconds(600);
+// Events of one service go on so long at a time: every one is over before the first connection
+// expires, on any side. They expire during those of others.
+constexpr auto kBurst = std::chrono::milliseconds(300);
 constexpr int kBursts = 2;
+// Templates that are over before the next burst, after the connections that they control; and
+// those whose time comes before: they go on by a minute.
+constexpr uint32_t kTemplateSeconds = 4, kShortTemplateSeconds = 1;
 
 struct History {
   Family family = Family::kIpv4;
@@ -51,7 +59,7 @@ struct History {
   Protocol protocol = Protocol::kTcp;
   bool thresholds = false;
   bool one_packet = false;
-  bool persistent = false;  // clients by fours
+  uint32_t template_seconds = 0;  // persistent: clients by fours
   bool expiring = false;
 };
 
@@ -66,26 +74,16 @@ std::vector<History> Histories(Family family) {
         out.push_back(history);
         const bool often = name == "rr" || name == "wlc" || name == "mh";
         if (often || (protocol == Protocol::kTcp && !thresholds)) {
-          history.persistent = true;
+          history.template_seconds = 360;
           out.push_back(history);
-        }
-        // An overload ends with the connections, too. Each scheduler has one protocol expire in
-        // each family, wlc both: that takes seconds.
-        const Protocol expires =
-            (family == Family::kIpv4) == (name == "mh") ? Protocol::kUdp : Protocol::kTcp;
-        if (name == "wlc" ? thresholds && protocol != Protocol::kSctp
-                          : often && !thresholds && protocol == expires) {
-          History expiring{family, std::string(name), {}, protocol, thresholds};
-          expiring.expiring = true;
-          out.push_back(expiring);
         }
         if (name == "rr" && protocol == Protocol::kUdp) {
           history.one_packet = true;
           out.push_back(history);
-          history.persistent = false;
+          history.template_seconds = 0;
           out.push_back(history);
         }
-        history.persistent = false;
+        history.template_seconds = 0;
         if (!TakesHashFlags(name)) continue;
         history.hash = {.source_port = true, .fallback = true};
         out.push_back(history);
@@ -95,20 +93,57 @@ std::vector<History> Histories(Family family) {
   return out;
 }
 
-std::string NameOf(const testing::TestParamInfo<History>& info) {
-  const History& h = info.param;
+// Each scheduler has both protocols and a persistent service expire; what is the other way in the
+// other family alternates. An overload ends with the connections, too.
+std::vector<History> ExpiringHistories(Family family, bool twos) {
+  std::vector<History> out;
+  bool odd = family == Family::kIpv6;
+  for (const std::string_view name : kSchedulers) {
+    odd = !odd;
+    if ((name == "twos") != twos) continue;
+    for (const Protocol protocol : {Protocol::kTcp, Protocol::kUdp}) {
+      History history{family, std::string(name), {}, protocol, (protocol == Protocol::kTcp) == odd};
+      history.expiring = true;
+      out.push_back(history);
+      if (!history.thresholds) continue;
+      history.template_seconds = odd ? kTemplateSeconds : kShortTemplateSeconds;
+      history.thresholds = false;
+      if (TakesHashFlags(name)) history.hash = {.source_port = true, .fallback = true};
+      out.push_back(history);
+    }
+  }
+  return out;
+}
+
+std::vector<History> ExpiringHistoriesOfTwos() {
+  std::vector<History> out = ExpiringHistories(Family::kIpv4, true);
+  for (const History& history : ExpiringHistories(Family::kIpv6, true)) out.push_back(history);
+  return out;
+}
+
+std::string FamilyOf(const History& history) {
+  return history.family == Family::kIpv4 ? "Ipv4" : "Ipv6";
+}
+
+std::string NameOf(const History& h) {
   return h.scheduler + (h.hash.fallback ? "PortFallback" : "") +
          (h.protocol == Protocol::kTcp   ? "Tcp"
           : h.protocol == Protocol::kUdp ? "Udp"
                                          : "Sctp") +
-         (h.one_packet ? "OnePacket" : "") + (h.persistent ? "Persistent" : "") +
-         (h.expiring ? "Expiring" : "") + (h.thresholds ? "Thresholds" : "");
+         (h.one_packet ? "OnePacket" : "") + (h.template_seconds != 0 ? "Persistent" : "") +
+         (h.thresholds ? "Thresholds" : "");
+}
+
+void PrintTo(const History& history, std::ostream* out) {
+  *out << FamilyOf(history) << " " << NameOf(history);
 }
 
 // Made once: a namespace with IPVS that ends while the kernel loads a module can hang it.
 struct Sides {
   IpvsSide ipvs;
-  EbpfSide ebpf;
+  EbpfSide tc{Stage::kTc};
+  EbpfSide xdp{Stage::kXdp};
+  const std::array<Side*, 3> all = {&ipvs, &tc, &xdp};
 };
 Sides& TheSides() {
   static Sides* const sides = [] {
@@ -123,14 +158,10 @@ Sides& TheSides() {
   return *sides;
 }
 
-class HistoryTest : public testing::TestWithParam<History> {
- protected:
-  struct Connection {
-    Packet packet;
-    int real = 0;
-  };
-
-  HistoryTest() {
+// One service, as its history goes on.
+class Course {
+ public:
+  explicit Course(History history) : history_(std::move(history)) {
     static uint16_t port = 1000;
     const char* fixed = std::getenv("ALIKE_SEED");
     seed_ = fixed == nullptr ? std::random_device()()
@@ -139,28 +170,93 @@ class HistoryTest : public testing::TestWithParam<History> {
     port_ = ++port;  // old connections would go where they went
   }
 
-  uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
-  bool Sctp() const { return GetParam().protocol == Protocol::kSctp; }
-  bool Twos() const { return GetParam().scheduler == "twos"; }
+  void Begin() {
+    std::cout << Name() << ": seed " << seed_ << "\n";
+    ServiceConfig config;
+    config.scheduler = history_.scheduler;
+    config.hash = history_.hash;
+    config.one_packet = history_.one_packet;
+    if (history_.template_seconds != 0) {
+      const int prefix_length = VipAddress(history_.family).Bits() - 2;
+      config.persistence = Persistence{.timeout_seconds = history_.template_seconds,
+                                       .prefix_length = prefix_length,
+                                       .engine = ""};
+    }
+    Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
+    for (int i = 0; i < 3; ++i) AddReal1();
+  }
+  void GoOnFor(std::chrono::milliseconds longest) {
+    const auto begin = steady_clock::now();
+    for (int events = 0; events < kEvents && steady_clock::now() - begin < longest; ++events) {
+      if (testing::Test::HasFailure()) return;
+      ++number_;
+      Happen();
+    }
+  }
+  // Every connection is forgotten, and so are templates unless their time was short. The kernel's
+  // timers may be late by an eighth.
+  void ExpectExpiry() {
+    event_ = "expiry";
+    std::string none;
+    for (const RealServer& real : reals_) {
+      none += std::to_string(NumberOf(real.at.ip)) + ": 0+0" + (TemplatesExpire() ? "+0 " : " ");
+    }
+    ExpectCounts(std::chrono::seconds(2 * std::max(kTimeoutSeconds, history_.template_seconds)),
+                 none);
+    std::cout << Name() << ": " << connections_.size() << " expired\n";
+    for (Connection& connection : connections_) {
+      connection.packet.flags = ebpf::kSyn;
+      expired_.push_back(connection);
+    }
+    connections_.clear();
+    opened_.clear();
+    full_.clear();
+    if (Twos()) LeaveOneAvailable();
+  }
+  void End() {
+    std::cout << Name() << ": " << number_ << " events, " << connections_.size()
+              << " connections\n";
+    for (Side* side : TheSides().all) {
+      EXPECT_EQ(side->Read(KeyAt(*side)).services.at(KeyAt(*side)).reals, reals_) << side->Name();
+    }
+    // The kernel shows its own with up to 2 s delay. What XDP leaves to tc is counted once.
+    const auto counted = [&](EbpfSide& side) {
+      const Counters counters = side.Read(KeyAt(side)).stats.services.at(KeyAt(side));
+      return std::array{counters.connections, counters.packets, counters.bytes};
+    };
+    EXPECT_EQ(counted(TheSides().xdp), counted(TheSides().tc)) << Where();
+    Apply([&](const ServiceKey& key) -> Step { return RemoveService{key}; });
+  }
 
-  ServiceKey KeyAt(Dataplane dataplane) const {
-    return {dataplane, Endpoint{VipAddress(GetParam().family), port_}, GetParam().protocol};
+ protected:
+  struct Connection {
+    Packet packet;
+    int real = 0;
+  };
+
+  std::string Name() const { return FamilyOf(history_) + " " + NameOf(history_); }
+  bool TemplatesExpire() const { return history_.template_seconds == kTemplateSeconds; }
+  uint32_t Below(uint32_t n) { return static_cast<uint32_t>(random_() % n); }
+  bool Sctp() const { return history_.protocol == Protocol::kSctp; }
+  bool Twos() const { return history_.scheduler == "twos"; }
+
+  ServiceKey KeyAt(const Side& side) const {
+    return {side.dataplane(), Endpoint{VipAddress(history_.family), port_}, history_.protocol};
   }
   RealServer Real(int number) const {
     RealServer out;
-    out.at = {RealAddress(GetParam().family, number), port_};
+    out.at = {RealAddress(history_.family, number), port_};
     out.method = ForwardingMethod::kDirectRouting;
     return out;
   }
   template <typename MakeStep>
   void Apply(MakeStep make) {
-    TheSides().ipvs.Apply({make(KeyAt(Dataplane::kIpvs))});
-    TheSides().ebpf.Apply({make(KeyAt(Dataplane::kEbpf))});
+    for (Side* side : TheSides().all) side->Apply({make(KeyAt(*side))});
   }
 
   void Randomise(RealServer& real) {
     real.weight = Below(5);
-    if (!GetParam().thresholds) return;
+    if (!history_.thresholds) return;
     real.upper_threshold = Below(7);
     real.lower_threshold = Below(real.upper_threshold + 1);
   }
@@ -171,7 +267,7 @@ class HistoryTest : public testing::TestWithParam<History> {
     for (RealServer& other : reals_) {
       if (other.at == real.at || other.weight == 0 || full_.contains(other.at)) continue;
       // Else hardly one would ever be full.
-      if (GetParam().thresholds && Below(4) != 0) {
+      if (history_.thresholds && Below(4) != 0) {
         real.weight = 0;
         return;
       }
@@ -186,6 +282,16 @@ class HistoryTest : public testing::TestWithParam<History> {
       if (NumberOf(real.at.ip) != number) continue;
       const uint32_t connections = ++opened_[real.at];
       if (real.upper_threshold != 0 && connections >= real.upper_threshold) full_.insert(real.at);
+    }
+  }
+  void LeaveOneAvailable() {
+    bool available = false;
+    for (RealServer& real : reals_) {
+      if (available && real.weight != 0) {
+        real.weight = 0;
+        Apply([&](const ServiceKey& key) -> Step { return SetReal{key, real}; });
+      }
+      available = available || real.weight != 0;
     }
   }
   void AddReal1() {
@@ -225,19 +331,20 @@ class HistoryTest : public testing::TestWithParam<History> {
     Apply([&](const ServiceKey& key) -> Step { return SetReal{key, real}; });
   }
 
-  // The same packet to both.
+  // The same packet to all of them.
   int Send(const Packet& packet) {
     const int ipvs = TheSides().ipvs.Send(packet);
-    const int ebpf = TheSides().ebpf.Send(packet);
-    EXPECT_EQ(ebpf, ipvs) << Where();
+    for (EbpfSide* side : {&TheSides().tc, &TheSides().xdp}) {
+      EXPECT_EQ(side->Send(packet), ipvs) << side->Name() << ", " << Where();
+    }
     return ipvs;
   }
   Packet NewClient() {
-    return {.family = GetParam().family,
+    return {.family = history_.family,
             .client = 1 + static_cast<int>(Below(kClients)),
             .sport = next_port_++,
             .dport = port_,
-            .protocol = static_cast<uint8_t>(GetParam().protocol)};
+            .protocol = static_cast<uint8_t>(history_.protocol)};
   }
   void Open() {
     Connection connection{NewClient()};
@@ -251,7 +358,7 @@ class HistoryTest : public testing::TestWithParam<History> {
     if (connection.real == 0) return;
     CountOpened(connection.real);
     if (Sctp()) Echo(connection);
-    if (GetParam().expiring) Establish(connection);
+    if (history_.expiring) Establish(connection);
     connections_.push_back(connection);
   }
   // What a SYN began would end after 60 s, whatever the timeouts are.
@@ -270,15 +377,14 @@ class HistoryTest : public testing::TestWithParam<History> {
     // Of a real server that is gone: IPVS drops, eBPF serves on.
     const bool there = std::ranges::any_of(
         reals_, [&](const RealServer& real) { return NumberOf(real.at.ip) == connection.real; });
-    if (!there && !GetParam().one_packet) return;
+    if (!there && !history_.one_packet) return;
     constexpr uint8_t kChunks[] = {0, 2, 6, 7, 8, 9, kCookieEcho, 11, 14, kInit};
-    connection.packet.chunk = kChunks[Below(GetParam().thresholds ? 9 : 10)];
+    connection.packet.chunk = kChunks[Below(history_.thresholds ? 9 : 10)];
     constexpr uint8_t kFlags[] = {ebpf::kAck, ebpf::kFin | ebpf::kAck, ebpf::kRst, ebpf::kSyn};
     // A port that is used again: for a tick IPVS counts both connections, which may reach an upper
     // threshold; eBPF counts the new one only.
     // After a RST one ends after 10 s, whatever the timeouts are.
-    connection.packet.flags =
-        kFlags[Below(GetParam().expiring ? 2 : GetParam().thresholds ? 3 : 4)];
+    connection.packet.flags = kFlags[Below(history_.expiring ? 2 : history_.thresholds ? 3 : 4)];
     event_ = "flags " + std::to_string(connection.packet.flags) + " chunk " +
              std::to_string(connection.packet.chunk) + " from port " +
              std::to_string(connection.packet.sport);
@@ -286,61 +392,45 @@ class HistoryTest : public testing::TestWithParam<History> {
     if (Sctp() && connection.packet.chunk == kInit && connection.real != 0) Echo(connection);
   }
 
-  std::string Counts(Side& side, Dataplane dataplane) {
-    // Only the whole reading forgets what expired.
-    const Stats stats = GetParam().expiring ? side.ReadStats() : side.ReadStats(KeyAt(dataplane));
+  std::string Counts(Side& side, bool templates) {
+    const Stats stats = side.Read(KeyAt(side)).stats;
     std::string out;
     for (const RealServer& real : reals_) {
-      const auto found = stats.reals.find({KeyAt(dataplane), real.at});
+      const auto found = stats.reals.find({KeyAt(side), real.at});
       if (found == stats.reals.end()) return "none of " + real.at.ToString();
       out += std::to_string(NumberOf(real.at.ip)) + ": " +
              std::to_string(found->second.active_connections) + "+" +
-             std::to_string(found->second.inactive_connections) + " ";
+             std::to_string(found->second.inactive_connections);
+      if (templates) out += "+" + std::to_string(found->second.persistent_connections);
+      out += " ";
     }
     return out;
   }
-  void SetTimeouts(bool set) {
-    for (const auto kind : {ConnectionKind::kTcp, ConnectionKind::kTcpFin, ConnectionKind::kUdp}) {
-      Apply([&](const ServiceKey& key) -> Step {
-        const ConnectionTimeout timeout{key.dataplane, kind, kTimeoutSeconds};
-        if (set) return AddItem{timeout};
-        return RemoveItem{timeout};
-      });
+  // All of them come to `expected`, or to what IPVS counts. IPVS goes on counting a template that
+  // is not valid any more.
+  void ExpectCounts(std::chrono::seconds longest, const std::optional<std::string>& expected = {}) {
+    const auto deadline = steady_clock::now() + longest;
+    const bool templates = expected && TemplatesExpire();
+    while (true) {
+      const std::string ipvs = Counts(TheSides().ipvs, templates);
+      const std::string& all = expected ? *expected : ipvs;
+      std::string differ;
+      for (Side* side : TheSides().all) {
+        const std::string counts = side == &TheSides().ipvs ? ipvs : Counts(*side, templates);
+        if (counts == all) continue;
+        differ += side->Name() + " counts " + counts + "instead of " + all;
+        // Only the whole reading forgets what expired.
+        if (expected) side->ReadStats();
+      }
+      if (differ.empty()) return;
+      if (steady_clock::now() < deadline) continue;
+      ADD_FAILURE() << differ << Where();
+      return;
     }
-  }
-  // Both sides forget every connection. The kernel's timers may be late by an eighth.
-  void ExpectExpiry() {
-    event_ = "expiry";
-    const auto deadline = steady_clock::now() + std::chrono::seconds(2 * kTimeoutSeconds);
-    std::string none;
-    for (const RealServer& real : reals_) none += std::to_string(NumberOf(real.at.ip)) + ": 0+0 ";
-    std::string ipvs;
-    std::string ebpf;
-    do {
-      ipvs = Counts(TheSides().ipvs, Dataplane::kIpvs);
-      ebpf = Counts(TheSides().ebpf, Dataplane::kEbpf);
-    } while ((ipvs != none || ebpf != none) && steady_clock::now() < deadline);
-    EXPECT_EQ(ipvs, none) << Where();
-    EXPECT_EQ(ebpf, none) << Where();
-    std::cout << connections_.size() << " expired\n";
-    for (Connection& connection : connections_) {
-      connection.packet.flags = ebpf::kSyn;
-      expired_.push_back(connection);
-    }
-    connections_.clear();
   }
 
   // The kernel's timer takes out a connection whose port is used again a tick later.
-  void ExpectEqualCounts() {
-    const auto deadline = steady_clock::now() + std::chrono::seconds(2);
-    std::string ipvs;
-    std::string ebpf;
-    do {
-      ipvs = Counts(TheSides().ipvs, Dataplane::kIpvs);
-      ebpf = Counts(TheSides().ebpf, Dataplane::kEbpf);
-    } while (ipvs != ebpf && steady_clock::now() < deadline);
-    EXPECT_EQ(ebpf, ipvs) << Where();
-  }
+  void ExpectEqualCounts() { ExpectCounts(std::chrono::seconds(2)); }
   void Happen() {
     const uint32_t what = Below(20);
     if (what < 10) {
@@ -354,7 +444,7 @@ class HistoryTest : public testing::TestWithParam<History> {
       ChangeReal();
     } else if (what < 18 && reals_.size() < kMostReals) {
       AddReal1();
-    } else if (what == 19 && reals_.size() > 2 && !GetParam().expiring) {
+    } else if (what == 19 && reals_.size() > 2 && !history_.expiring) {
       // Of one that is gone nobody could tell whether its connections expired.
       RemoveReal1();
     }
@@ -362,9 +452,11 @@ class HistoryTest : public testing::TestWithParam<History> {
   }
 
   std::string Where() const {
-    return "seed " + std::to_string(seed_) + ", event " + std::to_string(number_) + ": " + event_;
+    return Name() + ", seed " + std::to_string(seed_) + ", event " + std::to_string(number_) +
+           ": " + event_;
   }
 
+  const History history_;
   uint32_t seed_ = 0;
   std::mt19937 random_;
   uint16_t port_ = 0;
@@ -379,43 +471,60 @@ class HistoryTest : public testing::TestWithParam<History> {
   std::string event_;
 };
 
-TEST_P(HistoryTest, BothDataplanesChooseAndCountAlike) {
-  std::cout << "seed " << seed_ << "\n";
-  ServiceConfig config;
-  config.scheduler = GetParam().scheduler;
-  config.hash = GetParam().hash;
-  config.one_packet = GetParam().one_packet;
-  if (GetParam().persistent) {
-    const int prefix_length = VipAddress(GetParam().family).Bits() - 2;
-    config.persistence = Persistence{.prefix_length = prefix_length, .engine = ""};
-  }
-  Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
-  for (int i = 0; i < 3; ++i) AddReal1();
-  const auto within = [&](auto longest, int events) {
-    const auto begin = steady_clock::now();
-    while (events-- > 0 && steady_clock::now() - begin < longest && !HasFailure()) {
-      ++number_;
-      Happen();
-    }
-  };
-  if (!GetParam().expiring) {
-    within(kLongest, kEvents);
-  } else {
-    SetTimeouts(true);
-    for (int burst = 0; burst < kBursts && !HasFailure(); ++burst) {
-      within(kBurst, kEvents);
-      ExpectExpiry();
-    }
-    SetTimeouts(false);
-  }
-  std::cout << number_ << " events, " << connections_.size() << " connections\n";
-  EXPECT_EQ(TheSides().ebpf.Read().services.at(KeyAt(Dataplane::kEbpf)).reals,
-            TheSides().ipvs.Read().services.at(KeyAt(Dataplane::kIpvs)).reals);
-  Apply([&](const ServiceKey& key) -> Step { return RemoveService{key}; });
+class HistoryTest : public testing::TestWithParam<History>, protected Course {
+ protected:
+  HistoryTest() : Course(GetParam()) {}
+};
+
+TEST_P(HistoryTest, TheDataplanesChooseAndCountAlike) {
+  Begin();
+  GoOnFor(kLongest);
+  End();
 }
 
-INSTANTIATE_TEST_SUITE_P(Ipv4, HistoryTest, testing::ValuesIn(Histories(Family::kIpv4)), NameOf);
-INSTANTIATE_TEST_SUITE_P(Ipv6, HistoryTest, testing::ValuesIn(Histories(Family::kIpv6)), NameOf);
+std::string NameOfTest(const testing::TestParamInfo<History>& info) { return NameOf(info.param); }
+INSTANTIATE_TEST_SUITE_P(Ipv4, HistoryTest, testing::ValuesIn(Histories(Family::kIpv4)),
+                         NameOfTest);
+INSTANTIATE_TEST_SUITE_P(Ipv6, HistoryTest, testing::ValuesIn(Histories(Family::kIpv6)),
+                         NameOfTest);
+
+void SetTimeouts(bool set) {
+  for (const auto kind : {ConnectionKind::kTcp, ConnectionKind::kTcpFin, ConnectionKind::kUdp}) {
+    for (Side* side : TheSides().all) {
+      const ConnectionTimeout timeout{side->dataplane(), kind, kTimeoutSeconds};
+      side->Apply({set ? Step(AddItem{timeout}) : Step(RemoveItem{timeout})});
+    }
+  }
+}
+
+// While connections of one service expire, others' histories go on.
+class ExpiryTest : public testing::TestWithParam<std::vector<History>> {
+ protected:
+  void SetUp() override { SetTimeouts(true); }
+  void TearDown() override { SetTimeouts(false); }
+};
+TEST_P(ExpiryTest, ConnectionsAndTemplatesExpireAlike) {
+  std::list<Course> courses(GetParam().begin(), GetParam().end());
+  for (Course& course : courses) course.Begin();
+  for (int burst = 0; burst < kBursts; ++burst) {
+    for (Course& course : courses) {
+      if (burst != 0 && !HasFailure()) course.ExpectExpiry();
+      course.GoOnFor(kBurst);
+    }
+  }
+  for (Course& course : courses) {
+    if (!HasFailure()) course.ExpectExpiry();
+    course.End();
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Ipv4, ExpiryTest,
+                         testing::Values(ExpiringHistories(Family::kIpv4, false)),
+                         [](const auto&) { return "OfEveryScheduler"; });
+INSTANTIATE_TEST_SUITE_P(Ipv6, ExpiryTest,
+                         testing::Values(ExpiringHistories(Family::kIpv6, false)),
+                         [](const auto&) { return "OfEveryScheduler"; });
+INSTANTIATE_TEST_SUITE_P(Both, ExpiryTest, testing::Values(ExpiringHistoriesOfTwos()),
+                         [](const auto&) { return "OfTwos"; });
 
 // A service with real servers as they are said, not at random.
 class ServiceTest : public HistoryTest {
@@ -423,7 +532,7 @@ class ServiceTest : public HistoryTest {
   void Serve(bool one_packet) {
     std::cout << "seed " << seed_ << "\n";
     ServiceConfig config;
-    config.scheduler = GetParam().scheduler;
+    config.scheduler = history_.scheduler;
     config.one_packet = one_packet;
     Apply([&](const ServiceKey& key) -> Step { return AddService{key, config}; });
   }
@@ -446,7 +555,7 @@ class ServiceTest : public HistoryTest {
     real.weight = 0;
     Apply([&](const ServiceKey& key) -> Step { return SetReal{key, real}; });
   }
-  // Active from its SYN on. It goes where both must send it.
+  // Active from its SYN on. It goes where all must send it.
   void OpenAt(int number) {
     event_ = "open at " + std::to_string(number);
     EXPECT_EQ(Send(NewClient()), number) << Where();
@@ -457,12 +566,12 @@ class ServiceTest : public HistoryTest {
   void ExpectShares(int connections, const std::map<int, double>& shares) {
     std::vector<Packet> packets;
     for (int i = 0; i < connections; ++i) packets.push_back(NewClient());
-    for (Side* side : std::initializer_list<Side*>{&TheSides().ipvs, &TheSides().ebpf}) {
+    for (Side* side : TheSides().all) {
       std::map<int, int> chosen;
       for (Packet packet : packets) {
         const int number = side->Send(packet);
         ++chosen[number];
-        if (GetParam().protocol != Protocol::kTcp) continue;
+        if (history_.protocol != Protocol::kTcp) continue;
         packet.flags = ebpf::kFin | ebpf::kAck;  // inactive
         EXPECT_EQ(side->Send(packet), number);
       }
@@ -523,6 +632,31 @@ TEST_P(TwosTest, NobodyIsAvailable) {
   ExpectEqualCounts();
 }
 
+// Else nothing here would tell anything of XDP.
+class StageTest : public ServiceTest {};
+TEST_P(StageTest, XdpTakesItselfWhatItMay) {
+  Serve(false);
+  for (const bool beyond : {false, true}) {
+    while (IsBeyond(lowest_ - 1) != beyond) --lowest_;
+    const int real = Add(1);
+    Packet packet = NewClient();
+    uint64_t by_tc = 0;
+    for (const uint8_t flags : {ebpf::kSyn, ebpf::kAck, ebpf::kAck}) {
+      event_ = "flags " + std::to_string(flags) + " to " + std::to_string(real);
+      packet.flags = flags;
+      const uint64_t before = TheSides().xdp.TakenByTc();
+      EXPECT_EQ(Send(packet), real) << Where();
+      by_tc += TheSides().xdp.TakenByTc() - before;
+    }
+    EXPECT_EQ(by_tc, beyond ? 3U : 0U);
+    Remove(real);
+  }
+  event_ = "refused";
+  const uint64_t before = TheSides().xdp.TakenByTc();
+  EXPECT_EQ(Send(NewClient()), 0) << Where();
+  EXPECT_EQ(TheSides().xdp.TakenByTc(), before);
+}
+
 class LoadTest : public ServiceTest {};
 TEST_P(LoadTest, AsManyInactiveConnectionsWeighAsAnActiveOne) {
   Serve(false);
@@ -549,17 +683,19 @@ std::vector<History> OfBothFamilies(const std::string& scheduler, Protocol proto
   out[0].family = Family::kIpv6;
   return out;
 }
-std::string FamilyOf(const testing::TestParamInfo<History>& info) {
-  return info.param.family == Family::kIpv4 ? "Ipv4" : "Ipv6";
+std::string FamilyOfTest(const testing::TestParamInfo<History>& info) {
+  return FamilyOf(info.param);
 }
 INSTANTIATE_TEST_SUITE_P(Draws, TwosOnePacketTest,
-                         testing::ValuesIn(OfBothFamilies("twos", Protocol::kUdp)), FamilyOf);
+                         testing::ValuesIn(OfBothFamilies("twos", Protocol::kUdp)), FamilyOfTest);
 INSTANTIATE_TEST_SUITE_P(Draws, TwosTest,
-                         testing::ValuesIn(OfBothFamilies("twos", Protocol::kTcp)), FamilyOf);
+                         testing::ValuesIn(OfBothFamilies("twos", Protocol::kTcp)), FamilyOfTest);
+INSTANTIATE_TEST_SUITE_P(Rr, StageTest, testing::ValuesIn(OfBothFamilies("rr", Protocol::kTcp)),
+                         FamilyOfTest);
 INSTANTIATE_TEST_SUITE_P(Lc, LoadTest, testing::ValuesIn(OfBothFamilies("lc", Protocol::kTcp)),
-                         FamilyOf);
+                         FamilyOfTest);
 INSTANTIATE_TEST_SUITE_P(Wlc, LoadTest, testing::ValuesIn(OfBothFamilies("wlc", Protocol::kTcp)),
-                         FamilyOf);
+                         FamilyOfTest);
 
 }  // namespace
 }  // namespace kube_lvs::alike

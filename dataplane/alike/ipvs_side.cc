@@ -40,16 +40,12 @@ void IpvsSide::Apply(const std::vector<Step>& steps) {
   }
 }
 
-State IpvsSide::Read() {
-  return network().In([this] { return Value(backend_->Read()); });
+ServiceReading IpvsSide::Read(const ServiceKey& key) {
+  return network().In([&] { return Value(backend_->ReadServices({key})); });
 }
 
 Stats IpvsSide::ReadStats() {
   return network().In([this] { return Value(backend_->ReadStats()); });
-}
-
-Stats IpvsSide::ReadStats(const ServiceKey& key) {
-  return network().In([&] { return Value(backend_->ReadServices({key})).stats; });
 }
 
 }  // namespace kube_lvs::alike

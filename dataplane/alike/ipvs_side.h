@@ -19,10 +19,10 @@ class IpvsSide final : public Side {
   IpvsSide();
 
   std::string Name() const override { return "IPVS"; }
+  Dataplane dataplane() const override { return Dataplane::kIpvs; }
   void Apply(const std::vector<Step>& steps) override;
-  State Read() override;
+  ServiceReading Read(const ServiceKey& key) override;
   Stats ReadStats() override;
-  Stats ReadStats(const ServiceKey& key) override;
 
  private:
   std::unique_ptr<ipvs::NetlinkChannel> channel_;

@@ -79,16 +79,17 @@ IpAddress Address(const std::string& text) { return *IpAddress::Parse(text); }
 // Lines for `ip -batch`.
 std::string Neighbours(Family family) {
   std::string out;
-  const auto add = [&](const IpAddress& address, const ebpf::Mac& mac) {
+  const auto add = [&](const IpAddress& address, const ebpf::Mac& mac, const std::string& device) {
     out += "neigh add " + address.ToString() + " lladdr " + MacAddress{mac}.ToString() +
-           " nud permanent dev eth0\n";
+           " nud permanent dev " + device + "\n";
   };
-  for (int i = 1; i <= kClients; ++i) add(ClientAddress(family, i), kClientMac);
+  for (int i = 1; i <= kClients; ++i) add(ClientAddress(family, i), kClientMac, "eth0");
   for (int i = 1; i <= kReals; ++i) {
     ebpf::Mac mac = {};
     std::ranges::copy(kRealMac, mac.begin());
     mac.back() = static_cast<uint8_t>(i);
-    add(RealAddress(family, i), mac);
+    add(RealAddress(family, i), mac, IsBeyond(i) ? "eth1" : "eth0");
+    if (IsBeyond(i)) out += "route add " + RealAddress(family, i).ToString() + " dev eth1\n";
   }
   return out;
 }
@@ -97,6 +98,21 @@ void Check(bool ok, const char* what) {
   if (ok) return;
   std::perror(what);
   std::abort();
+}
+
+// In the calling thread's namespace.
+UniqueFd OpenWire(const char* interface) {
+  UniqueFd fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  const int yes = 1;
+  sockaddr_ll at{};
+  at.sll_family = AF_PACKET;
+  at.sll_protocol = htons(ETH_P_ALL);
+  at.sll_ifindex = static_cast<int>(if_nametoindex(interface));
+  Check(fd.ok() &&
+            setsockopt(fd.get(), SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes) == 0 &&
+            bind(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0,
+        interface);
+  return fd;
 }
 
 }  // namespace
@@ -122,57 +138,52 @@ IpAddress VipAddress(Family family) {
 int NumberOf(const IpAddress& address) { return address.bytes[address.Size() - 1]; }
 
 Side::Side() {
-  // eth0 says nothing by itself.
+  // eth0 and eth1 say nothing by themselves.
   network_.Sh(
-      "ip link add name eth0 address 02:00:00:00:00:01 type veth peer name peer0; "
-      "sysctl -qw net.ipv6.conf.peer0.disable_ipv6=1 net.ipv6.conf.eth0.accept_dad=0 "
-      "net.ipv6.conf.eth0.router_solicitations=0 net.ipv6.conf.eth0.addr_gen_mode=1 "
-      "net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 "
+      "for n in 0 1; do "
+      "ip link add name eth$n address 02:00:00:00:00:0$((n + 1)) type veth peer name peer$n; "
+      "sysctl -qw net.ipv6.conf.peer$n.disable_ipv6=1 net.ipv6.conf.eth$n.accept_dad=0 "
+      "net.ipv6.conf.eth$n.router_solicitations=0 net.ipv6.conf.eth$n.addr_gen_mode=1 "
+      "net.ipv4.conf.eth$n.rp_filter=0; "
+      "done; "
+      "sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 "
       "net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 "
-      "net.ipv4.conf.eth0.rp_filter=0 net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0; "
-      "ip link set eth0 up; ip link set peer0 up; "
+      "net.ipv4.icmp_ratemask=0 net.ipv6.icmp.ratelimit=0; "
+      "for n in 0 1; do ip link set eth$n up; ip link set peer$n up; done; "
       "ip addr add 10.1.0.254/16 dev eth0; ip addr add fd01::fe/32 dev eth0; "
       "ip -batch - <<E\n" +
       Neighbours(Family::kIpv4) + Neighbours(Family::kIpv6) + "E\n");
-  wire_ = network_.In([] {
-    UniqueFd fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
-    const int yes = 1;
-    sockaddr_ll at{};
-    at.sll_family = AF_PACKET;
-    at.sll_protocol = htons(ETH_P_ALL);
-    at.sll_ifindex = static_cast<int>(if_nametoindex("peer0"));
-    Check(fd.ok() &&
-              setsockopt(fd.get(), SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes) == 0 &&
-              bind(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0,
-          "peer0");
-    return fd;
-  });
+  wires_ = network_.In([] { return std::array{OpenWire("peer0"), OpenWire("peer1")}; });
 }
 
 int Side::Send(const Packet& packet) {
   const Layout& layout = LayoutOf(packet.family);
   const ebpf::Bytes bytes = Build(packet, ++sent_);
-  Check(send(wire_.get(), bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()),
+  Check(send(wires_[0].get(), bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()),
         "send");
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   while (std::chrono::steady_clock::now() < deadline) {
-    pollfd wait{.fd = wire_.get(), .events = POLLIN, .revents = 0};
-    if (poll(&wait, 1, 10) == 0) {
+    std::array<pollfd, 2> waits{};
+    for (size_t i = 0; i < waits.size(); ++i) waits[i] = {wires_[i].get(), POLLIN, 0};
+    if (poll(waits.data(), waits.size(), 10) == 0) {
       if (RefusedOne()) return 0;
       continue;
     }
     std::array<uint8_t, 2048> got{};
-    const ssize_t length = recv(wire_.get(), got.data(), got.size(), 0);
+    const ssize_t length =
+        recv(waits[waits[0].revents != 0 ? 0 : 1].fd, got.data(), got.size(), 0);
     if (length <= static_cast<ssize_t>(layout.protocol)) continue;
+    const auto is_sent = [&](size_t id) { return (got[id] << 8 | got[id + 1]) == sent_; };
     if (got[layout.protocol] == layout.icmp) {
       // One about a packet of before is late: its refusal was known without it.
-      if ((got[layout.quoted_id] << 8 | got[layout.quoted_id + 1]) != sent_) continue;
+      if (!is_sent(layout.quoted_id)) continue;
       RefusedOne();  // this one is not the next packet's
       return 0;
     }
-    if (std::ranges::equal(kRealMac, std::span(got).first(kRealMac.size()))) {
-      return got[kRealMac.size()];
-    }
+    if (!std::ranges::equal(kRealMac, std::span(got).first(kRealMac.size()))) continue;
+    if (is_sent(layout.id)) return got[kRealMac.size()];
+    std::fprintf(stderr, "%s: a packet was sent on twice\n", Name().c_str());
+    std::abort();
   }
   std::fprintf(stderr, "%s: nothing came of a packet\n", Name().c_str());
   std::abort();

@@ -1,7 +1,8 @@
 // One dataplane in a network namespace of its own, with a wire to put packets on and to see what
-// comes back. For tests: what fails aborts.
+// comes back, and another one to a third of the real servers. For tests: what fails aborts.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -26,6 +27,8 @@ IpAddress RealAddress(Family family, int number);
 IpAddress VipAddress(Family family);
 // The number of the client or real server that has that address.
 int NumberOf(const IpAddress& address);
+// Whether it is reached by the other wire than clients are.
+constexpr bool IsBeyond(int real) { return real % 3 == 0; }
 
 // A client's, to the VIP.
 struct Packet {
@@ -43,11 +46,11 @@ class Side {
   virtual ~Side() = default;
 
   virtual std::string Name() const = 0;
+  virtual Dataplane dataplane() const = 0;
   virtual void Apply(const std::vector<Step>& steps) = 0;
-  virtual State Read() = 0;
+  virtual ServiceReading Read(const ServiceKey& key) = 0;
   // Also forgets what expired.
   virtual Stats ReadStats() = 0;
-  virtual Stats ReadStats(const ServiceKey& key) = 0;
 
   // The number of the real server that the packet is sent on to; 0 if it is refused.
   int Send(const Packet& packet);
@@ -60,7 +63,7 @@ class Side {
 
  private:
   ebpf::Namespace network_;
-  UniqueFd wire_;
+  std::array<UniqueFd, 2> wires_;  // clients are on the first
   uint16_t sent_ = 0;
 };
 
