@@ -218,12 +218,15 @@ static __always_inline __s32 conn_first_way(const struct klvs_set_tags *t, __u16
 	return lanes ? 4 + conn_lane(lanes) : -1;
 }
 
-/* Whether an entry is of `key`; `*ctl` is its control word. */
+/* Whether an entry is of `key`; `*ctl` is its control word, `*real` its real server. */
 static __always_inline int conn_is(const struct klvs_conn *c, const struct klvs_conn_key *key,
-				   __u64 *ctl)
+				   __u64 *ctl, __u32 *real)
 {
 	*ctl = READ_ONCE(c->ctl);
-	return conn_key_equal(&c->key, key) && READ_ONCE(c->ctl) == *ctl;
+	if (!conn_key_equal(&c->key, key))
+		return 0;
+	*real = READ_ONCE(c->real);
+	return READ_ONCE(c->ctl) == *ctl;
 }
 
 /*
@@ -231,6 +234,7 @@ static __always_inline int conn_is(const struct klvs_conn *c, const struct klvs_
  * always right, and says nothing of whether the entry is LIVE.
  */
 static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key *key, __u64 *ctl,
+						     __u32 *real,
 						     const struct klvs_settings *settings)
 {
 	struct klvs_set_tags *tags;
@@ -252,7 +256,7 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 		if (!set)
 			return NULL;
 		c = &set->ways[way];
-		if (conn_is(c, key, ctl))
+		if (conn_is(c, key, ctl, real))
 			return c;
 	}
 	way = conn_first_way(tags, place.tag);
@@ -269,7 +273,7 @@ static __always_inline struct klvs_conn *conn_glance(const struct klvs_conn_key 
 	if (!set)
 		return NULL;
 	c = &set->ways[klvs_mask(way, KLVS_CONN_WAYS - 1)];
-	return conn_is(c, key, ctl) ? c : NULL;
+	return conn_is(c, key, ctl, real) ? c : NULL;
 }
 
 /* Frees a way, of which the caller has taken LIVE: nobody else has it. */

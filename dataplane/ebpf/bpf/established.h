@@ -219,7 +219,7 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 	if (state == KLVS_NONE)
 		return LONG_WAY;
 	plain_key(&key, ip);
-	c = conn_glance(&key.key, &ctl, settings);
+	c = conn_glance(&key.key, &ctl, &id, settings);
 	if (!c)
 		return LONG_WAY;
 	now = bpf_jiffies64();
@@ -251,7 +251,6 @@ static __noinline int established(klvs_ctx *ctx, struct klvs_settings *settings)
 		mac_move(eth->h_dest, &client_mac);
 		return XDP_TX;
 	}
-	id = c->real;
 	real = bpf_map_lookup_elem(&klvs_reals, &id);
 	if (!real || real->flags != SHORT_WAY_REAL || now > c->expires ||
 	    real->ifindex != ctx->ingress_ifindex || !mac_same(eth->h_dest, real->src_mac))

@@ -37,6 +37,8 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
 		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
 		    mac_same(real->dst_mac, p->src_mac)) {
+			/* A later fragment has none. */
+			p->key.dport = c->key.dport;
 			/* It was opened when the claim was here, and not by a client here. */
 			if (settings->flags & KLVS_SETTING_CLAIMS &&
 			    !is_local_link(c->client_ifindex) && deliver_here(p, settings))

@@ -13,6 +13,7 @@
 #include "dataplane/ebpf/bpf/schedule_table.h"
 
 #define FRAGMENT_SECONDS 30 /* the kernel's time to put a packet together */
+#define FRAGMENT_DELIVERED (~0U) /* in the place of a handle: it was balanced elsewhere, and is for here */
 
 static __always_inline int is_first_fragment(const struct packet *p)
 {
@@ -32,8 +33,8 @@ static __always_inline int fragment_key(klvs_ctx *ctx, const struct packet *p,
 #endif
 }
 
-/* `p` is a first fragment, of connection `handle` in `generation` or, with handle 0, alone on its
- * way to real server `generation`. */
+/* `p` is a first fragment, of connection `handle` in `generation`, or FRAGMENT_DELIVERED, or, with handle
+ * 0, alone on its way to real server `generation`. */
 __noinline int fragment_learn(klvs_ctx *ctx, struct packet *p, __u32 handle, __u32 generation)
 {
 	struct klvs_settings *settings = settings_get();
@@ -46,8 +47,8 @@ __noinline int fragment_learn(klvs_ctx *ctx, struct packet *p, __u32 handle, __u
 	return bpf_map_update_elem(&klvs_fragments, &key, &note, BPF_ANY);
 }
 
-/* The handle of the connection of `p`, a later fragment. 0: its first was not seen, or went alone:
- * p->once is set. */
+/* The handle of the connection of `p`, a later fragment, or FRAGMENT_DELIVERED. 0: its first was not seen,
+ * or went alone: p->once is set. */
 __noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
 {
 	struct klvs_fragment_key key = {};
@@ -61,6 +62,8 @@ __noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
 	note = bpf_map_lookup_elem(&klvs_fragments, &key);
 	if (!note || p->now > note->until)
 		return 0;
+	if (note->conn == FRAGMENT_DELIVERED)
+		return FRAGMENT_DELIVERED;
 	if (!note->conn) {
 		p->kind = PACKET_LATER_FRAGMENT;
 		p->once = note->generation;

@@ -187,7 +187,7 @@ struct klvs_fragment_key {
 };
 
 struct klvs_fragment {
-	__u32 conn; /* handle; 0: what it is of has no connection */
+	__u32 conn; /* handle, or FRAGMENT_DELIVERED; 0: what it is of has no connection */
 	__u32 generation; /* then the number of its real server */
 	__u64 until; /* jiffies */
 };

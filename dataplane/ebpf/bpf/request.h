@@ -58,9 +58,16 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 	}
 	if (reason == KLVS_DROP_FRAGMENT) {
 		handle = fragment_find(ctx, p);
+		if (handle == FRAGMENT_DELIVERED)
+			return KLVS_UNTOUCHED;
 		c = conn_get(handle);
-		if (!c && !p->once && !source_is_ours(p, settings))
+		if (!c && !p->once && !source_is_ours(p, settings)) {
+			/* Its first is not here yet. */
+			if (settings->flags & KLVS_SETTING_CLAIMS &&
+			    p->fragment & IP_FRAGMENT_OFFSET && deliver_here(p, settings))
+				return KLVS_UNTOUCHED;
 			p->once = fragment_schedule(p);
+		}
 		if (p->once)
 			goto known;
 		if (!c)
@@ -105,7 +112,7 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			if (p->found)
 				conn_remove(p->found, p->found_ctl);
 			if (is_first_fragment(p))
-				fragment_learn(ctx, p, 0, local);
+				fragment_learn(ctx, p, FRAGMENT_DELIVERED, 0);
 			return KLVS_UNTOUCHED;
 		}
 	}

@@ -117,18 +117,32 @@ std::string Oracle::Delivered(const Bytes& frame, const Reading& asked, Delivery
   return FindFlow(director_, *KeyToVip(frame, asked)) ? "delivered, and it has a connection" : "";
 }
 
-std::string Oracle::AtHome(const Bytes& frame, const Reading& asked) {
+void Oracle::Forwarded::Add(const klvs_counters& counters) {
+  packets += counters.packets;
+  bytes += counters.bytes;
+  reply_packets += counters.reply_packets;
+  reply_bytes += counters.reply_bytes;
+}
+
+Oracle::Forwarded Oracle::CountedByServices() {
+  Forwarded out;
+  for (const Service& service : site_.services) out.Add(director_.ServiceCounters(service.id));
+  return out;
+}
+
+std::string Oracle::AtHome(const Bytes& frame, const Reading& asked, const Forwarded& before) {
   const std::string wrong = "to a VIP of ours, and left alone";
   const bool xdp = director_.stage() == Stage::kXdp;
   if (!asked.sound) return wrong;
   if (asked.later) {
-    // Of what was delivered, too: tc counts such fragments, though not their first.
     const bool home = std::any_of(
         site_.services.begin(), site_.services.end(), [&](const Service& service) {
           return service.local != 0 && AddressBytes(service.vip) == asked.dst;
         });
     if (!home) return wrong;
     ++seen_["at home, later fragment"];
+    // What another director balanced is not counted here.
+    if (site_.claims && !site_.IsClaimed(asked.dst) && CountedByServices() == before) return "";
   } else {
     const std::optional<FlowKey> key = KeyToVip(frame, asked);
     const Service* service =
@@ -150,6 +164,8 @@ std::string Oracle::AtHome(const Bytes& frame, const Reading& asked) {
 std::string Oracle::Judge(const Bytes& frame) {
   const Reading asked = Read(frame);
   const Delivery delivery = DeliveryOf(frame, asked);
+  const bool to_vip = asked.family != 0 && asked.to == kOwnMac && site_.IsVip(asked.dst);
+  const Forwarded counted = to_vip && asked.later ? CountedByServices() : Forwarded{};
   const auto before = director_.DropCounts();
   const Outcome outcome = director_.Run(frame);
   const auto after = director_.DropCounts();
@@ -161,7 +177,6 @@ std::string Oracle::Judge(const Bytes& frame) {
     dropped += after[i] - before[i];
     if (after[i] != before[i]) reasons += " reason " + std::to_string(i);
   }
-  const bool to_vip = asked.family != 0 && asked.to == kOwnMac && site_.IsVip(asked.dst);
   const auto wrong = [&](const std::string& what) {
     return what + "\nin:\n" + Hex(frame) + "\nout:\n" + Hex(outcome.frame) + reasons;
   };
@@ -179,7 +194,7 @@ std::string Oracle::Judge(const Bytes& frame) {
       if (!to_vip || IsOfTc(asked)) return "";
       {
         const std::string what = delivery != Delivery::kNone ? Delivered(frame, asked, delivery)
-                                                             : AtHome(frame, asked);
+                                                             : AtHome(frame, asked, counted);
         return what.empty() ? "" : wrong(what);
       }
     case Verdict::kDropped:
@@ -451,20 +466,13 @@ bool Oracle::IsReal(const Bytes& address, uint32_t service) const {
 }
 
 std::string Oracle::JudgeCounters() {
-  Forwarded services, reals;
-  const auto add = [](Forwarded& to, const klvs_counters& c) {
-    to.packets += c.packets;
-    to.bytes += c.bytes;
-    to.reply_packets += c.reply_packets;
-    to.reply_bytes += c.reply_bytes;
-  };
+  Forwarded reals;
   for (const Service& service : site_.services) {
-    add(services, director_.ServiceCounters(service.id));
     for (uint32_t i = 0; i < service.reals.size(); ++i) {
-      add(reals, director_.RealCounters(service.first_real + i));
+      reals.Add(director_.RealCounters(service.first_real + i));
     }
   }
-  if (services != forwarded_) return "services counted other packets than were forwarded";
+  if (CountedByServices() != forwarded_) return "services counted other packets than were forwarded";
   if (reals != forwarded_) return "real servers counted other packets than were forwarded";
   return "";
 }

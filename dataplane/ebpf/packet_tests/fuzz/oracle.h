@@ -31,11 +31,13 @@ class Oracle {
   Delivery DeliveryOf(const Bytes& frame, const Reading& asked);
   std::string Delivered(const Bytes& frame, const Reading& asked, Delivery delivery);
   // Of what is left alone though it is to a VIP: we balanced it, to the real server on this node.
-  std::string AtHome(const Bytes& frame, const Reading& asked);
   struct Forwarded {
     uint64_t packets = 0, bytes = 0, reply_packets = 0, reply_bytes = 0;
+    void Add(const klvs_counters& counters);
     bool operator==(const Forwarded&) const = default;
   };
+  std::string AtHome(const Bytes& frame, const Reading& asked, const Forwarded& before);
+  Forwarded CountedByServices();
 
   // `reason`: for which it was counted as dropped all the same; 0 if it was not.
   std::string Sent(const Bytes& in, const Reading& asked, const Bytes& out, uint32_t reason);
