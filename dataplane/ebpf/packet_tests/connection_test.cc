@@ -287,19 +287,19 @@ TEST_P(OwnWayTest, AKeyTakesItsOwnWayAsLongAsTheOneBesideItIsFreeToo) {
     ASSERT_FALSE(clients_[own].empty());
     const int client = clients_[own].front();
     const size_t pair = way % 4, beside = way ^ 4;
-    // One of each other pair, and then one more: half of the set is taken.
+    // One of each other pair, and then two more: more than half of the set is taken.
     std::vector<size_t> others;
     for (size_t other = 0; other < 4; ++other) {
       if (other != pair) others.push_back(other);
     }
     director_.ForgetConnections();
     Fill(kSet, others);
-    Fill(kSet, {others[0] ^ 4});
+    Fill(kSet, {others[0] ^ 4, others[1] ^ 4});
     EXPECT_EQ(ComeIn(client), own);
 
     director_.ForgetConnections();
     Fill(kSet, others);
-    Fill(kSet, {beside});
+    Fill(kSet, {others[0] ^ 4, beside});
     EXPECT_NE(ComeIn(client).set, kSet) << "the emptier set is the second";
   }
 }
