@@ -52,15 +52,20 @@ absl::StatusOr<std::vector<Counters>> ReadAllCounters(MapStore& maps, std::strin
   return out;
 }
 
+absl::StatusOr<uint64_t> ReadDropsFor(MapStore& maps, uint32_t reason) {
+  KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps.LookupPerCpu(kDropsMap, AsBytes(reason)));
+  uint64_t out = 0;
+  for (const Bytes& bytes : per_cpu) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<uint64_t>(bytes));
+    out += one;
+  }
+  return out;
+}
+
 absl::StatusOr<std::map<std::string, uint64_t>> ReadDrops(MapStore& maps) {
   std::map<std::string, uint64_t> out;
   for (uint32_t reason = 1; reason < KLVS_DROP_REASONS; ++reason) {
-    KUBE_LVS_ASSIGN_OR_RETURN(const auto per_cpu, maps.LookupPerCpu(kDropsMap, AsBytes(reason)));
-    uint64_t& sum = out[DropReasonName(reason)];
-    for (const Bytes& bytes : per_cpu) {
-      KUBE_LVS_ASSIGN_OR_RETURN(const auto one, FromBytes<uint64_t>(bytes));
-      sum += one;
-    }
+    KUBE_LVS_ASSIGN_OR_RETURN(out[DropReasonName(reason)], ReadDropsFor(maps, reason));
   }
   return out;
 }

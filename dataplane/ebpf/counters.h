@@ -20,6 +20,9 @@ absl::StatusOr<Counters> ReadCounters(MapStore& maps, std::string_view map, uint
 absl::StatusOr<std::vector<Counters>> ReadAllCounters(MapStore& maps, std::string_view map,
                                                       uint32_t end);
 
+// Packets dropped for one reason.
+absl::StatusOr<uint64_t> ReadDropsFor(MapStore& maps, uint32_t reason);
+
 // Packets by reason, with zeros.
 absl::StatusOr<std::map<std::string, uint64_t>> ReadDrops(MapStore& maps);
 

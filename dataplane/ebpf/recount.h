@@ -1,5 +1,6 @@
 // Connections counted anew from the connection table, to put klvs_real_conns right: a program that
-// did not get from an entry to its count would leave a real server with connections that never end.
+// did not get from a count to its entry, or back, would leave a real server with connections that never
+// end.
 // Pure, but that programs run on meanwhile.
 #pragma once
 
@@ -27,7 +28,7 @@ struct Recount {
 std::vector<Recount> CountConnections(const ConnTables& tables, size_t reals);
 
 // What is known of one real server: its count, what has passed (packets and connections, of
-// klvs_real_counters), and the table.
+// klvs_real_counters, and of any real server those that were dropped while they came in), and the table.
 struct CountReading {
   uint64_t counts = 0;
   uint64_t passed = 0;

@@ -179,6 +179,13 @@ TEST_F(RepairTest, NothingIsTouchedWhilePacketsComeOrConnectionsEnd) {
   };
   ASSERT_EQ(backend_->RepairCounts().value(), 0U);
   EXPECT_EQ(conns_->active, 2U);
+  // One that could not come in, and another one on its way now.
+  programs_.on_await = [this] {
+    const uint64_t dropped = 1;
+    maps_.SetOnCpu(kDropsMap, KLVS_DROP_TABLE_FULL, 0, AsBytes(dropped));
+  };
+  ASSERT_EQ(backend_->RepairCounts().value(), 0U);
+  EXPECT_EQ(conns_->active, 2U);
   programs_.on_await = [] {};
   ASSERT_EQ(backend_->RepairCounts().value(), 1U);
   EXPECT_EQ(conns_->active, 0U);

@@ -24,6 +24,11 @@ absl::StatusOr<CountReading> ServiceTables::ReadCount(uint32_t id) {
   out.counts = WordOf(conns_[id]).load();
   KUBE_LVS_ASSIGN_OR_RETURN(const Counters counters, ReadCounters(maps_, kRealCountersMap, id));
   out.passed = counters.packets + counters.reply_packets + counters.connections;
+  // A connection that did not come in was counted meanwhile.
+  for (const uint32_t reason : {KLVS_DROP_TABLE_FULL, KLVS_DROP_RACE}) {
+    KUBE_LVS_ASSIGN_OR_RETURN(const uint64_t dropped, ReadDropsFor(maps_, reason));
+    out.passed += dropped;
+  }
   return out;
 }
 

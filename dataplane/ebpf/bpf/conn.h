@@ -286,7 +286,7 @@ static __always_inline void conn_free(__u32 handle)
 		WRITE_ONCE(tags->way[way], 0);
 }
 
-/* Takes out a reply key that is of `generation`; 1 if it did. */
+/* Takes out a reply key that is of `generation`. */
 __noinline int conn_release(__u32 handle, __u32 generation)
 {
 	struct klvs_conn *c = conn_get(handle);
@@ -295,11 +295,10 @@ __noinline int conn_release(__u32 handle, __u32 generation)
 	if (!c)
 		return 0;
 	ctl = READ_ONCE(c->ctl);
-	if (ctl >> 32 != generation || !(ctl & CTL_LIVE) || !(ctl & CTL_REPLY) || ctl & CTL_CLAIMED ||
-	    __sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) != ctl)
-		return 0;
-	conn_free(handle);
-	return 1;
+	if (ctl >> 32 == generation && ctl & CTL_LIVE && ctl & CTL_REPLY && !(ctl & CTL_CLAIMED) &&
+	    __sync_val_compare_and_swap(&c->ctl, ctl, ctl & ~CTL_LIVE) == ctl)
+		conn_free(handle);
+	return 0;
 }
 
 /*
@@ -387,14 +386,17 @@ static __always_inline __u64 conn_client_mac(const struct klvs_conn *c)
 	return READ_ONCE(*(const __u64 *)c->client_mac);
 }
 
-/* The client's packets come from elsewhere now. If the entry is another's meanwhile, it stays. */
-static __noinline void conn_client_moved(struct klvs_conn *c, const struct packet *p)
+/* The client's packets come from elsewhere now. */
+static __noinline void conn_client_moved(struct klvs_conn *c, __u64 ctl, const struct packet *p)
 {
 	__u64 was = conn_client_mac(c), is = was;
 
 	mac_move(&is, p->src_mac);
-	__sync_val_compare_and_swap((__u64 *)c->client_mac, was, is);
-	WRITE_ONCE(c->client_ifindex, p->ifindex);
+	/* It is another's meanwhile? */
+	if ((READ_ONCE(c->ctl) ^ ctl) >> 32)
+		return;
+	if (__sync_val_compare_and_swap((__u64 *)c->client_mac, was, is) == was)
+		WRITE_ONCE(c->client_ifindex, p->ifindex);
 }
 
 /* A packet was seen: the state that follows, and a new life. */

@@ -56,8 +56,11 @@ __noinline int conn_look(__u32 handle, struct conn_survey *survey)
 
 		c = conn_get(peer);
 		ctl = c ? READ_ONCE(c->ctl) : 0;
-		if (!c || !(ctl & CTL_LIVE) || ctl >> 32 != generation)
-			return conn_release(handle, reply >> 32);
+		if (!c || !(ctl & CTL_LIVE) || ctl >> 32 != generation) {
+			/* Or another CPU does: there is room. */
+			conn_release(handle, reply >> 32);
+			return 1;
+		}
 		handle = peer;
 	}
 	/* What another CPU is setting up is not touched: it still writes to the entry. */

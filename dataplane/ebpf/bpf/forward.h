@@ -37,8 +37,10 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		if (c && real->method == KLVS_METHOD_DIRECT_ROUTING &&
 		    !mac_same(c->client_mac, p->src_mac) && real->flags & KLVS_REAL_L2 &&
 		    mac_same(real->dst_mac, p->src_mac)) {
-			/* A later fragment has none. */
-			p->key.dport = c->key.dport;
+			if (p->kind == PACKET_LATER_FRAGMENT) {
+				p->key.dport = c->key.dport;
+				p->opening = p->key.protocol == IPPROTO_UDP;
+			}
 			/* It was opened when the claim was here, and not by a client here. */
 			if (settings->flags & KLVS_SETTING_CLAIMS &&
 			    !is_local_link(c->client_ifindex) && deliver_here(p, settings))
@@ -89,7 +91,7 @@ static __always_inline int forward(klvs_ctx *ctx, struct packet *p, struct klvs_
 		new.sport = c->nat_port;
 		/* The client's router may have changed. */
 		if (!mac_same(c->client_mac, p->src_mac) || c->client_ifindex != p->ifindex)
-			conn_client_moved(c, p);
+			conn_client_moved(c, ctl, p);
 		if (rewrite(ctx, p, &new))
 			return drop(ctx, KLVS_DROP_REWRITE);
 	} else if (real->method == KLVS_METHOD_TUNNEL) {

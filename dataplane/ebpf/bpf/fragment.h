@@ -2,8 +2,8 @@
 /*
  * Fragments: the first of a packet has the ports, and leaves a note for the later ones, which have
  * none. A later one that comes before its first finds nothing, and goes nowhere but to a service of all
- * ports whose scheduler asks for none. Notes are few, and the oldest give way; none of them changes
- * where a connection goes.
+ * ports: where its scheduler asks for none, and on a director without the claim to the real server here.
+ * Notes are few, and the oldest give way; none of them changes where a connection goes.
  */
 #pragma once
 
@@ -79,6 +79,14 @@ __noinline int fragment_find(klvs_ctx *ctx, struct packet *p)
 	return note->conn;
 }
 
+/* Whether it is a later fragment of what has ports. */
+static __always_inline int fragment_had_ports(const struct packet *p)
+{
+	return p->fragment & IP_FRAGMENT_OFFSET &&
+	       (p->key.protocol == IPPROTO_TCP || p->key.protocol == IPPROTO_UDP ||
+		p->key.protocol == IPPROTO_SCTP);
+}
+
 /* The real server of a later fragment without a note, if the client's address alone says it; else 0. */
 __noinline int fragment_schedule(struct packet *p)
 {
@@ -87,10 +95,7 @@ __noinline int fragment_schedule(struct packet *p)
 	struct klvs_real *real;
 	__u32 id;
 
-	if (!p || !(p->fragment & IP_FRAGMENT_OFFSET) || source_is_martian(p))
-		return 0;
-	if (p->key.protocol != IPPROTO_TCP && p->key.protocol != IPPROTO_UDP &&
-	    p->key.protocol != IPPROTO_SCTP)
+	if (!p || !fragment_had_ports(p) || source_is_martian(p))
 		return 0;
 	all_ports.vip_id = p->vip_id;
 	service = bpf_map_lookup_elem(&klvs_wide_services, &all_ports);

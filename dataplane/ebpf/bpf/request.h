@@ -62,10 +62,13 @@ static __always_inline int request(klvs_ctx *ctx, struct packet *p, struct klvs_
 			return KLVS_UNTOUCHED;
 		c = conn_get(handle);
 		if (!c && !p->once && !source_is_ours(p, settings)) {
-			/* Its first is not here yet. */
-			if (settings->flags & KLVS_SETTING_CLAIMS &&
-			    p->fragment & IP_FRAGMENT_OFFSET && deliver_here(p, settings))
-				return KLVS_UNTOUCHED;
+			/* Its first, which opens if it is UDP, is not here yet. */
+			if (settings->flags & KLVS_SETTING_CLAIMS && fragment_had_ports(p)) {
+				p->opening = p->key.protocol == IPPROTO_UDP;
+				if (deliver_here(p, settings))
+					return KLVS_UNTOUCHED;
+				p->opening = 0;
+			}
 			p->once = fragment_schedule(p);
 		}
 		if (p->once)

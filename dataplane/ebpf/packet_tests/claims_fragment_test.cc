@@ -48,6 +48,26 @@ TEST_P(ClaimsFragmentTest, OneBeforeItsFirstIsDelivered) {
   EXPECT_EQ(director_.RunBoth(Fragment(false, kRealMac).Build()).verdict, Verdict::kUntouched);
 }
 
+// As its first, which opens: what has no real server here any more is balanced.
+TEST_P(ClaimsFragmentTest, OneBeforeItsFirstIsBalancedWhenNothingNewIsDelivered) {
+  Service service = Of(KLVS_SCHEDULER_SH, 0, 65535);
+  service.delivers = KLVS_DELIVERED;
+  director_.Add(service);
+  for (uint32_t i = 0; i < KLVS_HASH_BUCKETS; ++i) director_.tables()[i].real = 1;
+  director_.settings().flags = KLVS_SETTING_CLAIMS;
+  EXPECT_EQ(director_.RunBoth(Fragment(false, kClientMac).Build()).verdict, Verdict::kSent);
+}
+
+TEST_P(ClaimsFragmentTest, OneOfWhatHasNoPortsIsDropped) {
+  director_.Add(Of(KLVS_SCHEDULER_SH, 0, 65535));
+  director_.settings().flags = KLVS_SETTING_CLAIMS;
+  for (const uint8_t protocol : {1, 47}) {
+    Frame frame = Fragment(false, kRealMac);
+    frame.protocol = protocol;
+    EXPECT_EQ(director_.RunBoth(frame.Build()).verdict, Verdict::kDropped);
+  }
+}
+
 TEST_P(ClaimsFragmentTest, OneOfWhatIsDeliveredIsNotCounted) {
   director_.Add(Of(KLVS_SCHEDULER_RR, 80, 0));
   director_.settings().flags = KLVS_SETTING_CLAIMS;

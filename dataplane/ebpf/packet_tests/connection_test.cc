@@ -304,7 +304,6 @@ TEST_P(OwnWayTest, AKeyTakesItsOwnWayAsLongAsTheOneBesideItIsFreeToo) {
   }
 }
 
-// One set of 8 entries.
 TEST_P(ConnectionTest, APacketGivesItsTimeoutOfWhichAThousandthMayBeMissing) {
   constexpr uint64_t kTimeout = 1 << 30, kThousandth = kTimeout >> 10;  // an hour: no test is so slow
   AddNat();
@@ -327,6 +326,7 @@ TEST_P(ConnectionTest, APacketGivesItsTimeoutOfWhichAThousandthMayBeMissing) {
   }
 }
 
+// One set of 8 entries.
 class SmallTableTest : public testing::TestWithParam<Stage> {
  protected:
   Frame Client(int number, uint8_t flags = kSyn) {

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "dataplane/ebpf/packet_tests/director.h"
 
@@ -23,11 +24,22 @@ constexpr uint32_t kOwnCpu = 0, kOtherCpu = 1, kRounds = 5000;
 constexpr uint64_t kLive = KLVS_CONN_LIVE << 8, kClaimed = KLVS_CONN_CLAIMED << 8,
                    kPending = KLVS_CONN_PENDING << 8;
 
-void StayOn(uint32_t cpu) {
+// On the one or the other of the CPUs that this process may use.
+void StayOn(uint32_t one) {
+  static const std::vector<int> cpus = [] {
+    cpu_set_t allowed;
+    Check(sched_getaffinity(0, sizeof allowed, &allowed) == 0, "sched_getaffinity");
+    std::vector<int> out;
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+      if (CPU_ISSET(cpu, &allowed)) out.push_back(cpu);
+    }
+    return out;
+  }();
+  Check(one < cpus.size(), "two CPUs are needed");
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
-  Check(sched_setaffinity(0, sizeof set, &set) == 0, "two CPUs are needed");
+  CPU_SET(cpus[one], &set);
+  Check(sched_setaffinity(0, sizeof set, &set) == 0, "sched_setaffinity");
 }
 
 // A table of two sets, whose tags say what another CPU has claimed.
