@@ -141,8 +141,8 @@ std::string Oracle::AtHome(const Bytes& frame, const Reading& asked, const Forwa
         });
     if (!home) return wrong;
     ++seen_["at home, later fragment"];
-    // What another director balanced is not counted here.
-    if (site_.claims && !site_.IsClaimed(asked.dst) && CountedByServices() == before) return "";
+    // The rest of what another director balanced is not counted here, whoever balances now.
+    if (shared_ && CountedByServices() == before) return "";
   } else {
     const std::optional<FlowKey> key = KeyToVip(frame, asked);
     const Service* service =
@@ -164,6 +164,7 @@ std::string Oracle::AtHome(const Bytes& frame, const Reading& asked, const Forwa
 std::string Oracle::Judge(const Bytes& frame) {
   const Reading asked = Read(frame);
   const Delivery delivery = DeliveryOf(frame, asked);
+  shared_ |= site_.claims;
   const bool to_vip = asked.family != 0 && asked.to == kOwnMac && site_.IsVip(asked.dst);
   const Forwarded counted = to_vip && asked.later ? CountedByServices() : Forwarded{};
   const auto before = director_.DropCounts();

@@ -60,6 +60,7 @@ class Oracle {
 
   Director& director_;
   const Site& site_;
+  bool shared_ = false;  // there was a time when other directors might have the claims
   std::map<std::string, uint64_t> seen_;
   Forwarded forwarded_;
 };
