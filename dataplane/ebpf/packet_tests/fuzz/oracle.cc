@@ -48,7 +48,9 @@ uint16_t EtherType(const Bytes& frame) {
 bool IsMartian(const Bytes& a) {
   if (a.size() == 4) return a[0] == 0 || a[0] == 127 || a[0] >= 224;
   if (a[0] == 0xff || (a[0] == 0xfe && (a[1] & 0xc0) == 0x80)) return true;
-  return std::all_of(a.begin(), a.begin() + 10, [](uint8_t b) { return b == 0; });
+  // With nothing before it, or what says that it is IPv4's.
+  const bool ipv4 = a[10] == a[11] && (a[10] == 0 || a[10] == 0xff);
+  return ipv4 && std::all_of(a.begin(), a.begin() + 10, [](uint8_t b) { return b == 0; });
 }
 
 // Of a frame of the director's own in the place of a client's packet.
