@@ -81,7 +81,7 @@ class MemoryTest : public testing::Test {
 
 TEST_F(MemoryTest, OfAnAgentIsCheckedBeforeAnythingIsPinned) {
   const ControlGroup group(32);
-  if (!group.is_limited()) GTEST_SKIP() << "no control group with a limit of memory can be made";
+  ASSERT_TRUE(group.is_limited()) << "no control group with a limit of memory can be made";
   const auto open = [&] { return node_.In([&] { return OpenEbpfDataplane(options_, clock_); }); };
   options_.sizes.connections = 1 << 20;
   ExpectRefusal(open().status(), group, "lower connectionTableSize");
@@ -90,7 +90,7 @@ TEST_F(MemoryTest, OfAnAgentIsCheckedBeforeAnythingIsPinned) {
 
 TEST_F(MemoryTest, OfLvsadmAloneIsChecked) {
   const ControlGroup group(12);
-  if (!group.is_limited()) GTEST_SKIP() << "no control group with a limit of memory can be made";
+  ASSERT_TRUE(group.is_limited()) << "no control group with a limit of memory can be made";
   const auto opened = node_.In([&] { return OpenAlone(true, clock_); });
   ExpectRefusal(opened.status(), group, "start lvsadm in another group");
 }
