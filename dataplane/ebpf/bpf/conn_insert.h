@@ -137,6 +137,7 @@ static __always_inline int conn_claim_own_way(struct klvs_set_tags *tags, __u16 
 }
 
 #define CLAIM_TRIES 4
+#define CONN_FIRST_SET_ROOM 3 /* free ways: with fewer, the second set is looked at */
 
 /* Claims a free way of the two sets, and returns which of the 16 it is. CONN_FULL: there is none.
  * CONN_EXISTS: another CPU was always faster. */
@@ -149,8 +150,9 @@ static __always_inline int conn_claim(__u16 tag, struct klvs_set_tags *one,
 		struct conn_room room = conn_room_of(one);
 		__u32 free = conn_room_ways(&room), second = 0, way;
 
-		/* The first set is found faster; when it fills up, the emptier one. */
-		if (free < KLVS_CONN_WAYS / 2) {
+		/* The first set is found faster by two accesses to memory; when it fills up, the
+		 * emptier one. */
+		if (free < CONN_FIRST_SET_ROOM) {
 			struct conn_room other = conn_room_of(two);
 			__u32 more = conn_room_ways(&other);
 
