@@ -287,20 +287,27 @@ TEST_P(OwnWayTest, AKeyTakesItsOwnWayAsLongAsTheOneBesideItIsFreeToo) {
     ASSERT_FALSE(clients_[own].empty());
     const int client = clients_[own].front();
     const size_t pair = way % 4, beside = way ^ 4;
-    // One of each other pair, and then two more: more than half of the set is taken.
     std::vector<size_t> others;
     for (size_t other = 0; other < 4; ++other) {
-      if (other != pair) others.push_back(other);
+      if (other != pair) others.insert(others.end(), {other, other ^ 4});
     }
+    ASSERT_EQ(others.size(), 6u);
     director_.ForgetConnections();
     Fill(kSet, others);
-    Fill(kSet, {others[0] ^ 4, others[1] ^ 4});
-    EXPECT_EQ(ComeIn(client), own);
+    EXPECT_EQ(ComeIn(client), own) << "as long as its pair is free";
 
-    director_.ForgetConnections();
-    Fill(kSet, others);
-    Fill(kSet, {others[0] ^ 4, beside});
-    EXPECT_NE(ComeIn(client).set, kSet) << "the emptier set is the second";
+    // Beside it is taken, and so are four and then five more.
+    for (const int more : {4, 5}) {
+      director_.ForgetConnections();
+      Fill(kSet, {others.begin(), others.begin() + more});
+      Fill(kSet, {beside});
+      const Place place = ComeIn(client);
+      if (more == 4) {
+        EXPECT_EQ(place, own) << "as long as there are three free";
+      } else {
+        EXPECT_NE(place.set, kSet) << "the emptier set is the second";
+      }
+    }
   }
 }
 
