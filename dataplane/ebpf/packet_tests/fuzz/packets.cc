@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -231,10 +232,26 @@ Ends AtReal(Director& director, const Flow& flow, bool sent) {
   return ends;
 }
 
+// Of a connection that was opened while the claim was here, as its real server, who holds the
+// claim now, sends it back; none if few looks find none.
+std::optional<Ends> SentBack(Director& director, const Site& site, Chance& chance) {
+  for (int looks = 0; site.claims && looks < 16; ++looks) {
+    const std::optional<Flow> flow = FlowNear(director, chance.OneIn(2), chance.Below(512));
+    if (!flow || site.IsClaimed(flow->key.dst)) continue;
+    const Service* service = site.Find(flow->key.dst, flow->key.dport, flow->key.protocol);
+    if (service == nullptr || service->delivers == KLVS_DELIVERS_NOTHING ||
+        service->method != KLVS_METHOD_DIRECT_ROUTING || flow->real == service->local) {
+      continue;
+    }
+    return Ends{.key = flow->key, .from = kRealMac, .flags = kAck};
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Bytes RandomPacket(Director& director, const Site& site, Chance& chance) {
-  const size_t kind = chance.Below(18);
+  const size_t kind = chance.Below(19);
   if (kind == 0) return Question(site, chance);
   if (kind == 1) return Echo(Request(site, chance), chance);
   if (kind == 2) {
@@ -243,15 +260,19 @@ Bytes RandomPacket(Director& director, const Site& site, Chance& chance) {
     other.key.dst = AddressBytes(v4 ? "10.1.0.99" : "2001:db8:1::99");
     return BuildPacket(other, chance);
   }
+  if (kind == 3) {
+    const std::optional<Ends> back = SentBack(director, site, chance);
+    return BuildPacket(back ? *back : Request(site, chance), chance);
+  }
   const std::optional<Flow> flow =
-      kind < 12 ? FlowNear(director, chance.OneIn(2), chance.Below(512)) : std::nullopt;
+      kind < 13 ? FlowNear(director, chance.OneIn(2), chance.Below(512)) : std::nullopt;
   if (!flow) {
     const Ends ends = Request(site, chance);
     // About an answer that we did not see.
     if (chance.OneIn(10)) return BuildError({.key = Reversed(ends.key)}, kClientMac, chance);
     return BuildPacket(ends, chance);
   }
-  if (kind < 6) {
+  if (kind < 7) {
     // Now and then as another director sends it, who is a real server of ours.
     const Mac& from = chance.OneIn(4) ? kRealMac : flow->client;
     uint8_t flags = 0;
@@ -262,9 +283,9 @@ Bytes RandomPacket(Director& director, const Site& site, Chance& chance) {
     return BuildPacket({.key = flow->key, .from = from, .flags = flags}, chance);
   }
   // About the answer, which the client got from the VIP.
-  if (kind == 6) return BuildError({.key = Reversed(flow->key)}, kClientMac, chance);
+  if (kind == 7) return BuildError({.key = Reversed(flow->key)}, kClientMac, chance);
   if (!(flow->flags & KLVS_CONN_NAT)) return BuildPacket(Request(site, chance), chance);
-  if (kind == 7) return BuildError(AtReal(director, *flow, true), kRealMac, chance);
+  if (kind == 8) return BuildError(AtReal(director, *flow, true), kRealMac, chance);
   return BuildPacket(AtReal(director, *flow, false), chance);
 }
 
