@@ -104,11 +104,11 @@ class Director {
   // frame.
   uint32_t NanosecondsOf(int program, Bytes frame, uint32_t repeat);
   int xdp_program() const;
-  // On a real server.
   // As on an interface: what XDP leaves untouched comes to tc.
   Outcome RunBoth(const Bytes& frame);
   // What this node itself sends, on the way out; of the frame's family.
   Outcome RunReply(const Bytes& frame);
+  // On a real server.
   Outcome RunDecap(const Bytes& frame);
   Outcome RunMssClamp(const Bytes& frame);
 
