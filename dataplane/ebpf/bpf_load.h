@@ -21,10 +21,6 @@ namespace kube_lvs::ebpf {
 // libbpf's own messages are off: what goes wrong is in the statuses.
 void Silence();
 
-// The maps of abi.h that user space knows, of directors first.
-std::span<const std::string_view> MapNames();
-uint32_t CapacityOf(const MapSizes& sizes, std::string_view map);  // 0: as in bpf/maps.h
-
 // What maps that are yet to be made take, each name once.
 class NewMaps {
  public:
@@ -39,9 +35,6 @@ class NewMaps {
 
 // Whether this process may have so much. kResourceExhausted: no, with `mend`.
 absl::Status CheckMemory(const NewMaps& maps, std::string_view mend);
-
-// Fills in fresh settings; leaves those of this layout alone.
-absl::Status InitialiseSettings(BpfMaps& maps);
 
 // Loads what is open; `log` was given to OpenSkeleton. kFailedPrecondition: the kernel refuses a
 // program; the message has its name, the cause and, behind the last "; ", the mend.

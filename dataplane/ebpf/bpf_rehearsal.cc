@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "dataplane/ebpf/bpf/director6_tc.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
+#include "dataplane/ebpf/bpf_layout.h"
 #include "dataplane/ebpf/bpf_load.h"
 #include "dataplane/ebpf/bpf_maps.h"
 #include "dataplane/ebpf/bpf_objects.h"

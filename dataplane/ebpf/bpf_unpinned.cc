@@ -15,6 +15,7 @@
 #include "dataplane/ebpf/bpf/director6_tc.skel.h"
 #include "dataplane/ebpf/bpf/director_tc.skel.h"
 #include "dataplane/ebpf/bpf_hooks.h"
+#include "dataplane/ebpf/bpf_layout.h"
 #include "dataplane/ebpf/bpf_load.h"
 #include "dataplane/ebpf/bpf_maps.h"
 #include "dataplane/ebpf/bpf_objects.h"
