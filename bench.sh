@@ -17,7 +17,7 @@
 #           --seconds 600  --xdp on|off  --seed N
 #   proxies one request through HAProxy, nginx and our eBPF dataplane, on the bare bench of namespaces: CPU time and latency at
 #           a fixed load, beside no balancer and beside a program that only rewrites MACs. Installs HAProxy and nginx
-#           --rounds 30  --seconds 1  --rate 500   (5 min, on a machine that is quiet)
+#           --rounds 30  --seconds 1  --rate 1000   (5 min, on a machine that is quiet)
 #
 # Without NAME: this text. What is missing is installed and built first, as test.sh does.
 set -euo pipefail
@@ -39,8 +39,10 @@ if [ "$name" = proxies ]; then
 else
   e2e/setup ${CI:+--yes} test
 fi
-if [ "$name" = soak ] || [ "$name" = proxies ]; then
-  e2e/cluster/build.sh web kube-lvs-load
-  bazel build "${BAZEL_FLAGS[@]}" //node-agent:kube-lvs-agent //e2e/bare:all
-fi
+case $name in
+  soak | proxies)
+    e2e/cluster/build.sh web kube-lvs-load
+    bazel build "${BAZEL_FLAGS[@]}" -c opt //node-agent:kube-lvs-agent //e2e/bare:all //e2e/bench:requests
+    ;;
+esac
 python3 "e2e/bench/$name" "$@"
