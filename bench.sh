@@ -17,7 +17,7 @@
 #           --seconds 600  --xdp on|off  --seed N
 #   proxies one request through HAProxy, nginx and our eBPF dataplane, on the bare bench of namespaces: CPU time and latency at
 #           a fixed load, beside no balancer and beside a program that only rewrites MACs. Installs HAProxy and nginx
-#           --rounds 30  --seconds 1  --rate 1000   (5 min, on a machine that is quiet)
+#           --rounds 40  --seconds 1  --rate 1000   (5 min, on a machine that is quiet)
 #
 # Without NAME: this text. What is missing is installed and built first, as test.sh does.
 set -euo pipefail
